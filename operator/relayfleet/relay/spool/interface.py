@@ -1,0 +1,82 @@
+"""What the relay wants of its queue, whichever broker stands behind it. The server puts, the delivery takes and settles.
+
+Errors by meaning (the server answers by the class alone):
+
+    SpoolError                 the record is not known to be stored: never a 250
+    ├── SpoolFull              the pool's quota is reached                            → 452 4.3.1
+    ├── SpoolTooLarge          larger than the broker takes                           → 552 5.3.4
+    └── SpoolUnavailable       no connection, no majority, or no confirm in time      → 451 4.3.0
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from relayfleet.relay.spool.record import Record
+
+
+class SpoolError(Exception):
+    """The record is not known to be stored."""
+
+
+class SpoolFull(SpoolError):  # noqa: N818 - a state, not a mistake
+    """The pool's quota is reached; retries, reports and acknowledgements go on."""
+
+
+class SpoolTooLarge(SpoolError):  # noqa: N818
+    """The record is larger than the broker takes."""
+
+
+class SpoolUnavailable(SpoolError):  # noqa: N818
+    """No connection, no majority, or no confirm before the deadline. The record may be stored all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Successor:
+    """A record that goes on from another: at once, or not before `delay` seconds. `quarantine`: kept for a human, never retried."""
+
+    record: Record
+    delay: float = 0.0
+    quarantine: bool = False
+
+
+class Held(Protocol):
+    """A record that this relay holds. It goes back to the others by itself when the relay dies."""
+
+    @property
+    def record(self) -> Record: ...
+
+    @property
+    def redelivered(self) -> bool:
+        """True when another relay, or an earlier life of this one, may have tried it."""
+        ...
+
+    async def settle(self, successors: Sequence[Successor] = ()) -> None:
+        """Store the successors (confirmed by a majority), then let go of the record. SpoolError: nothing was let go."""
+        ...
+
+    def release(self) -> None:
+        """Hand the record back to be taken by any relay, this one included."""
+        ...
+
+
+class Spool(Protocol):
+    """A replicated queue for one pool."""
+
+    async def put(self, record: Record) -> None:
+        """Return when a majority of the queue's members has the record on disk. Raises SpoolError otherwise."""
+        ...
+
+    async def take(self) -> Held:
+        """The next record; waits until there is one. Cancellation loses none."""
+        ...
+
+    async def stop_taking(self) -> None:
+        """Take no new records; those not yet handed out by `take` go back. Held ones can still be settled."""
+        ...
+
+    async def close(self) -> None:
+        """Hand everything back and close the connections."""
+        ...

@@ -1,0 +1,96 @@
+"""A record: one accepted SMTP transaction, as it rests in the queue.
+
+One record holds the envelope with all its recipients and the message once, so that acceptance is atomic. A record is never
+changed: what is left after an attempt goes on in successors, each with the same `id`, a higher `attempt` and the recipients that are
+left. `(id, attempt, part)` names one record for ever, which is what makes duplicates decidable.
+
+On the wire: 4 bytes magic and version, 4 bytes length of the head, the head as JSON, then the message as it came over SMTP: CRLF
+lines, still dot-stuffed, without the final dot. Delivery sends it as it is.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import struct
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+MAGIC = b"RFR1"
+_PREFIX = struct.Struct("!4sI")
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class RecordError(ValueError):
+    """The bytes are no record, or one of a version that this relay does not know."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One recipient: the address as given, and its DSN parameters (RFC 3461), empty when not given."""
+
+    address: str
+    notify: str = ""
+    orcpt: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One transaction. Times are Unix seconds; `message` is dot-stuffed, with CRLF line ends, without the final dot."""
+
+    id: str
+    sender: str
+    recipients: tuple[Recipient, ...]
+    message: bytes = field(repr=False)
+    accepted_at: float = 0.0
+    attempt: int = 0
+    part: str = ""
+    body_8bit: bool = False
+    smtputf8: bool = False
+    credential: str = ""
+    client: str = ""
+    ret: str = ""
+    envid: str = ""
+    last_answer: str = ""
+    last_source: str = ""
+    next_at: float = 0.0
+
+    @property
+    def key(self) -> str:
+        """The name of this very copy: id, attempt and part."""
+        return f"{self.id}.{self.attempt}{self.part}"
+
+
+def new_id() -> str:
+    """26 characters (a ULID): sorted by time in milliseconds, 80 random bits, safe in mail headers and logs."""
+    number = int(time.time() * 1000) << 80 | int.from_bytes(os.urandom(10), "big")
+    return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def encode(record: Record) -> bytes:
+    """The record as bytes for the queue."""
+    head = {each.name: getattr(record, each.name) for each in dataclasses.fields(record) if each.name != "message"}
+    head["recipients"] = [[each.address, each.notify, each.orcpt] for each in record.recipients]
+    text = json.dumps(head, separators=(",", ":")).encode()
+    return b"".join((_PREFIX.pack(MAGIC, len(text)), text, record.message))
+
+
+def decode(data: bytes) -> Record:
+    """The record that `encode` wrote; fields that are not known are ignored. Raises RecordError for anything else."""
+    try:
+        magic, size = _PREFIX.unpack_from(data)
+        if magic != MAGIC:
+            raise RecordError(f"not a record: starts with {data[:4]!r}")
+        head: dict[str, Any] = json.loads(data[_PREFIX.size : _PREFIX.size + size])
+        head = {name: value for name, value in head.items() if name in _FIELDS}
+        head["recipients"] = tuple(Recipient(*each) for each in head["recipients"])
+        return Record(message=data[_PREFIX.size + size :], **head)
+    except RecordError:
+        raise
+    except (struct.error, ValueError, KeyError, TypeError) as error:
+        raise RecordError(f"not a record: {error}") from error
+
+
+_FIELDS = {each.name for each in dataclasses.fields(Record)}
