@@ -1,0 +1,54 @@
+"""The four conditions of every resource, and every reason that one can carry.
+
+The words are a public interface: the same word is the condition's reason, the event's reason, the label in the metrics and the
+word in the log. Read by `kubectl wait`, kstatus (Reconciling, Stalled) and the Argo CD health checks.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Type(StrEnum):
+    """Condition types. Ready and Degraded can be true together: serving, but with less than what was asked for."""
+
+    READY = "Ready"
+    RECONCILING = "Reconciling"
+    STALLED = "Stalled"
+    DEGRADED = "Degraded"
+
+
+class Reason(StrEnum):
+    """Why. Grouped by what the reader has to do about it."""
+
+    # Nothing to do.
+    SERVING = "Serving"
+    CLAIMED = "Claimed"
+    AS_ASKED = "AsAsked"
+    OTHER_REGION = "OtherRegion"
+    PAUSED = "Paused"
+    # Wait: it heals by itself.
+    CREATING = "Creating"
+    ROLLING = "Rolling"
+    SCALING = "Scaling"
+    STARTING = "Starting"
+    # Something that this resource needs is not there; it goes on by itself when it appears.
+    QUEUE_NOT_FOUND = "QueueNotFound"
+    QUEUE_NOT_READY = "QueueNotReady"
+    SECRET_NOT_FOUND = "SecretNotFound"
+    SECRET_INVALID = "SecretInvalid"
+    NO_SENDING_IP = "NoSendingIP"
+    IMAGE_NOT_PULLED = "ImageNotPulled"
+    UNSCHEDULABLE = "Unschedulable"
+    CRASHING = "Crashing"
+    RELAYS_NOT_READY = "RelaysNotReady"
+    NO_RELAY_READY = "NoRelayReady"
+    BROKER_UNREACHABLE = "BrokerUnreachable"
+    MEMBERS_MISSING = "MembersMissing"
+    NO_MAJORITY = "NoMajority"
+    # A person has to act.
+    ADDRESS_CLAIMED = "AddressClaimed"
+    CREDENTIALS_LOST = "CredentialsLost"
+    SCALE_DOWN_REFUSED = "ScaleDownRefused"
+    SPEC_INVALID = "SpecInvalid"
+    APPLY_FAILED = "ApplyFailed"

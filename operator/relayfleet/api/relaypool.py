@@ -1,0 +1,229 @@
+"""RelayPool: a fleet of relays that take mail over SMTP, store it in a queue and deliver it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from relayfleet.api.meta import (
+    Cidr,
+    Duration,
+    LabelSelector,
+    LocalRef,
+    Model,
+    Name,
+    PodTemplate,
+    Quantity,
+    Status,
+    list_map,
+    rule,
+    rules,
+)
+
+
+class ProxyProtocol(Model):
+    """Balancers that say the client's address by the PROXY protocol, version 1 or 2."""
+
+    sources: list[Cidr] = Field(
+        min_length=1,
+        max_length=32,
+        json_schema_extra={
+            "x-kubernetes-list-type": "set",
+            **rules(rule("self.all(each, isCIDR(each))", "proxyProtocol.sources must be networks such as 10.0.0.0/8")),
+        },
+        description="Networks of the balancers. Only connections from there may, and must, begin with a PROXY header.",
+    )
+
+
+class ServiceSettings(Model):
+    """The Service in front of the relays. Its endpoints are written by the operator."""
+
+    type: Literal["ClusterIP", "NodePort", "LoadBalancer"] = Field(
+        default="ClusterIP", description="Type of the Service."
+    )
+    external_traffic_policy: Literal["Local", "Cluster"] = Field(
+        default="Local",
+        description="Local keeps the clients' source addresses; Cluster also reaches nodes without a relay.",
+    )
+    load_balancer_class: str | None = Field(
+        default=None, min_length=1, max_length=253, description="Which balancer implementation serves it."
+    )
+    annotations: dict[str, Annotated[str, Field(max_length=4096)]] = Field(
+        default={}, max_length=32, description="Annotations of the Service."
+    )
+    ip_family_policy: Literal["SingleStack", "PreferDualStack", "RequireDualStack"] | None = Field(
+        default=None, description="As in a Service."
+    )
+    ip_families: list[Literal["IPv4", "IPv6"]] = Field(
+        default=[], max_length=2, json_schema_extra={"x-kubernetes-list-type": "atomic"}, description="As in a Service."
+    )
+    proxy_protocol: ProxyProtocol | None = Field(
+        default=None, description="Read the client's address from a PROXY header."
+    )
+
+
+class Listener(Model):
+    """One SMTP port of the Service."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=15)] = Field(
+        description="Name of the port."
+    )
+    port: int = Field(ge=1, le=65535, description="Port of the Service.")
+    node_port: int | None = Field(
+        default=None, ge=1, le=65535, description="Node port for types NodePort and LoadBalancer. Default: any."
+    )
+    tls: Literal["None", "StartTLS", "Implicit"] = Field(
+        default="StartTLS",
+        description="StartTLS: offered after EHLO, and AUTH only after it. Implicit: TLS from the first byte. None: no TLS and no AUTH.",
+    )
+
+
+class Limits(Model):
+    """Bounds of one relay's SMTP service."""
+
+    message_size: Quantity = Field(
+        default="25Mi",
+        json_schema_extra=rules(
+            rule(
+                "quantity(self).compareTo(quantity('64Ki')) >= 0", "limits.messageSize must be at least 64Ki (RFC 5321)"
+            ),
+            rule(
+                "quantity(self).compareTo(quantity('100Mi')) <= 0",
+                "limits.messageSize must be at most 100Mi: a record is one broker message",
+            ),
+        ),
+        description="Largest message, announced as SIZE.",
+    )
+    sessions: int = Field(default=1000, ge=1, le=100_000, description="SMTP sessions at a time in one relay.")
+    sessions_per_address: int = Field(
+        default=100, ge=1, le=100_000, description="SMTP sessions at a time from one client address."
+    )
+    session_lifetime: Duration = Field(
+        default="5m",
+        json_schema_extra=rules(
+            rule("duration(self) >= duration('10s')", "limits.sessionLifetime must be at least 10s")
+        ),
+        description="A session older than this is closed after its mail, so that traffic follows the endpoints.",
+    )
+    session_messages: int = Field(
+        default=100, ge=1, le=1_000_000, description="Mails in one session before it is closed."
+    )
+
+
+class DrainSettings(Model):
+    """How a relay leaves."""
+
+    grace_period: Duration = Field(
+        default="60s",
+        json_schema_extra=rules(
+            rule(
+                "duration(self) >= duration('1s') && duration(self) <= duration('1h')",
+                "drain.gracePeriod must be between 1s and 1h",
+            )
+        ),
+        description="Time for open sessions and deliveries to finish; what is not finished is handed to other relays.",
+    )
+
+
+class RetrySettings(Model):
+    """When mail that was deferred is tried again."""
+
+    first: Duration = Field(default="1m", description="Wait after the first failure.")
+    factor_percent: int = Field(
+        default=200, ge=100, le=1000, description="Each wait is this many percent of the one before."
+    )
+    max: Duration = Field(default="4h", description="Longest wait.")
+    lifetime: Duration = Field(
+        default="120h",
+        description="Age at which a mail is given up and its sender gets a report. RFC 5321 asks for 4 to 5 days.",
+    )
+
+
+class RelayPoolSpec(Model):
+    """What a user states about a fleet of relays."""
+
+    replicas: int = Field(default=3, ge=0, le=1000, description="Relays in this region.")
+    queue_ref: LocalRef = Field(
+        json_schema_extra=rules(
+            rule(
+                "self == oldSelf",
+                "queueRef cannot change: mail in the old queue would be left behind. Create another RelayPool",
+            )
+        ),
+        description="The QueueCluster that holds the pool's mail. Cannot change later.",
+    )
+    sending_ip_selector: LabelSelector = Field(
+        description="Selects the SendingIPs of this namespace that the pool sends by, in turn."
+    )
+    service: ServiceSettings = Field(default=ServiceSettings(), description="The Service in front of the relays.")
+    listeners: list[Listener] = Field(
+        default=[Listener(name="submission", port=587)],
+        min_length=1,
+        max_length=8,
+        json_schema_extra={
+            **list_map("name"),
+            **rules(rule("self.all(a, self.exists_one(b, a.port == b.port))", "each listener needs a port of its own")),
+        },
+        description="SMTP ports.",
+    )
+    auth_secret_ref: LocalRef | None = Field(
+        default=None,
+        description="Secret whose entries hold lines `name:hash` as `htpasswd -B` writes them: who may submit mail.",
+    )
+    tls_secret_ref: LocalRef | None = Field(
+        default=None, description="Secret of type kubernetes.io/tls with the relays' certificate."
+    )
+    allowed_networks: list[Cidr] = Field(
+        default=[],
+        max_length=64,
+        json_schema_extra={
+            "x-kubernetes-list-type": "set",
+            **rules(rule("self.all(each, isCIDR(each))", "allowedNetworks must be networks such as 192.0.2.0/24")),
+        },
+        description="Networks whose clients may submit mail without AUTH. Default: none.",
+    )
+    limits: Limits = Field(default=Limits(), description="Bounds of one relay's SMTP service.")
+    quota: Quantity = Field(
+        default="2Gi",
+        json_schema_extra=rules(rule("quantity(self).compareTo(quantity('1Mi')) >= 0", "quota must be at least 1Mi")),
+        description="Mail of this pool in the queue, in bytes, beyond which relays answer 452 to new mail. Keep it well below the brokers' storage.",
+    )
+    retry: RetrySettings = Field(default=RetrySettings(), description="When deferred mail is tried again.")
+    drain: DrainSettings = Field(default=DrainSettings(), description="How a relay leaves.")
+    template: PodTemplate = Field(default=PodTemplate(), description="What the relays' pods look like.")
+
+
+CRD_RULES = (
+    rule(
+        "!has(self.allowedNetworks) || size(self.allowedNetworks) == 0 || self.service.externalTrafficPolicy == 'Local' || has(self.service.proxyProtocol)",
+        "allowedNetworks need the clients' real addresses, or everybody could send: set service.externalTrafficPolicy: Local or service.proxyProtocol",
+    ),
+    rule(
+        "self.listeners.all(each, each.tls == 'None') || has(self.tlsSecretRef)",
+        "listeners with tls StartTLS or Implicit need tlsSecretRef",
+    ),
+    rule(
+        "has(self.authSecretRef) || (has(self.allowedNetworks) && size(self.allowedNetworks) > 0)",
+        "nobody could send: set authSecretRef or allowedNetworks",
+    ),
+    rule(
+        "self.service.type != 'ClusterIP' || self.listeners.all(each, !has(each.nodePort))",
+        "nodePort needs service.type NodePort or LoadBalancer",
+    ),
+)
+
+
+class RelayPoolStatus(Status):
+    """What the operator says about it."""
+
+    replicas: int | None = Field(default=None, ge=0, description="Relay pods that exist.")
+    ready_replicas: int | None = Field(default=None, ge=0, description="Relays that are listed for traffic.")
+    relays: str | None = Field(default=None, description="Relays listed for traffic, of those asked for, as 3/3.")
+    selector: str | None = Field(default=None, description="Label selector of the relay pods, for autoscalers.")
+    sending_ips: list[Name] = Field(
+        default=[],
+        max_length=1000,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
+        description="SendingIPs that the pool sends by in this region.",
+    )
