@@ -1,0 +1,1 @@
+"""kopf, and one module per resource: gather, decide, act, and nothing else."""

@@ -1,0 +1,20 @@
+"""What every controller gets: the API server, the settings, the recorder, and a memory that lives as long as the leader does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from relayfleet.act.kubernetes.events import Recorder
+from relayfleet.kube.client import Kube
+from relayfleet.runtime.settings import Settings
+
+
+@dataclass(frozen=True)
+class Context:
+    """`memory` holds what one reconcile wants the next one to know, by a key of the controller's choice; it may be lost at any time."""
+
+    kube: Kube
+    settings: Settings
+    recorder: Recorder
+    memory: dict[Any, Any] = field(default_factory=dict)
