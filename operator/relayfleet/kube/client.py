@@ -30,6 +30,8 @@ _PATCHES = {
 }
 
 Object = dict[str, Any]
+Objects = list[Object]
+Query = list[tuple[str, str]]
 
 
 async def connect(permit: Callable[[], None] = lambda: None) -> Kube:
@@ -63,9 +65,9 @@ class Kube:
 
     async def list(
         self, kind: str, namespace: str | None = None, labels: dict[str, str] | None = None, fields: str | None = None
-    ) -> list[Object]:
+    ) -> Objects:
         """The objects with these labels, of one namespace or of all; each with its apiVersion and kind."""
-        query = []
+        query: Query = []
         if labels:
             query.append(("labelSelector", ",".join(f"{key}={value}" for key, value in labels.items())))
         if fields:
@@ -128,7 +130,7 @@ class Kube:
         return True
 
     async def _write(
-        self, method: str, path: str, query: list[tuple[str, str]], body: Any, content_type: str = "application/json"
+        self, method: str, path: str, query: Query, body: Any, content_type: str = "application/json"
     ) -> Object:
         self._permit()
         status, answer = await self._call(method, path, query, body, content_type)
@@ -138,7 +140,7 @@ class Kube:
         self,
         method: str,
         path: str,
-        query: list[tuple[str, str]] | None = None,
+        query: Query | None = None,
         body: Any = None,
         content_type: str = "application/json",
     ) -> tuple[int, bytes]:

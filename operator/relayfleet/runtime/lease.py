@@ -44,6 +44,7 @@ class Lease:
         self._clock = clock
         self._valid_until = float("-inf")
         self._seen: tuple[str, float] | None = None  # resourceVersion, and when it was first seen
+        self._taken = False
         self.epoch = 0
 
     @property
@@ -60,7 +61,7 @@ class Lease:
 
     async def acquire(self) -> None:
         """Return when the lease is ours."""
-        while not await self._attempt():
+        while not await self._attempt():  # noqa: ASYNC110 - the API server is what is polled
             await asyncio.sleep(POLL)
         log.info("%s leads, epoch %d", self._identity, self.epoch)
 
@@ -83,8 +84,6 @@ class Lease:
                 await self._kube.replace(lease | {"spec": lease["spec"] | {"holderIdentity": ""}})
         except KubeError as error:
             log.warning("lease was not released: %s", error)
-
-    _taken = False
 
     async def _attempt(self) -> bool:
         asked = self._clock()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -30,7 +31,8 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
     return Settings(
         region=_required(environment, "RELAYFLEET_REGION", "the chart's value `region`"),
         namespace=_required(environment, "RELAYFLEET_NAMESPACE", "the namespace that the operator runs in"),
-        identity=_required(environment, "RELAYFLEET_IDENTITY", "the name of the operator's pod"),
+        # A restarted container has its pod's name again, but is another candidate for the lease.
+        identity=f"{_required(environment, 'RELAYFLEET_IDENTITY', 'the name of the pod')}_{secrets.token_hex(4)}",
         image=_required(environment, "RELAYFLEET_IMAGE", "the chart's value `image`"),
         rabbitmq_image=_required(environment, "RELAYFLEET_RABBITMQ_IMAGE", "the chart's value `rabbitmq.image`"),
         namespaces=tuple(filter(None, environment.get("RELAYFLEET_WATCH_NAMESPACES", "").split(","))),

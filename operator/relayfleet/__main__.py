@@ -1,0 +1,40 @@
+"""`relayfleet operator` runs the operator, `relayfleet relay` a relay. Both are told what they need by their environment."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="relayfleet", description=__doc__)
+    parser.add_argument("role", choices=["operator", "relay"])
+    parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
+    options = parser.parse_args(arguments)
+    logging.basicConfig(
+        level=options.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+    )
+    return _operator() if options.role == "operator" else _relay()
+
+
+# Imported late: an operator needs no relay in its memory, a relay no Kubernetes.
+def _operator() -> int:
+    from relayfleet.runtime import operator, settings
+
+    try:
+        return operator.run(settings.from_environment())
+    except settings.SettingsError as error:
+        print(f"relayfleet operator: {error}", file=sys.stderr)
+        return 2
+
+
+def _relay() -> int:
+    from relayfleet.relay import main as relay
+
+    return relay.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

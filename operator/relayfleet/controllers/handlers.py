@@ -1,0 +1,93 @@
+"""Which event wakes which names. kopf watches; a handler only says what has to be looked at again.
+
+Everything else is level-triggered: the work reads what is there now. kopf therefore keeps no progress on the objects, adds no
+finalizers and writes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import kopf
+
+from relayfleet.api.labels import GROUP, MANAGED_BY, MANAGER, POOL, QUEUE, VERSION
+from relayfleet.runtime.liveness import Liveness
+from relayfleet.runtime.workqueue import Key, WorkQueue
+
+OURS = {"RelayPool": "relaypools", "SendingIP": "sendingips", "QueueCluster": "queueclusters"}
+
+CHILDREN = (
+    ("apps", "v1", "deployments"),
+    ("apps", "v1", "statefulsets"),
+    ("discovery.k8s.io", "v1", "endpointslices"),
+    ("networking.k8s.io", "v1", "networkpolicies"),
+    ("policy", "v1", "poddisruptionbudgets"),
+    ("", "v1", "configmaps"),
+    ("", "v1", "pods"),
+    ("", "v1", "serviceaccounts"),
+    ("", "v1", "services"),
+)
+"""Watched by label. Not Secrets: watching them would need the right to list everybody's. They are read by name instead, now and then."""
+
+OWNERS = {POOL: "RelayPool", QUEUE: "QueueCluster"}
+
+
+class Wiring:
+    """Knows which resources exist (so that one can wake its neighbours) and feeds the work queue."""
+
+    def __init__(self, queue: WorkQueue, liveness: Liveness) -> None:
+        self._queue = queue
+        self._liveness = liveness
+        self._known: dict[Key, str] = {}  # with the address of a SendingIP, else ""
+
+    def register(self, registry: kopf.OperatorRegistry) -> None:
+        """Add the handlers to a kopf registry."""
+        for kind, plural in OURS.items():
+            kopf.on.event(GROUP, VERSION, plural, registry=registry, id=f"see-{plural}", param=kind)(self._resource)
+        for group, version, plural in CHILDREN:
+            kopf.on.event(
+                group,
+                version,
+                plural,
+                registry=registry,
+                id=f"see-{plural}",
+                labels={MANAGED_BY: MANAGER},
+                param=plural,
+            )(self._child)
+
+    @staticmethod
+    def configure(settings: kopf.OperatorSettings) -> None:
+        """Ask the API server for our children only, and write nothing about them."""
+        for group, version, plural in CHILDREN:
+            resource = f"{plural}.{version}.{group}" if group else f"{plural}.{version}"
+            settings.watching.label_selectors[resource] = f"{MANAGED_BY}={MANAGER}"
+        settings.posting.enabled = False
+
+    async def _resource(self, param: str, event: dict[str, Any], **_: Any) -> None:
+        obj = event["object"]
+        self._liveness.saw(param)
+        key = Key(param, obj["metadata"]["namespace"], obj["metadata"]["name"])
+        before = self._known.get(key)
+        if event["type"] == "DELETED":
+            self._known.pop(key, None)
+        else:
+            self._known[key] = str(obj.get("spec", {}).get("address", ""))
+        self._queue.add(key)
+        for neighbour in self._neighbours(key, {before, self._known.get(key)} - {None, ""}):
+            self._queue.add(neighbour)
+
+    def _neighbours(self, key: Key, addresses: set[str | None]) -> Iterable[Key]:
+        """A SendingIP: the pools of its namespace, and whoever claims its address. A queue: its pools. A pool: its SendingIPs and queue."""
+        for other, address in self._known.items():
+            near = other.namespace == key.namespace and other.kind != key.kind
+            if other != key and (near or (key.kind == "SendingIP" and address in addresses)):
+                yield other
+
+    async def _child(self, param: str, event: dict[str, Any], **_: Any) -> None:
+        metadata = event["object"]["metadata"]
+        self._liveness.saw(param)
+        labels = metadata.get("labels", {})
+        for label, kind in OWNERS.items():
+            if label in labels:
+                self._queue.add(Key(kind, metadata["namespace"], labels[label]))

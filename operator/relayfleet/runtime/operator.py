@@ -1,0 +1,109 @@
+"""The composition root of the operator: wait for the lease, then watch and work until it is lost.
+
+A replica that loses its lease ends its process. What it had in memory may be stale, and a fresh start as standby is the state that is
+tested every day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+
+import kopf
+import uvloop
+
+from relayfleet.act.kubernetes.events import Recorder
+from relayfleet.controllers import queuecluster, relaypool, sendingip
+from relayfleet.controllers.context import Context
+from relayfleet.controllers.handlers import Wiring
+from relayfleet.kube.client import Kube, connect
+from relayfleet.runtime.lease import Lease
+from relayfleet.runtime.liveness import Liveness
+from relayfleet.runtime.settings import Settings
+from relayfleet.runtime.workqueue import Key, WorkQueue
+
+log = logging.getLogger(__name__)
+
+RECONCILE: dict[str, Callable[[Context, str, str], Awaitable[float | None]]] = {
+    "RelayPool": relaypool.reconcile,
+    "SendingIP": sendingip.reconcile,
+    "QueueCluster": queuecluster.reconcile,
+}
+
+
+def run(settings: Settings) -> int:
+    """Run the operator until a signal or the loss of the lease; returns the exit status."""
+    return uvloop.run(_run(settings))
+
+
+async def _run(settings: Settings) -> int:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    elector = await connect()
+    lease = Lease(elector, settings.namespace, settings.lease, settings.identity)
+    kube = await connect(lease.check)
+    liveness = Liveness(lambda: lease.held)
+    tasks = {
+        "stop": asyncio.create_task(stop.wait()),
+        "status server": asyncio.create_task(liveness.serve(settings.status_port)),
+        "lead": asyncio.create_task(_lead(settings, lease, kube, liveness)),
+    }
+    try:
+        done, _ = await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
+        for name, task in tasks.items():
+            if task in done and name != "stop":
+                log.error("%s has ended%s", name, f": {task.exception()!r}" if task.exception() else "")
+        return 0 if stop.is_set() else 1
+    finally:
+        for task in tasks.values():
+            task.cancel()
+        await asyncio.gather(*tasks.values(), return_exceptions=True)
+        await lease.release()
+        await kube.close()
+        await elector.close()
+
+
+async def _lead(settings: Settings, lease: Lease, kube: Kube, liveness: Liveness) -> None:
+    """Acquire the lease, work, return when it is lost."""
+    log.info("%s waits for lease %s/%s", settings.identity, settings.namespace, settings.lease)
+    await lease.acquire()
+    context = Context(kube, settings, Recorder(kube, settings.identity))
+
+    async def work(key: Key) -> float | None:
+        return await RECONCILE[key.kind](context, key.namespace, key.name)
+
+    queue = WorkQueue(work)
+    tasks = [
+        asyncio.create_task(lease.keep()),
+        asyncio.create_task(queue.run()),
+        asyncio.create_task(_watch(settings, Wiring(queue, liveness))),
+    ]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _watch(settings: Settings, wiring: Wiring) -> None:
+    registry = kopf.OperatorRegistry()
+    kopf.on.login(registry=registry, id="pod")(kopf.login_with_service_account)
+    kopf.on.login(registry=registry, id="file")(kopf.login_with_kubeconfig)
+    wiring.register(registry)
+    configured = kopf.OperatorSettings()
+    wiring.configure(configured)
+    await kopf.operator(
+        registry=registry,
+        settings=configured,
+        standalone=True,
+        clusterwide=not settings.namespaces,
+        namespaces=settings.namespaces,
+    )
