@@ -63,6 +63,7 @@ class Wiring:
             resource = f"{plural}.{version}.{group}" if group else f"{plural}.{version}"
             settings.watching.label_selectors[resource] = f"{MANAGED_BY}={MANAGER}"
         settings.posting.enabled = False
+        settings.scanning.disabled = True  # or kopf would need the right to watch all CRDs and namespaces
 
     async def _resource(self, param: str, event: dict[str, Any], **_: Any) -> None:
         obj = event["object"]

@@ -20,6 +20,7 @@ from relayfleet.controllers import queuecluster, relaypool, sendingip
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.handlers import Wiring
 from relayfleet.kube.client import Kube, connect
+from relayfleet.kube.errors import KubeError
 from relayfleet.runtime.lease import Lease
 from relayfleet.runtime.liveness import Liveness
 from relayfleet.runtime.settings import Settings
@@ -80,7 +81,7 @@ async def _lead(settings: Settings, lease: Lease, kube: Kube, liveness: Liveness
     tasks = [
         asyncio.create_task(lease.keep()),
         asyncio.create_task(queue.run()),
-        asyncio.create_task(_watch(settings, Wiring(queue, liveness))),
+        asyncio.create_task(_watch(settings, kube, Wiring(queue, liveness))),
     ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -93,7 +94,9 @@ async def _lead(settings: Settings, lease: Lease, kube: Kube, liveness: Liveness
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _watch(settings: Settings, wiring: Wiring) -> None:
+async def _watch(settings: Settings, kube: Kube, wiring: Wiring) -> None:
+    for kind in RECONCILE:
+        await _served(kube, kind, settings.namespaces)
     registry = kopf.OperatorRegistry()
     kopf.on.login(registry=registry, id="pod")(kopf.login_with_service_account)
     kopf.on.login(registry=registry, id="file")(kopf.login_with_kubeconfig)
@@ -107,3 +110,15 @@ async def _watch(settings: Settings, wiring: Wiring) -> None:
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
     )
+
+
+async def _served(kube: Kube, kind: str, namespaces: tuple[str, ...]) -> None:
+    """Wait until the API server knows a kind: kopf looks only once, at its start."""
+    while True:
+        try:
+            await kube.list(kind, namespaces[0] if namespaces else None)
+        except KubeError as error:
+            log.warning("cannot list %s; is its CustomResourceDefinition installed (chart value crds.install)? %s", kind, error)
+            await asyncio.sleep(2.0)
+        else:
+            return

@@ -1,0 +1,102 @@
+"""Runs the tests in an order that fails early and wastes no time: the clusters come up while the fast tests run.
+
+python -m tests.run all | check | relay | e2e
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Step:
+    """One command with the name under which it is reported."""
+
+    name: str
+    command: tuple[str, ...]
+
+
+def tool(name: str, *arguments: str) -> tuple[str, ...]:
+    """A command of the virtual environment."""
+    return (str(BIN / name), *arguments)
+
+
+def pytest(*arguments: str) -> tuple[str, ...]:
+    return tool("python", "-m", "pytest", "-q", *arguments)
+
+
+CHECK = (
+    Step("lint", tool("ruff", "check", "--quiet", ".")),
+    Step("format", tool("ruff", "format", "--check", "--quiet", ".")),
+    Step("generated files", tool("python", "tools/generate.py", "--check")),
+    Step("layers", tool("lint-imports", "--no-cache")),
+    Step("types", tool("mypy", "operator/relayfleet", "tests", "tools")),
+    Step("unit tests", pytest("tests/unit")),
+)
+CLUSTERS = Step("clusters", (sys.executable, "-m", "tests.testbed", "up"))
+RELAY = (Step("relay tests", pytest("tests/relay")),)
+E2E = (Step("end-to-end tests", pytest("tests/e2e", "tests/faults")),)
+
+
+def main() -> int:
+    wanted = sys.argv[1] if len(sys.argv) > 1 else "all"
+    began = time.monotonic()
+    match wanted:
+        case "check":
+            failed = run(CHECK)
+        case "relay":
+            failed = run((CLUSTERS, *RELAY))
+        case "e2e":
+            failed = run((CLUSTERS, *E2E))
+        case "all":
+            failed = run_all()
+        case _:
+            print(__doc__)
+            return 2
+    print(
+        f"{'FAILED: ' + ', '.join(failed) if failed else 'all passed'} ({time.monotonic() - began:.0f} s)", flush=True
+    )
+    return 1 if failed else 0
+
+
+def run_all() -> list[str]:
+    """The clusters come up in the background while the fast tests run; what needs them waits."""
+    log = ROOT / "build" / "clusters.log"
+    log.parent.mkdir(exist_ok=True)
+    with log.open("w") as output:
+        clusters = subprocess.Popen(CLUSTERS.command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603
+    failed = run(CHECK)
+    print(f"== clusters: waiting (log: {log.relative_to(ROOT)})", flush=True)
+    if clusters.wait():
+        print(log.read_text(), flush=True)
+        return [*failed, CLUSTERS.name]
+    return failed + run((CLUSTERS, *RELAY, *E2E))
+
+
+def run(steps: tuple[Step, ...]) -> list[str]:
+    """Run all, and return the names of those that failed; without clusters the rest makes no sense."""
+    failed: list[str] = []
+    for step in steps:
+        began = time.monotonic()
+        print(f"== {step.name}", flush=True)
+        status = subprocess.call(step.command, cwd=ROOT)  # noqa: S603
+        print(
+            f"== {step.name}: {'ok' if status == 0 else f'exit status {status}'} ({time.monotonic() - began:.1f} s)",
+            flush=True,
+        )
+        if status:
+            failed.append(step.name)
+            if step is CLUSTERS:
+                break
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
