@@ -13,7 +13,7 @@ export PYTHONPATH := operator:.
 .PHONY: help demo test check lint type unit relay e2e faults bench crds lock up down clean setup
 
 help: ## This list
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(BIN)/.installed: requirements/dev.txt
 	@echo "Python environment: installing pinned packages into $(VENV)"

@@ -71,7 +71,7 @@ def run_all() -> list[str]:
     log = ROOT / "build" / "clusters.log"
     log.parent.mkdir(exist_ok=True)
     with log.open("w") as output:
-        clusters = subprocess.Popen(CLUSTERS.command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)  # noqa: S603
+        clusters = subprocess.Popen(CLUSTERS.command, cwd=ROOT, stdout=output, stderr=subprocess.STDOUT)
     failed = run(CHECK)
     print(f"== clusters: waiting (log: {log.relative_to(ROOT)})", flush=True)
     if clusters.wait():
@@ -86,7 +86,7 @@ def run(steps: tuple[Step, ...]) -> list[str]:
     for step in steps:
         began = time.monotonic()
         print(f"== {step.name}", flush=True)
-        status = subprocess.call(step.command, cwd=ROOT)  # noqa: S603
+        status = subprocess.call(step.command, cwd=ROOT)
         print(
             f"== {step.name}: {'ok' if status == 0 else f'exit status {status}'} ({time.monotonic() - began:.1f} s)",
             flush=True,

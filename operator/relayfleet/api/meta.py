@@ -60,10 +60,15 @@ def rules(*each: dict[str, str]) -> dict[str, Any]:
     return {"x-kubernetes-validations": list(each)}
 
 
+def field_name(name: str) -> str:
+    """`sending_ip_selector` → `sendingIPSelector`: camelCase with the acronym as Kubernetes writes it."""
+    return re.sub(r"Ip(?=s?([A-Z]|$))", "IP", to_camel(name))
+
+
 class Model(BaseModel):
     """Base of everything in the contract: camelCase outside, snake_case inside; fields written by a newer version are ignored."""
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+    model_config = ConfigDict(alias_generator=field_name, populate_by_name=True, extra="ignore", frozen=True)
 
     def as_dict(self) -> dict[str, Any]:
         """As the API server has it: camelCase, without what is not set."""

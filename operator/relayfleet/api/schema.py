@@ -174,7 +174,11 @@ def _rewrite(node: Any, definitions: dict[str, Any]) -> Any:
         node = {**target, **{key: value for key, value in node.items() if key != "$ref"}}
     if "anyOf" in node:
         node = _without_null(node, definitions)
-    schema = {key: _member(key, value, definitions) for key, value in node.items() if key not in {"title", "$defs"}}
+    if "const" in node:  # an enum that has one value today
+        node = {**node, "enum": [node["const"]]}
+    schema = {
+        key: _member(key, value, definitions) for key, value in node.items() if key not in {"title", "$defs", "const"}
+    }
     return _with_plain_default(schema)
 
 

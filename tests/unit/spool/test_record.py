@@ -1,0 +1,55 @@
+"""Records: what is written is read, by this version and by those to come."""
+
+from __future__ import annotations
+
+import json
+import struct
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayfleet.relay.spool.record import MAGIC, Recipient, Record, RecordError, decode, encode, new_id
+
+text = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+records = st.builds(
+    Record,
+    id=text,
+    sender=text,
+    recipients=st.lists(st.builds(Recipient, text, text, text), max_size=5).map(tuple),
+    message=st.binary(max_size=2000),
+    accepted_at=st.floats(0, 1e10),
+    attempt=st.integers(0, 1000),
+    part=text,
+    body_8bit=st.booleans(),
+    last_answer=text,
+)
+
+
+@given(records)
+def test_what_is_written_is_read(record: Record) -> None:
+    assert decode(encode(record)) == record
+
+
+@given(st.binary(max_size=200))
+def test_bytes_that_are_no_record_are_refused(data: bytes) -> None:
+    with pytest.raises(RecordError):
+        decode(data)
+
+
+@given(st.binary(max_size=100))
+def test_a_damaged_head_is_refused(junk: bytes) -> None:
+    with pytest.raises(RecordError):
+        decode(MAGIC + struct.pack("!I", len(junk)) + junk)
+
+
+def test_fields_of_a_newer_relay_are_ignored() -> None:
+    head = json.dumps({"id": "A", "sender": "a@b", "recipients": [["c@d", "", ""]], "shard": 3}).encode()
+    assert decode(MAGIC + struct.pack("!I", len(head)) + head + b"x\r\n").recipients == (Recipient("c@d"),)
+
+
+def test_ids_are_unique_and_sort_by_time() -> None:
+    ids = [new_id() for _ in range(1000)]
+    assert len(set(ids)) == 1000
+    assert all(len(each) == 26 for each in ids)
+    assert [each[:10] for each in ids] == sorted(each[:10] for each in ids)
