@@ -1,4 +1,4 @@
-"""Writes what is generated from the contract: `crds/*.yaml`, and the chart's copy of them.
+"""Writes what is generated from the contract: `crds/*.yaml`, the chart's copy of them, and Argo CD's health settings.
 
 python tools/generate.py          writes
 python tools/generate.py --check  exits with 1 when a file differs from what would be written
@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 
+from relayfleet.api.labels import GROUP
 from relayfleet.api.schema import KINDS, crd
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,7 +25,17 @@ def outputs() -> dict[Path, str]:
         text = HEAD + yaml.safe_dump(crd(kind), sort_keys=False, width=120, allow_unicode=True)
         for folder in ("crds", "charts/relayfleet/files/crds"):
             files[ROOT / folder / f"{kind.name}.yaml"] = text
+    files[ROOT / "manifests/argocd/argocd-cm.yaml"] = argocd_settings()
     return files
+
+
+def argocd_settings() -> str:
+    """A patch for Argo CD's ConfigMap: the same health check for each of our kinds."""
+    script = (ROOT / "manifests/argocd/health.lua").read_text()
+    body = "".join(f"    {line}\n" if line else "\n" for line in script.splitlines())
+    keys = "".join(f"  resource.customizations.health.{GROUP}_{kind.kind}: |\n{body}" for kind in KINDS)
+    head = "# Generated from health.lua by `make crds`. Apply with: kubectl -n argocd patch cm argocd-cm --patch-file <this file>\n"
+    return f"{head}apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: argocd-cm\n  namespace: argocd\ndata:\n{keys}"
 
 
 def main() -> int:
