@@ -80,3 +80,50 @@ class Spool(Protocol):
     async def close(self) -> None:
         """Hand everything back and close the connections."""
         ...
+
+
+CLAIM_SECONDS = 5.0
+"""How long a claim entitles its holder to write the final dot, counted from before it was asked for, by the monotonic clock.
+A relay that was frozen longer finds its claim too old and sends nothing more."""
+
+
+class ClaimRefusedError(Exception):
+    """The record is no longer this relay's to send: its connection to the queue was lost, or another copy is claimed or done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The right to write one final dot. `asked_at`: monotonic seconds, taken before the claim left for the journal."""
+
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the journal tells of a record's recipients (addresses): answered with 2xx, or claimed without an answer (uncertain)."""
+
+    delivered: frozenset[str] = frozenset()
+    uncertain: frozenset[str] = frozenset()
+
+
+NOTHING_SEEN = Seen()
+
+
+class Journal(Protocol):
+    """Who wrote a final dot, and what came of it: confirmed by a majority, kept longer than any answer can take.
+
+    The delivery asks `seen` for every record that it takes, `claim`s each transaction right before its final dot, and states
+    the `outcome` before the record is settled. An `uncertain` transaction states none: its claim stays open.
+    """
+
+    async def seen(self, record: Record) -> Seen:
+        """What earlier holders of this copy, or of its twins, said. Raises SpoolError when the journal cannot be read."""
+        ...
+
+    async def claim(self, held: Held, recipients: Sequence[str], source: str, host: str) -> Claim:
+        """Return when the claim is confirmed. Raises ClaimRefusedError when `held` is not ours any more, SpoolError when unconfirmed."""
+        ...
+
+    async def outcome(self, held: Held, recipients: Sequence[str], delivered: bool, answer: str) -> None:
+        """State what became of claimed recipients, which closes their claim. Raises SpoolError when unconfirmed."""
+        ...
