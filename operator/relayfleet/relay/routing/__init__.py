@@ -1,0 +1,1 @@
+"""Where a mail goes: recipient domain → mail exchangers in order → addresses."""

@@ -1,0 +1,212 @@
+"""DNS over real sockets: classes of failure, memory, several resolvers, stale answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from relayfleet.relay.routing import lookup as lookup_module
+from relayfleet.relay.routing.errors import DnsError, DnsPermanent, DnsTemporary
+from relayfleet.relay.routing.lookup import Lookup, parse_servers, system_servers
+from relayfleet.relay.routing.resolver import Exchange, Resolver
+from relayfleet.relay.routing.router import Router
+from tests.fakes.dns import Responder, responder
+
+ZONE = {
+    ("example.org", "MX"): ["10 mx1.example.org.", "20 mx2.example.org."],
+    ("mx1.example.org", "A"): ["192.0.2.1", "192.0.2.2"],
+    ("mx1.example.org", "AAAA"): ["2001:db8::1"],
+    ("plain.example", "A"): ["192.0.2.9"],
+    ("null.example", "MX"): ["0 ."],
+    ("alias.example", "CNAME"): ["example.org"],
+    ("bare.example", "TXT"): ['"nothing for mail"'],
+}
+
+
+class Clock:
+    """Seconds that pass when the test says so."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Responder]:
+    async with responder(ZONE) as running:
+        yield running
+
+
+def resolver(*servers: Responder, clock: Clock | None = None) -> Resolver:
+    return Resolver(Lookup([each.address for each in servers]), clock or Clock())
+
+
+async def test_exchangers_and_addresses_come_as_in_the_zone(server: Responder) -> None:
+    subject = resolver(server)
+    assert set(await subject.mail_exchangers("example.org")) == {
+        Exchange(10, "mx1.example.org"),
+        Exchange(20, "mx2.example.org"),
+    }
+    assert set(await subject.addresses("mx1.example.org")) == {"192.0.2.1", "192.0.2.2", "2001:db8::1"}
+    assert await subject.mail_exchangers("null.example") == (Exchange(0, ""),)
+    assert await subject.mail_exchangers("plain.example") == ()
+    assert set(await subject.mail_exchangers("alias.example")) == {
+        Exchange(10, "mx1.example.org"),
+        Exchange(20, "mx2.example.org"),
+    }
+
+
+async def test_a_name_that_does_not_exist_is_permanent(server: Responder) -> None:
+    with pytest.raises(DnsPermanent) as caught:
+        await resolver(server).mail_exchangers("nowhere.example")
+    assert caught.value.status == "5.1.2"
+
+
+@pytest.mark.parametrize("mood", ["SERVFAIL", "REFUSED", "FORMERR", "NOTIMP"])
+async def test_a_resolver_that_cannot_say_is_temporary(server: Responder, mood: str) -> None:
+    server.mood = mood
+    with pytest.raises(DnsTemporary) as caught:
+        await resolver(server).mail_exchangers("example.org")
+    assert mood in caught.value.text
+
+
+async def test_silence_is_temporary(server: Responder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup_module, "LIFETIME_SECONDS", 0.2)
+    server.mood = "silent"
+    with pytest.raises(DnsTemporary):
+        await resolver(server).mail_exchangers("example.org")
+
+
+async def test_answers_are_remembered_for_their_ttl_positive_and_negative(server: Responder) -> None:
+    clock = Clock()
+    subject = resolver(server, clock=clock)
+    for _ in range(3):
+        await subject.mail_exchangers("example.org")
+        with pytest.raises(DnsPermanent):
+            await subject.mail_exchangers("nowhere.example")
+    assert len(server.asked) == 2
+    clock.now += 61
+    await subject.mail_exchangers("Example.ORG")
+    assert server.asked[2:] == [("example.org", "MX")]
+
+
+async def test_a_failure_is_remembered_for_seconds_only(server: Responder) -> None:
+    clock = Clock()
+    subject = resolver(server, clock=clock)
+    server.mood = "SERVFAIL"
+    for _ in range(3):
+        with pytest.raises(DnsTemporary):
+            await subject.mail_exchangers("example.org")
+    assert len(server.asked) == lookup_module.ROUNDS
+    server.mood = "answer"
+    clock.now += 6
+    assert await subject.mail_exchangers("example.org")
+
+
+async def test_a_hundred_mails_that_want_one_name_ask_once(server: Responder) -> None:
+    subject = resolver(server)
+    await asyncio.gather(*(subject.mail_exchangers("example.org") for _ in range(100)))
+    assert len(server.asked) == 1
+
+
+async def test_who_gives_up_waiting_does_not_take_the_answer_from_others(server: Responder) -> None:
+    server.delay = 0.05
+    subject = resolver(server)
+    impatient = asyncio.create_task(subject.mail_exchangers("example.org"))
+    patient = asyncio.create_task(subject.mail_exchangers("example.org"))
+    await asyncio.sleep(0)
+    impatient.cancel()
+    assert len(await patient) == 2
+
+
+async def test_stale_answers_carry_on_when_all_resolvers_fail(server: Responder) -> None:
+    clock = Clock()
+    subject = resolver(server, clock=clock)
+    before = await subject.mail_exchangers("example.org")
+    server.mood = "SERVFAIL"
+    clock.now += 3600
+    assert await subject.mail_exchangers("example.org") == before
+    assert subject.counters.stale == 1
+    clock.now += 2 * 86400
+    with pytest.raises(DnsTemporary):
+        await subject.mail_exchangers("example.org")
+
+
+async def test_a_silent_resolver_is_overtaken_and_then_asked_last(server: Responder) -> None:
+    async with responder(ZONE) as silent:
+        silent.mood = "silent"
+        subject = resolver(silent, server)
+        assert await subject.mail_exchangers("example.org")
+        assert len(silent.asked) == 1
+        assert await subject.mail_exchangers("null.example")
+        assert len(silent.asked) == 1
+
+
+async def test_a_broken_resolver_is_passed_over_at_once(server: Responder) -> None:
+    async with responder(ZONE) as broken:
+        broken.mood = "SERVFAIL"
+        assert await resolver(broken, server).mail_exchangers("example.org")
+
+
+async def test_a_resolver_that_is_not_there_is_passed_over(server: Responder) -> None:
+    async with responder(ZONE) as gone:
+        pass
+    assert await resolver(gone, server).mail_exchangers("example.org")
+
+
+async def test_routes(server: Responder) -> None:
+    router = Router(resolver(server), {"MX2.example.org."}, {"192.0.2.2", "192.0.2.9"}, Random(1))
+    assert (await router.route("example.org")).hosts == ("mx1.example.org",)
+    assert (await router.route("plain.example")).hosts == ("plain.example",)
+    assert (await router.route("[192.0.2.7]")).hosts == ("[192.0.2.7]",)
+    assert await router.addresses("mx1.example.org", 4) == ("192.0.2.1",)
+    assert await router.addresses("mx1.example.org", 6) == ("2001:db8::1",)
+    assert await router.addresses("[192.0.2.7]", 4) == ("192.0.2.7",)
+
+
+ADDRESS_FAILURES: dict[str, tuple[str, int | None, type[DnsError], str]] = {
+    "the host has no address": ("bare.example", None, DnsPermanent, "5.4.4"),
+    "the host does not exist": ("nowhere.example", None, DnsPermanent, "5.4.4"),
+    "the host has no address of this source's family": ("plain.example", 6, DnsTemporary, "4.4.4"),
+    "the host's address is our own": ("plain.example", 4, DnsPermanent, "5.4.6"),
+}
+
+
+@pytest.mark.parametrize("case", ADDRESS_FAILURES)
+async def test_hosts_without_a_usable_address(server: Responder, case: str) -> None:
+    host, family, kind, status = ADDRESS_FAILURES[case]
+    router = Router(resolver(server), (), {"192.0.2.9"}, Random(1))
+    with pytest.raises(kind) as caught:
+        await router.addresses(host, family)
+    assert caught.value.status == status
+
+
+def test_resolver_addresses() -> None:
+    assert parse_servers(["192.0.2.1", "192.0.2.1:5353", "2001:db8::1", "[2001:db8::1]:5353", "[2001:db8::1]"]) == (
+        ("192.0.2.1", 53),
+        ("192.0.2.1", 5353),
+        ("2001:db8::1", 53),
+        ("2001:db8::1", 5353),
+        ("2001:db8::1", 53),
+    )
+    for broken in ("resolver.example", "192.0.2.1:x", ""):
+        with pytest.raises(ValueError):
+            parse_servers([broken])
+
+
+def test_resolv_conf(tmp_path: Path) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text(
+        "# made by kubelet\nsearch a.svc\nnameserver 198.18.0.10\nnameserver fe80::1%eth0\noptions ndots:5\n"
+    )
+    assert system_servers(path) == (("198.18.0.10", 53), ("fe80::1%eth0", 53))
+
+
+def test_no_resolver_at_all_is_said_at_start() -> None:
+    with pytest.raises(ValueError, match="no DNS resolver"):
+        Lookup([])
