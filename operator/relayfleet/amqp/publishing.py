@@ -1,0 +1,105 @@
+"""Publishing with confirms: a publish is done when the broker says that it is stored, not when it is sent.
+
+Messages are persistent and mandatory: without `mandatory` the broker confirms a message that has no queue. The broker returns such a
+message before it confirms it; the number of the publish travels as correlation id, so that a return finds its publish.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from relayfleet.amqp import methods
+from relayfleet.amqp.channel import Channel
+from relayfleet.amqp.confirms import Confirms
+from relayfleet.amqp.connection import Connection
+from relayfleet.amqp.content import header_payload, properties
+from relayfleet.amqp.errors import AmqpError, MalformedFrame, Nacked, Returned
+from relayfleet.amqp.frames import HEADER, METHOD, body_frames, frame
+
+
+@dataclass(eq=False, slots=True)
+class Publish:
+    """One publish: `stored` is done when the broker confirmed, or fails with NotStored, ChannelLost or ConnectionLost."""
+
+    stored: asyncio.Future[None]
+    size: int
+    sent_at: float
+    returned: Returned | None = None
+
+
+class PublishChannel(Channel):
+    """A channel in confirm mode."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._confirms: Confirms[Publish] = Confirms()
+        self._methods: dict[str, bytes] = {}
+        self.unconfirmed_bytes = 0
+
+    @classmethod
+    async def open(cls, connection: Connection, timeout: float) -> PublishChannel:
+        """A new channel, confirms on."""
+        channel = await super().open(connection, timeout)
+        await channel.ask(methods.CONFIRM_SELECT, methods.Reply, timeout)
+        return channel
+
+    @property
+    def unconfirmed(self) -> int:
+        """Publishes without an answer yet."""
+        return len(self._confirms)
+
+    @property
+    def oldest_sent_at(self) -> float | None:
+        """When the publish that waits longest was sent, by the monotonic clock."""
+        oldest = self._confirms.oldest()
+        return oldest.sent_at if oldest else None
+
+    def publish(self, queue: str, body: bytes, message_id: str) -> Publish:
+        """Send a message to a queue, by the default exchange. Raises what the channel was lost for.
+
+        It does not wait: callers wait for `connection.writable` before, or bound what they send.
+        """
+        if self.error is not None:
+            raise self.error
+        number = self._number
+        method = self._methods.get(queue)
+        if method is None:
+            method = self._methods[queue] = frame(METHOD, number, methods.publish("", queue))
+        publish = Publish(asyncio.get_running_loop().create_future(), len(body), time.monotonic())
+        tag = self._confirms.add(publish)
+        self.unconfirmed_bytes += publish.size
+        header = frame(HEADER, number, header_payload(len(body), message_id, str(tag)))
+        self.connection.write((method, header, *body_frames(number, body, self.connection.frame_max)))
+        return publish
+
+    def on_confirm(self, method: methods.Ack | methods.Nack) -> None:
+        for each in self._confirms.settle(method.tag, method.multiple):
+            if isinstance(method, methods.Ack) and each.returned is None:
+                self._done(each, None)
+            else:
+                self._done(each, each.returned or Nacked("the broker could not store the message"))
+
+    def on_message(self, method: methods.Method, header: bytes, body: bytes) -> None:
+        if not isinstance(method, methods.Return):
+            raise MalformedFrame(f"{method} on a channel that does not consume")
+        tag = str(properties(header).get("correlation_id", ""))
+        publish = self._confirms.get(int(tag)) if tag.isascii() and tag.isdigit() else None
+        if publish is not None:
+            publish.returned = Returned(f"the broker returned the message: {method.code} {method.text}")
+
+    def lose(self, error: AmqpError) -> None:
+        super().lose(error)
+        for each in self._confirms.drain():
+            self._done(each, error)
+
+    def _done(self, publish: Publish, error: AmqpError | None) -> None:
+        self.unconfirmed_bytes -= publish.size
+        if publish.stored.done():
+            return
+        if error is None:
+            publish.stored.set_result(None)
+        else:
+            publish.stored.set_exception(error)
+            publish.stored.exception()  # a hedged publish may have nobody left who asks
