@@ -1,0 +1,1 @@
+"""What follows from what was seen. Pure: no I/O, no clock, no randomness, no logging."""

@@ -1,0 +1,88 @@
+"""The whole of it: evidence in, verdicts out. One pure function; the caller brings the time and keeps the state.
+
+decision = decide(policy, state, batch, roster, now)
+state = decision.state            # for the next call; `store` keeps its lasting part over a restart
+prober.burst(decision.bursts)     # look closer, at once
+traffic.apply(decision.verdicts)  # levels and weights
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+from relayfleet.decide.health.blindness import blind_spots
+from relayfleet.decide.health.evidence import Evidence, Probe
+from relayfleet.decide.health.fold import TELEMETRY, fold
+from relayfleet.decide.health.outcomes import shared_faults
+from relayfleet.decide.health.policy import Policy
+from relayfleet.decide.health.pool import Case, verdicts
+from relayfleet.decide.health.roster import Roster
+from relayfleet.decide.health.standing import EASY, Damping
+from relayfleet.decide.health.state import FULL, RelayState, State
+from relayfleet.decide.health.suspicion import QUIET, Judge, wants_burst, weigh
+from relayfleet.decide.health.verdict import Burst, Decision
+
+_IDLE = 1.0
+"""Longest time between two decisions, in seconds."""
+
+
+def decide(policy: Policy, state: State, batch: Iterable[Evidence], roster: Roster, now: float) -> Decision:
+    """The verdicts on `roster` at `now` (monotonic seconds), given all evidence so far."""
+    folded, ignored = fold(state, batch, roster, policy, now)
+    damping = Damping(policy, len(roster.vantages))
+    relays, cases = dict(folded.relays), []
+    for relay in roster.relays:
+        own = relays.get(relay.name)
+        if own is None or _quiet(own):
+            cases.append(Case(relay, (own or RelayState()).standing, _weight(damping, own, folded.clock), QUIET))
+            continue
+        suspicion = weigh(folded, roster, policy, relay)
+        standing = own.standing if roster.paused else damping.follow(own.standing, suspicion, folded.clock)
+        relays[relay.name] = own if standing is own.standing else replace(own, standing=standing)
+        cases.append(Case(relay, standing, damping.weight(standing, folded.clock), suspicion))
+    given, alert = verdicts(cases, policy, folded.clock)
+    after = replace(folded, relays=relays)
+    bursts = _bursts(after, roster, policy)
+    waits = [damping.next_step(case.standing, folded.clock) for case in cases if case.standing.cordons]
+    wait = min([policy.burst_gap if bursts else _IDLE, *waits])
+    return Decision(
+        after, given, (*blind_spots(after, roster, policy), *shared_faults(after)), alert, bursts, now + wait, ignored
+    )
+
+
+def _quiet(own: RelayState) -> bool:
+    """Nothing speaks against the relay and nothing is left from before: the case of nearly all relays at nearly all times."""
+    standing = own.standing
+    return (
+        standing.cordons == 0
+        and standing.eased == FULL
+        and standing.strain <= EASY
+        and not standing.unfit
+        and own.exited <= own.alive
+        and not any(trial.bad for trial in own.trials.values())
+        and not any(each.unanswered or each.refused or each.resets or each.late for each in own.probing.values())
+    )
+
+
+def _weight(damping: Damping, own: RelayState | None, clock: float) -> int:
+    return damping.weight((own or RelayState()).standing, clock)
+
+
+def _bursts(state: State, roster: Roster, policy: Policy) -> tuple[Burst, ...]:
+    wanted: dict[Burst, None] = {}
+    for relay in roster.relays:
+        own = state.relays.get(relay.name)
+        if own is None or _quiet(own):
+            continue
+        for probe in sorted(wants_burst(Judge(state, roster, policy, relay, own))):
+            wanted[Burst(relay.name, probe)] = None
+            for reference in _references(state, relay.name, probe):
+                wanted[Burst(reference, probe)] = None
+    return tuple(wanted)
+
+
+def _references(state: State, suspect: str, probe: Probe) -> list[str]:
+    """For each source the relay that answered it last: if that one answers now, the source sees."""
+    views = [view for source, view in state.views.items() if source.probe is probe and source.path != TELEMETRY]
+    return sorted({view.heard.besides(suspect)[0] for view in views} - {""})

@@ -1,0 +1,276 @@
+"""Taking evidence in: the remembered state with a batch of observations added. Nothing is judged here.
+
+Evidence comes from machines that may be broken or lie, so it is bounded: about relays and vantages that exist, at finite
+times not long ago, and no more of it from a relay about itself than a relay can honestly have. What is left out is counted.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import replace
+
+from relayfleet.decide.health import evidence as seen
+from relayfleet.decide.health.evidence import Evidence, Probe
+from relayfleet.decide.health.policy import Policy
+from relayfleet.decide.health.roster import Roster
+from relayfleet.decide.health.state import (
+    MAX_STEP,
+    Probing,
+    RelayState,
+    Sightings,
+    Source,
+    State,
+    Subject,
+    Trial,
+    View,
+)
+from relayfleet.decide.health.words import Level, Reason
+
+TELEMETRY = "telemetry"
+"""The path of heartbeats: from the relay to the vantage."""
+
+_STALE = 10.0
+_OWN_WORDS = 256
+_OPEN_PROBES = 16
+_TRIALS = 64
+_FAILURES = 4
+_WINDOW = 0.1
+_FORGET = 600.0
+_CEILING = 60.0
+_SAME = 1e-6
+_KIND = {seen.ServiceKind.RESOLVER: Reason.RESOLVER_DOWN, seen.ServiceKind.DEPENDENCY: Reason.DEPENDENCY_DOWN}
+
+
+def fold(state: State, batch: Iterable[Evidence], roster: Roster, policy: Policy, now: float) -> tuple[State, int]:
+    """The state at `now` with the batch in it, and how many observations were left out."""
+    folding = Folding(state, roster, policy, now)
+    for each in batch:
+        folding.take(each)
+    return folding.result(), folding.ignored
+
+
+class Folding:
+    """A state in the making; lives no longer than one call of `fold`."""
+
+    def __init__(self, state: State, roster: Roster, policy: Policy, now: float) -> None:
+        step = 0.0 if state.seen is None else min(max(0.0, now - state.seen), MAX_STEP)
+        self.ignored = 0
+        self._policy, self._now, self._clock = policy, now, state.clock + step
+        self._names = {relay.name for relay in roster.relays}
+        self._vantages = {vantage.name for vantage in roster.vantages}
+        self._relays = {name: each for name, each in state.relays.items() if name in self._names}
+        self._views = {source: each for source, each in state.views.items() if source.vantage in self._vantages}
+        self._worked = dict(state.worked)
+        self._lost = {node: at for node, at in state.lost_nodes.items() if any(node == r.node for r in roster.relays)}
+        self._own_words: dict[str, int] = {}
+
+    def result(self) -> State:
+        """The state as it has become."""
+        recent = {shared: each for shared, each in self._worked.items() if self._clock - each.first_at < _FORGET}
+        return State(self._clock, self._now, self._relays, self._views, recent, self._lost)
+
+    def take(self, each: Evidence) -> None:
+        """Add one observation, or count it as left out."""
+        age = self._now - each.at
+        if not math.isfinite(age) or age > _STALE:
+            self.ignored += 1
+            return
+        at = self._clock - max(0.0, age)
+        if isinstance(each, seen.NodeFact):
+            self._node(each, at)
+        elif each.relay not in self._names:
+            self.ignored += 1
+        elif isinstance(each, seen.Exited):
+            self._put(each.relay, exited=at)
+        elif isinstance(each, seen.OwnEvidence):
+            self._own(each, at)
+        elif each.vantage not in self._vantages:
+            self.ignored += 1
+        elif isinstance(each, seen.Heartbeat):
+            self._heartbeat(each, at)
+        else:
+            self._probe(each, at)
+
+    def _node(self, fact: seen.NodeFact, at: float) -> None:
+        if fact.lost:
+            self._lost.setdefault(fact.node, at)
+        else:
+            self._lost.pop(fact.node, None)
+
+    # -- probes
+
+    def _probe(self, each: seen.ProbeEvidence, at: float) -> None:
+        source = Source(each.vantage, each.path, each.probe)
+        match each:
+            case seen.Answered() | seen.Erred():
+                self._reply(each, source, at)
+            case seen.Silent():
+                self._silence(each, source, at)
+            case seen.Refused() | seen.Reset():
+                self._trouble(each, source, at)
+
+    def _trouble(self, each: seen.Refused | seen.Reset, source: Source, at: float) -> None:
+        probing = self._probing(each.relay, source)
+        if isinstance(each, seen.Refused):
+            probing = replace(probing, refused=(*probing.refused, at)[-_FAILURES:], as_of=at)
+        else:
+            probing = replace(probing, resets=(*probing.resets, at)[-_FAILURES:], as_of=at)
+        self._set(each.relay, source, probing)
+        self._recover(each.relay, good=False)
+
+    def _silence(self, each: seen.Silent, source: Source, at: float) -> None:
+        probing = self._probing(each.relay, source)
+        sent = sorted(at - (each.at - s) for s in each.sent if math.isfinite(s) and s <= each.at)
+        still = tuple(s for s in sent if s > probing.answered)[:_OPEN_PROBES]
+        if at < probing.as_of:
+            return
+        self._set(each.relay, source, replace(probing, unanswered=still, as_of=at))
+        alive = self._relay(each.relay).alive
+        if any(s > alive and at - s > self._policy.timeout for s in still):
+            self._recover(each.relay, good=False)
+
+    def _reply(self, each: seen.Answered | seen.Erred, source: Source, at: float) -> None:
+        if not (math.isfinite(each.latency) and each.latency >= 0):
+            self.ignored += 1
+            return
+        probing, sent = self._probing(each.relay, source), at - each.latency
+        if sent < probing.answered:  # a straggler: a later probe has been answered, this one has been counted as lost
+            return
+        relay, prompt = self._relay(each.relay), each.latency < self._policy.timeout
+        if relay.standing.level is Level.ACTIVE:  # what this answer ends is a silence of a healthy relay
+            first = min((s for s in open_probes(relay) if s < sent), default=sent)
+            self._put(each.relay, tail=relay.tail.seen(at - first), alive=max(relay.alive, sent))
+            self._pace(source, each.latency)
+        else:
+            self._put(each.relay, alive=max(relay.alive, sent))
+        self._hear(source, each.relay, at)
+        self._set(each.relay, source, self._answered(probing, sent, at, prompt))
+        good = isinstance(each, seen.Answered)
+        if source.probe is Probe.TRANSACTION or not good:
+            self._outcome(each.relay, Subject(Reason.ERRING, "", source.vantage), good, at)
+        self._recover(each.relay, good and prompt)
+
+    def _answered(self, probing: Probing, sent: float, at: float, prompt: bool) -> Probing:
+        """Earlier probes that are still open are lost; lost and late ones add to Page's sum, a prompt answer takes off."""
+        lost = sum(s < sent - _SAME for s in probing.unanswered)
+        change = -self._policy.relief if prompt else self._policy.weight(self._policy.loss)
+        late = probing.late + lost * self._policy.weight(self._policy.loss) + change
+        still = tuple(s for s in probing.unanswered if s > sent + _SAME)
+        return Probing(still, max(at, probing.as_of), sent, late=min(max(0.0, late), _CEILING))
+
+    def _hear(self, source: Source, relay: str, at: float) -> None:
+        view = self._views.get(source, View())
+        self._views[source] = replace(view, heard=view.heard.seen(relay, at))
+
+    def _pace(self, source: Source, latency: float) -> None:
+        view = self._views.get(source, View())
+        step = 0.1 * (min(latency, self._policy.excusable) - view.pace)
+        self._views[source] = replace(view, pace=view.pace + step)
+
+    def _heartbeat(self, each: seen.Heartbeat, at: float) -> None:
+        if not math.isfinite(each.late):
+            self.ignored += 1
+            return
+        source = Source(each.vantage, TELEMETRY, Probe.DIALOGUE)
+        if each.late > 0:
+            self._set(
+                each.relay, source, replace(self._probing(each.relay, source), unanswered=(at - each.late,), as_of=at)
+            )
+        else:
+            self._set(each.relay, source, Probing(as_of=at, answered=at))
+            self._hear(source, each.relay, at)
+
+    # -- what a relay says itself
+
+    def _own(self, each: seen.OwnEvidence, at: float) -> None:
+        words = self._own_words[each.relay] = self._own_words.get(each.relay, 0) + 1
+        if words > _OWN_WORDS:
+            self.ignored += 1
+            return
+        match each:
+            case seen.OwnReport():
+                self._report(each)
+            case seen.Intake():
+                self._counts(each.relay, Subject(Reason.ERRING, "", "clients"), each.accepted, each.deferred, at)
+                if each.accepted > 0:
+                    self._put(each.relay, lively=max(at, self._relay(each.relay).lively))
+            case seen.Confirms():
+                subject = Subject(Reason.BROKER_UNREACHABLE, each.broker, "")
+                self._counts(each.relay, subject, each.confirmed, each.late, at)
+            case seen.Deliveries():
+                subject = Subject(Reason.EGRESS_FAILING, each.provider, each.source)
+                failed = each.connect_failed + each.timed_out + each.reset
+                self._counts(each.relay, subject, each.replied, failed, at)
+            case seen.Lookups():
+                self._counts(each.relay, Subject(_KIND[each.kind], each.name, ""), each.answered, each.failed, at)
+
+    def _report(self, each: seen.OwnReport) -> None:
+        if not (math.isfinite(each.strain) and each.strain >= 0):
+            self.ignored += 1
+            return
+        standing = replace(self._relay(each.relay).standing, unfit=each.unfit[:200], strain=min(each.strain, 1.0))
+        self._put(each.relay, standing=standing)
+
+    def _counts(self, relay: str, subject: Subject, good: int, bad: int, at: float) -> None:
+        if good < 0 or bad < 0 or good + bad == 0:
+            self.ignored += good < 0 or bad < 0
+            return
+        self._outcome(relay, subject, good > bad, at)
+
+    def _outcome(self, name: str, subject: Subject, good: bool, at: float) -> None:
+        """A window counts once, however much was in it: its outcomes share their cause."""
+        trial = self._relay(name).trials.get(subject, Trial())
+        if good:
+            trial = Trial(trial.bad[1:], max(at, trial.good), at)
+            for shared in subject.shared:
+                self._worked[shared] = self._worked.get(shared, Sightings()).seen(name, at)
+        elif not trial.bad or at - trial.at >= _WINDOW:
+            trial = Trial((*trial.bad, at)[:_FAILURES], trial.good, at)
+            if subject.kind is Reason.ERRING:
+                self._recover(name, good=False)
+        self._put(name, trials=self._bounded({**self._relay(name).trials, subject: trial}))
+
+    def _bounded(self, trials: dict[Subject, Trial]) -> dict[Subject, Trial]:
+        if len(trials) <= _TRIALS:
+            return trials
+        self.ignored += 1
+        newest = sorted(trials, key=lambda subject: trials[subject].at)[-_TRIALS:]
+        return {subject: trials[subject] for subject in newest}
+
+    # -- small change
+
+    def _relay(self, name: str) -> RelayState:
+        return self._relays.get(name) or RelayState()
+
+    def _probing(self, name: str, source: Source) -> Probing:
+        return self._relay(name).probing.get(source, Probing())
+
+    def _put(self, name: str, **changes: object) -> None:
+        self._relays[name] = replace(self._relay(name), **changes)  # type: ignore[arg-type]
+
+    def _set(self, name: str, source: Source, probing: Probing) -> None:
+        known = {key: each for key, each in self._relay(name).probing.items() if key.vantage in self._vantages}
+        if source not in known and len(known) >= _TRIALS:
+            self.ignored += 1
+            return
+        self._put(name, probing={**known, source: probing})
+
+    def _recover(self, name: str, good: bool) -> None:
+        """Page's sum the other way round, kept only while a relay is out of traffic."""
+        standing = self._relay(name).standing
+        if standing.level is not Level.ACTIVE:
+            change = self._policy.relief if good else -self._policy.weight(self._policy.loss)
+            recovery = min(max(0.0, standing.recovery + change), _CEILING)
+            self._put(name, standing=replace(standing, recovery=recovery))
+
+
+def open_probes(relay: RelayState) -> Iterable[float]:
+    """When the probes were sent that are still open and were sent after the last one that was answered, by any way."""
+    return (
+        sent
+        for source, each in relay.probing.items()
+        if source.path != TELEMETRY
+        for sent in each.unanswered
+        if sent > relay.alive
+    )
