@@ -1,0 +1,49 @@
+"""One mail transaction: the envelope as it grows by MAIL and RCPT, and the record that it becomes with its message."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+
+from relayfleet.relay.server import replies, trace
+from relayfleet.relay.server.commands import Mail
+from relayfleet.relay.server.replies import Refused
+from relayfleet.relay.server.trace import Hop
+from relayfleet.relay.spool.record import Recipient, Record, new_id
+
+
+@dataclass(slots=True)
+class Transaction:
+    """Begun by MAIL, grows by RCPT, ends with the message."""
+
+    mail: Mail
+    recipients: list[Recipient] = field(default_factory=list)
+
+    def record(self, message: bytes, hop: Hop, credential: str) -> Record:
+        """The record to store. Raises Refused for a mail that loops.
+
+        `body_8bit` and `smtputf8` say what the mail needs, not what the client declared: the next server may lack an
+        extension that a mail, though declared so, can do without.
+        """
+        head = trace.inspect(message)
+        if head.hops > trace.MAX_HOPS:
+            raise Refused(replies.TOO_MANY_HOPS)
+        identity, now = new_id(), time.time()
+        only = self.recipients[0].address if len(self.recipients) == 1 else None
+        lines = trace.prefix(hop, head, identity, only, now)
+        return Record(
+            id=identity,
+            sender=self.mail.sender,
+            recipients=tuple(self.recipients),
+            message=lines + message,
+            accepted_at=now,
+            body_8bit=not message.isascii(),
+            smtputf8=self.mail.smtputf8 and not (head.ascii and self._ascii_envelope()),
+            credential=credential,
+            client="" if hop.client is None else str(hop.client),
+            ret=self.mail.ret,
+            envid=self.mail.envid,
+        )
+
+    def _ascii_envelope(self) -> bool:
+        return self.mail.sender.isascii() and all(each.address.isascii() for each in self.recipients)
