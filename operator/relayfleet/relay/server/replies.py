@@ -109,8 +109,8 @@ def banner(hostname: str) -> bytes:
 
 def hello(hostname: str, extensions: Iterable[str] = ()) -> bytes:
     """The answer to HELO (no extensions) or EHLO."""
-    lines = [hostname, *extensions]
-    return "".join(f"250{'-' if line is not lines[-1] else ' '}{line}\r\n" for line in lines).encode()
+    *before, last = [hostname, *extensions]
+    return "".join([*(f"250-{each}\r\n" for each in before), f"250 {last}\r\n"]).encode()
 
 
 def challenge(text: str) -> bytes:
