@@ -29,7 +29,7 @@ class Channel:
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
-        self.error: AmqpError | None = None
+        self.lost: asyncio.Future[AmqpError] = asyncio.get_running_loop().create_future()
         self._number = connection.attach(self)
         self._waiting: deque[asyncio.Future[methods.Method]] = deque()
         self._joiner = Joiner(MESSAGE_MAX)
@@ -47,7 +47,12 @@ class Channel:
     @property
     def is_open(self) -> bool:
         """False from the moment it is lost."""
-        return self.error is None
+        return not self.lost.done()
+
+    @property
+    def error(self) -> AmqpError | None:
+        """What the channel was lost for."""
+        return self.lost.result() if self.lost.done() else None
 
     async def declare(
         self, queue: str, timeout: float, *, passive: bool = False, arguments: Mapping[str, Any] | None = None
@@ -91,9 +96,9 @@ class Channel:
 
     def lose(self, error: AmqpError) -> None:
         """The channel is gone, for this reason; everybody who waits gets it."""
-        if self.error is not None:
+        if not self.is_open:
             return
-        self.error = error
+        self.lost.set_result(error)
         for each in self._waiting:
             if not each.done():
                 each.set_exception(error)

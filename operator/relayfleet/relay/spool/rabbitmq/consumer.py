@@ -1,0 +1,219 @@
+"""Taking records: one consuming connection a lane, a buffer between broker and delivery, and what is held.
+
+Consuming begins with the first `take`, so a relay that only takes mail in holds nothing. What was delivered and not yet taken is bounded:
+by the prefetch in number, and in bytes by not reading from the connection. A lost connection means that the broker has handed all its
+records to others: settling one of them raises SpoolUnavailable, unless a copy of it has come back to this very relay.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+
+from relayfleet.amqp.connection import Connection
+from relayfleet.amqp.consuming import ConsumeChannel, Delivery
+from relayfleet.amqp.errors import AmqpError
+from relayfleet.relay.spool.interface import SpoolError, SpoolUnavailable, Successor
+from relayfleet.relay.spool.rabbitmq.copies import Copies
+from relayfleet.relay.spool.rabbitmq.link import Link, Target
+from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane, Topology
+from relayfleet.relay.spool.record import Record, RecordError, decode
+
+DEADLINE = 5.0
+BUFFER_BYTES = 64 * 1024**2
+_RETRY = 1.0
+
+log = logging.getLogger(__name__)
+
+
+class RabbitHeld:
+    """A record that the broker counts as ours. Fits `interface.Held`."""
+
+    def __init__(self, consumer: Consumer, channel: ConsumeChannel, delivery: Delivery, record: Record) -> None:
+        self._consumer = consumer
+        self._channel = channel
+        self._tag = delivery.tag
+        self.record = record
+        self.size = len(delivery.body)
+        self.redelivered = delivery.redelivered
+        self.deliveries = 1 + int(delivery.headers.get("x-delivery-count", 0)) if delivery.redelivered else 1
+
+    @property
+    def is_ours(self) -> bool:
+        """False when the broker has handed it to others."""
+        return self._channel.is_open
+
+    async def settle(self, successors: Sequence[Successor] = ()) -> None:
+        await self._consumer.settle(self, successors)
+
+    def release(self) -> None:
+        self._consumer.release(self)
+
+    def let_go(self) -> None:
+        """Tell the broker that it is done. Raises AmqpError when it is not ours any more."""
+        self._channel.ack(self._tag)
+
+    def hand_back(self) -> None:
+        """Tell the broker to give it to somebody."""
+        self._channel.nack(self._tag)
+
+
+class Consumer:
+    """Both consuming lanes. `store` puts successors away, `quarantine` the bytes of what is no record."""
+
+    def __init__(
+        self,
+        target: Target,
+        topology: Topology,
+        prefetch: int,
+        store: Callable[[Successor], Awaitable[None]],
+        quarantine: Callable[[bytes], Awaitable[None]],
+        saw: Callable[[int], None],
+    ) -> None:
+        self._topology = topology
+        self._prefetch = prefetch
+        self._store = store
+        self._quarantine = quarantine
+        self._saw = saw
+        self._taking = True
+        self._buffer: asyncio.Queue[RabbitHeld] = asyncio.Queue()
+        self._buffered_bytes = 0
+        self._copies: Copies[RabbitHeld] = Copies()
+        self._channels: dict[Lane, ConsumeChannel] = {}
+        self._poison: set[asyncio.Task[None]] = set()
+        self._links = {
+            lane: Link(
+                target,
+                f"consume {lane}",
+                LANES.index(lane),
+                lambda connection, lane=lane: self._prepare(lane, connection),  # type: ignore[misc]
+                lambda lane=lane: self._lost(lane),  # type: ignore[misc]
+            )
+            for lane in LANES
+        }
+
+    async def take(self) -> RabbitHeld:
+        """The next record that is still ours; connects at the first call."""
+        for each in self._links.values():
+            each.start()
+        while True:
+            held = await self._buffer.get()
+            self._unbuffer(held)
+            if held.is_ours:
+                return held
+            self._give_up(held)
+
+    async def settle(self, held: RabbitHeld, successors: Sequence[Successor]) -> None:
+        """See `interface.Held.settle`."""
+        key = held.record.key
+        if any(each.record.key == key for each in successors):
+            raise ValueError(f"a successor of {key} has the same key: it would be taken for a copy and dropped")
+        if successors:
+            if not held.is_ours:
+                self._give_up(held)
+                raise SpoolUnavailable("the connection was lost and the record is with others: nothing was stored")
+            await asyncio.gather(*map(self._store, successors))
+        dropped = [_dropped(each) for each in (held, *self._copies.finish(key))]
+        if True not in dropped:
+            raise SpoolUnavailable("the connection was lost and the record is with others")
+
+    def release(self, held: RabbitHeld) -> None:
+        """Hand it back to be taken by anyone."""
+        held.hand_back()
+        self._give_up(held)
+
+    async def stop_taking(self) -> None:
+        """No new records; those in the buffer go back to the broker."""
+        self._taking = False
+        for channel in tuple(self._channels.values()):
+            channel.connection.resume_reading()
+            if channel.is_open:
+                try:
+                    await channel.cancel(DEADLINE)
+                except AmqpError as error:
+                    log.info("consuming had ended already: %s", error)
+        for each in self._copies.unpark():
+            each.hand_back()
+        while not self._buffer.empty():
+            held = self._buffer.get_nowait()
+            self._unbuffer(held)
+            self.release(held)
+
+    async def close(self) -> None:
+        """Close the connections; everything unsettled goes back."""
+        for each in self._poison:
+            each.cancel()
+        await asyncio.gather(*(each.stop() for each in self._links.values()))
+
+    async def _prepare(self, lane: Lane, connection: Connection) -> ConsumeChannel:
+        channel = await ConsumeChannel.open(connection, DEADLINE)
+        self._channels[lane] = channel
+        if self._taking:
+            await channel.consume(
+                self._topology.ready(lane), self._prefetch, lambda delivery: self._deliver(channel, delivery), DEADLINE
+            )
+        return channel
+
+    def _lost(self, lane: Lane) -> None:
+        self._channels.pop(lane, None)
+
+    def _deliver(self, channel: ConsumeChannel, delivery: Delivery) -> None:
+        try:
+            held = RabbitHeld(self, channel, delivery, decode(delivery.body))
+        except RecordError as error:
+            log.error("not a record, goes to quarantine: %s", error)
+            task = asyncio.create_task(self._put_away(channel, delivery))
+            self._poison.add(task)
+            task.add_done_callback(self._poison.discard)
+            return
+        self._saw(held.size)
+        if not self._taking:
+            held.hand_back()
+        elif self._copies.is_finished(held.record.key):
+            log.info("dropped a late copy of %s", held.record.key)
+            _dropped(held)
+        elif self._copies.begin(held.record.key, held):
+            self._hand_out(held)
+
+    def _hand_out(self, held: RabbitHeld) -> None:
+        self._buffer.put_nowait(held)
+        self._buffered_bytes += held.size
+        if self._buffered_bytes > BUFFER_BYTES:
+            for each in self._channels.values():
+                each.connection.pause_reading()
+
+    def _unbuffer(self, held: RabbitHeld) -> None:
+        self._buffered_bytes -= held.size
+        if self._buffered_bytes <= BUFFER_BYTES // 2:
+            for each in self._channels.values():
+                each.connection.resume_reading()
+
+    def _give_up(self, held: RabbitHeld) -> None:
+        """Not done: a parked copy that is still ours takes its place."""
+        following = self._copies.give_up(held.record.key, held)
+        while following is not None and not following.is_ours:
+            following = self._copies.give_up(following.record.key, following)
+        if following is not None:
+            self._hand_out(following)
+
+    async def _put_away(self, channel: ConsumeChannel, delivery: Delivery) -> None:
+        while channel.is_open:
+            try:
+                await self._quarantine(delivery.body)
+            except SpoolError as error:
+                log.warning("the quarantine is not to be had: %s", error)
+                await asyncio.sleep(_RETRY)
+                continue
+            if channel.is_open:
+                channel.ack(delivery.tag)
+            return
+
+
+def _dropped(held: RabbitHeld) -> bool:
+    """Let go of a copy; False when it is not ours any more."""
+    try:
+        held.let_go()
+    except AmqpError:
+        return False
+    return True

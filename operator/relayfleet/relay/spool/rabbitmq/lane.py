@@ -1,0 +1,121 @@
+"""A publishing lane: one connection with confirms, and an opinion whether it can be relied on now.
+
+A lane is *trusted* while its confirms come in time. One that is overdue, or that was lost, is on trial: it gets one record at a time until
+a confirm comes back. So a frozen leader costs the records on their way one wait, and those after them none.
+
+A lane from which no byte came although an answer is overdue is cut: its node is frozen or gone, and another one answers sooner than
+the heartbeat would tell.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from relayfleet.amqp.connection import Connection
+from relayfleet.amqp.errors import ConnectionLost
+from relayfleet.amqp.publishing import Publish, PublishChannel
+from relayfleet.relay.spool.rabbitmq.declaring import DEADLINE, declare, prove_dead_letters_are_kept
+from relayfleet.relay.spool.rabbitmq.link import Link, Target
+from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane, Topology
+
+OVERDUE = 0.4
+"""Seconds after which a confirm is late: many times what a healthy broker takes, well below what an SMTP client notices."""
+
+SILENT = 1.2
+"""Seconds without a byte, with an answer overdue, after which the connection is cut."""
+
+UNCONFIRMED_BYTES = 64 * 1024**2
+
+
+class PublishLane:
+    """One of the two ways into the queue."""
+
+    def __init__(self, lane: Lane, target: Target, topology: Topology, changed: Callable[[], None]) -> None:
+        self.lane = lane
+        self._topology = topology
+        self._changed = changed
+        self._channel: PublishChannel | None = None
+        self._trusted = False
+        self._proven = False
+        self.link = Link(target, f"publish {lane}", LANES.index(lane), self._prepare, self._lost)
+
+    @property
+    def is_up(self) -> bool:
+        """It can be given a record; no promise that the record will be confirmed."""
+        return (
+            self._channel is not None and self._channel.is_open and self._channel.unconfirmed_bytes < UNCONFIRMED_BYTES
+        )
+
+    @property
+    def blocked(self) -> str:
+        """The broker's alarm, in its words; empty when there is none."""
+        return self.link.connection.blocked if self.link.connection else ""
+
+    @property
+    def why_not(self) -> str:
+        """Why a record cannot be given to it."""
+        if self.is_up:
+            return ""
+        return self.link.why or f"more than {UNCONFIRMED_BYTES >> 20} MiB wait for a confirm"
+
+    def rank(self, preferred: bool) -> int:
+        """The lower the better: trusted or the preferred one's next trial, other trusted, other's trial, overdue, down."""
+        if self._channel is None or not self.is_up:
+            return 4
+        if self._overdue(OVERDUE):
+            self._trusted = False
+        if not self._trusted and self._channel.unconfirmed:
+            return 3
+        if preferred:
+            return 0
+        return 1 if self._trusted else 2
+
+    def begin_again(self, why: str) -> None:
+        """Drop the connection and prepare a new one."""
+        if self.link.connection is not None:
+            self.link.connection.lose(ConnectionLost(why))
+
+    def send(self, queue: str, body: bytes, message_id: str) -> Publish:
+        """Publish; the caller waits for `stored`. Raises AmqpError."""
+        if self._channel is None:
+            raise ConnectionLost(self.link.why)
+        publish = self._channel.publish(queue, body, message_id)
+        if not self._trusted:
+            publish.stored.add_done_callback(self._trial_ended)
+        return publish
+
+    def cut_if_frozen(self) -> None:
+        """To be called a few times a second."""
+        connection = self.link.connection
+        if connection is None or connection.blocked or not self._overdue(SILENT):
+            return
+        silence = time.monotonic() - connection.last_received
+        if silence > SILENT:
+            connection.lose(
+                ConnectionLost(f"confirms are overdue and nothing was heard from the broker for {silence:.1f} s")
+            )
+
+    def _overdue(self, seconds: float) -> bool:
+        oldest = self._channel.oldest_sent_at if self._channel else None
+        return oldest is not None and time.monotonic() - oldest > seconds
+
+    def _trial_ended(self, stored: asyncio.Future[None]) -> None:
+        if not stored.cancelled() and stored.exception() is None and not self._overdue(OVERDUE):
+            self._trusted = True
+            self._changed()
+
+    async def _prepare(self, connection: Connection) -> PublishChannel:
+        await declare(connection, self._topology.queues(self.lane))
+        if self.lane == "a" and not self._proven:
+            await prove_dead_letters_are_kept(connection, self._topology)
+            self._proven = True
+        channel = await PublishChannel.open(connection, DEADLINE)
+        self._channel, self._trusted = channel, False
+        self._changed()
+        return channel
+
+    def _lost(self) -> None:
+        self._channel, self._trusted = None, False
+        self._changed()

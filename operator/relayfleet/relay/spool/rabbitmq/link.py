@@ -1,0 +1,122 @@
+"""A link: one connection that is kept up, for ever, in the background.
+
+It goes round the broker's addresses, starting with its own preferred one, prepares each new connection (`prepare`: queues, channels), and when
+that is lost for any reason begins again, after a pause that grows and is jittered so that a pool's relays do not return in step.
+`why` says at any time, in words for a human, why the link is down.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from relayfleet.amqp.channel import Channel
+from relayfleet.amqp.connection import Connection
+from relayfleet.amqp.dial import Address, Login, connect, tls_context
+from relayfleet.amqp.errors import AmqpError
+from relayfleet.protocol.relay_config import Broker
+
+CONNECT_TIMEOUT = 2.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 3.0
+_STEADY = 5.0
+"""A connection that lived so many seconds was a good one: the next pause is the first one again."""
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where and as whom to connect. Credentials and CA are read anew for each attempt, since both are rotated."""
+
+    broker: Broker
+    credentials: Callable[[], tuple[str, str]]
+    ca_file: str | None = None
+    name: str = "relayfleet"
+
+    async def dial(self, address: Address, purpose: str) -> Connection:
+        """A connection to one node. Raises ConnectError or OSError (unreadable credentials)."""
+        username, password = self.credentials()
+        login = Login(username, password, self.broker.vhost, f"{self.name} {purpose}")
+        tls = tls_context(self.ca_file) if self.broker.tls else None
+        return await connect(address, login, CONNECT_TIMEOUT, tls=tls, server_name=self.broker.server_name)
+
+    def addresses(self, first: int) -> list[Address]:
+        """All nodes, beginning with number `first`."""
+        texts = self.broker.addresses
+        return [Address.parse(texts[(first + each) % len(texts)]) for each in range(len(texts))]
+
+
+class Link:
+    """Keeps one connection up. `prepare` makes it useful and returns the channel whose loss ends it; `down` hears of the end."""
+
+    def __init__(
+        self,
+        target: Target,
+        purpose: str,
+        first: int,
+        prepare: Callable[[Connection], Awaitable[Channel]],
+        down: Callable[[], None],
+    ) -> None:
+        self._target = target
+        self._purpose = purpose
+        self._addresses = target.addresses(first)
+        self._prepare = prepare
+        self._down = down
+        self._task: asyncio.Task[None] | None = None
+        self.connection: Connection | None = None
+        self.why = "not connected yet"
+
+    def start(self) -> None:
+        """Begin; `stop` ends it."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=f"broker link {self._purpose}")
+
+    async def stop(self) -> None:
+        """Close the connection and try no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+        if self.connection is not None:
+            await self.connection.close()
+            self._went_down("stopped")
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            address = self._addresses[0]
+            began = time.monotonic()
+            why = await self._once(address)
+            failures = 1 if time.monotonic() - began > _STEADY else failures + 1
+            if why != self.why:
+                log.warning("broker %s: %s", self._purpose, why)
+            self._went_down(why)
+            self._addresses = [*self._addresses[1:], address]
+            await asyncio.sleep(_pause(failures))
+
+    async def _once(self, address: Address) -> str:
+        """Connect and stay; returns why it ended."""
+        try:
+            self.connection = await self._target.dial(address, self._purpose)
+            channel = await self._prepare(self.connection)
+            self.why = ""
+            log.info("broker %s: connected to %s", self._purpose, address)
+            return str(await asyncio.shield(channel.lost))
+        except (AmqpError, OSError, ValueError) as error:
+            return str(error)
+
+    def _went_down(self, why: str) -> None:
+        self.why = why
+        if self.connection is not None:
+            self.connection.lose(AmqpError(why))
+            self.connection = None
+            self._down()
+
+
+def _pause(failures: int) -> float:
+    longest: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (failures - 1))
+    return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter

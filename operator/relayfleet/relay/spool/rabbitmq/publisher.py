@@ -1,0 +1,164 @@
+"""Storing a record: publish, wait for the confirm, and go the other way in time.
+
+A record goes to the better lane. When its confirm is overdue the same record goes to the other lane as well, and the first confirm counts;
+the copy that this leaves behind is recognised by its key. A lane that fails outright (nack, return, lost connection) is replaced by the
+other at once. With no lane left the record waits a little for one to come back, then the caller hears SpoolUnavailable.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from relayfleet.amqp.errors import AmqpError, PreconditionFailed, Returned
+from relayfleet.relay.spool.interface import SpoolTooLarge, SpoolUnavailable
+from relayfleet.relay.spool.rabbitmq.lane import OVERDUE, PublishLane
+from relayfleet.relay.spool.rabbitmq.link import Target
+from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane, Topology
+
+RETURN_WAIT = 1.0
+"""Seconds that a record waits for a lane to come back after all are lost."""
+
+_WATCH = 0.2
+_LIMIT = re.compile(r"larger than configured max size (\d+)")
+
+
+@dataclass(slots=True)
+class _Attempt:
+    """One record on its way: what is under way, what failed, and which lanes were not tried since."""
+
+    queue: Callable[[Lane], str]
+    body: bytes
+    message_id: str
+    ends_at: float
+    under_way: dict[asyncio.Future[None], PublishLane] = field(default_factory=dict)
+    tried: set[Lane] = field(default_factory=set)
+    failures: list[str] = field(default_factory=list)
+
+    def left(self) -> float:
+        """Seconds to the deadline."""
+        return self.ends_at - time.monotonic()
+
+
+class Publisher:
+    """Both lanes. `store` is safe to call from many tasks at once."""
+
+    def __init__(self, target: Target, topology: Topology) -> None:
+        self._timeout = target.broker.publish_timeout
+        self._changed = asyncio.Event()
+        self._size_max: int | None = None
+        self._up_at = 0.0
+        self._watch: asyncio.Task[None] | None = None
+        self.lanes = {lane: PublishLane(lane, target, topology, self._lane_changed) for lane in LANES}
+
+    def start(self) -> None:
+        """Connect in the background."""
+        for each in self.lanes.values():
+            each.link.start()
+        if self._watch is None:
+            self._watch = asyncio.create_task(self._watch_lanes(), name="broker lanes")
+
+    async def stop(self) -> None:
+        """Close both connections."""
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
+            self._watch = None
+        await asyncio.gather(*(each.link.stop() for each in self.lanes.values()))
+
+    @property
+    def why_not(self) -> str:
+        """Why nothing can be stored now; empty when it can."""
+        if any(each.is_up for each in self.lanes.values()):
+            return ""
+        return "; ".join(dict.fromkeys(each.why_not for each in self.lanes.values()))
+
+    @property
+    def blocked(self) -> str:
+        """The broker's alarm in its words, empty when there is none."""
+        return next((each.blocked for each in self.lanes.values() if each.blocked), "")
+
+    async def store(self, queue: Callable[[Lane], str], body: bytes, message_id: str, prefer: Lane = "a") -> None:
+        """Return when a majority has it on disk. `queue` names the lane's queue. Raises SpoolTooLarge or SpoolUnavailable."""
+        if self._size_max is not None and len(body) > self._size_max:
+            raise SpoolTooLarge(f"the record has {len(body)} bytes, the broker takes {self._size_max}")
+        attempt = _Attempt(queue, body, message_id, time.monotonic() + self._timeout)
+        while attempt.left() > 0:
+            if not self._send(attempt, prefer) and not attempt.under_way:
+                await self._wait_for_a_lane(attempt)
+            elif await self._stored(attempt):
+                return
+        raise SpoolUnavailable(f"no confirm within {self._timeout:g} s{_words(attempt.failures)}")
+
+    def _send(self, attempt: _Attempt, prefer: Lane) -> bool:
+        """Give the record to the best lane that has not got it; False when there is none."""
+        left = [each for each in self.lanes.values() if each.lane not in attempt.tried]
+        lane = min(left, key=lambda each: each.rank(preferred=each.lane == prefer), default=None)
+        if lane is None:
+            return False
+        if not lane.is_up:
+            attempt.failures.append(lane.why_not)
+            return False
+        attempt.tried.add(lane.lane)
+        try:
+            publish = lane.send(attempt.queue(lane.lane), attempt.body, attempt.message_id)
+        except AmqpError as error:
+            attempt.failures.append(str(error))
+            return True
+        attempt.under_way[publish.stored] = lane
+        return True
+
+    async def _stored(self, attempt: _Attempt) -> bool:
+        """Wait until a confirm comes (True), or until it is time to do something else."""
+        if not attempt.under_way:
+            return False
+        both = len(attempt.tried) == len(self.lanes)
+        patience = attempt.left() if both else min(OVERDUE, attempt.left())
+        done, _ = await asyncio.wait(attempt.under_way, timeout=max(patience, 0), return_when=asyncio.FIRST_COMPLETED)
+        stored = False
+        for each in done:
+            lane = attempt.under_way.pop(each)
+            error = each.exception()
+            stored = stored or error is None
+            if error is not None:
+                self._note(attempt, lane, error)
+        return stored
+
+    def _note(self, attempt: _Attempt, lane: PublishLane, error: BaseException) -> None:
+        attempt.failures.append(str(error))
+        if isinstance(error, Returned):
+            lane.begin_again("a queue is gone and is declared again")
+        if not isinstance(error, PreconditionFailed) or not (found := _LIMIT.search(error.text)):
+            return
+        self._size_max = int(found[1])
+        if len(attempt.body) > self._size_max:
+            raise SpoolTooLarge(f"the record has {len(attempt.body)} bytes, the broker takes {self._size_max}")
+
+    async def _wait_for_a_lane(self, attempt: _Attempt) -> None:
+        patience = min(attempt.left(), self._up_at + RETURN_WAIT - time.monotonic())
+        self._changed.clear()
+        try:
+            async with asyncio.timeout(max(patience, 0)):
+                await self._changed.wait()
+        except TimeoutError as error:
+            raise SpoolUnavailable(f"the broker cannot store{_words(attempt.failures)}") from error
+        attempt.tried.clear()
+
+    def _lane_changed(self) -> None:
+        self._up_at = time.monotonic()
+        self._changed.set()
+
+    async def _watch_lanes(self) -> None:
+        while True:
+            await asyncio.sleep(_WATCH)
+            for each in self.lanes.values():
+                each.cut_if_frozen()
+            if not self.why_not:
+                self._up_at = time.monotonic()
+
+
+def _words(failures: list[str]) -> str:
+    return ": " + "; ".join(dict.fromkeys(failures)) if failures else ""

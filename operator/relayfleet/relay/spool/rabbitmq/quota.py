@@ -1,0 +1,105 @@
+"""The pool's quota: our own watermark, well below the broker's alarm, so that the alarm never stops retries and reports.
+
+AMQP tells how many records are ready in a queue, not how many bytes. So the estimate is: records in all queues of the pool, counted
+about once a second, times the mean size of the records that this relay saw, plus what it stored since the last count. What other relays
+store within that second is not in it; the quota leaves room for that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from relayfleet.amqp.channel import Channel
+from relayfleet.amqp.errors import AmqpError
+from relayfleet.relay.spool.rabbitmq.lane import PublishLane
+from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane, Topology
+
+INTERVAL = 1.0
+TIMEOUT = 1.0
+_WEIGHT = 1 / 64
+_LOWER = 0.95
+"""Full until the estimate falls below this part of the quota, so that the answer does not flicker."""
+
+
+@dataclass(slots=True)
+class Watermark:
+    """The estimate. Pure."""
+
+    quota_bytes: int
+    mean_size: float = 0.0
+    since_count: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    full: bool = False
+
+    def saw(self, size: int) -> None:
+        """A record of that size passed, in either direction."""
+        self.mean_size += (size - self.mean_size) * (_WEIGHT if self.mean_size else 1)
+
+    def stored(self, size: int) -> None:
+        """This relay stored a record."""
+        self.saw(size)
+        self.since_count += size
+        self._judge()
+
+    def counted(self, counts: dict[str, int]) -> None:
+        """Fresh counts by queue; queues that could not be asked keep their last one."""
+        self.counts.update(counts)
+        self.since_count = 0
+        self._judge()
+
+    @property
+    def estimate(self) -> int:
+        """Bytes that wait in the pool's queues."""
+        return int(sum(self.counts.values()) * self.mean_size) + self.since_count
+
+    def _judge(self) -> None:
+        self.full = self.estimate >= self.quota_bytes * (_LOWER if self.full else 1)
+
+
+class Census:
+    """Counts the lanes' queues in the background, on a channel of its own: a queue that does not answer holds up no publish."""
+
+    def __init__(self, watermark: Watermark, topology: Topology, lanes: dict[Lane, PublishLane]) -> None:
+        self._watermark = watermark
+        self._queues = {lane: [each.name for each in topology.queues(lane)] for lane in LANES}
+        self._lanes = lanes
+        self._channels: dict[Lane, Channel] = {}
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Begin counting."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name="broker census")
+
+    async def stop(self) -> None:
+        """End it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    async def _run(self) -> None:
+        while True:
+            found = await asyncio.gather(*(self._count(lane) for lane in LANES))
+            self._watermark.counted(dict(pair for counts in found for pair in counts))
+            await asyncio.sleep(INTERVAL)
+
+    async def _count(self, lane: Lane) -> Iterable[tuple[str, int]]:
+        connection = self._lanes[lane].link.connection
+        if connection is None or not self._lanes[lane].is_up:
+            return ()
+        try:
+            channel = self._channels.get(lane)
+            if channel is None or not channel.is_open:
+                channel = self._channels[lane] = await Channel.open(connection, TIMEOUT)
+            asked = (channel.declare(each, TIMEOUT, passive=True) for each in self._queues[lane])
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+        except AmqpError:
+            return ()
+        return [
+            (name, each.messages)
+            for name, each in zip(self._queues[lane], answers, strict=True)
+            if not isinstance(each, BaseException)
+        ]

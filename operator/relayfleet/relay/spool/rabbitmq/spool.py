@@ -1,0 +1,102 @@
+"""The pool's queue on RabbitMQ: publisher, consumer and quota behind the one interface of the relay."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from relayfleet.protocol.relay_config import Broker
+from relayfleet.relay.spool.interface import SpoolFull, Successor
+from relayfleet.relay.spool.rabbitmq.consumer import Consumer, RabbitHeld
+from relayfleet.relay.spool.rabbitmq.link import Target
+from relayfleet.relay.spool.rabbitmq.publisher import Publisher
+from relayfleet.relay.spool.rabbitmq.quota import Census, Watermark
+from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANES, Topology
+from relayfleet.relay.spool.record import Record, encode
+
+
+class RabbitMQSpool:
+    """Fits `interface.Spool`.
+
+    `credentials` gives (username, password) and `ca_file` names the broker's CA; both are asked anew for each connection. `prefetch` bounds the
+    records held by this relay, a lane. `name` is what the broker's operators see. `ladder` is the product's own except in tests.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        credentials: Callable[[], tuple[str, str]],
+        ca_file: str | None = None,
+        *,
+        prefetch: int = 200,
+        name: str = "relayfleet",
+        ladder: tuple[int, ...] = LADDER,
+    ) -> None:
+        target = Target(broker, credentials, ca_file, name)
+        self._topology = Topology(broker.queue_prefix, broker.replicas, ladder, balanced=len(broker.addresses) == 1)
+        self._watermark = Watermark(broker.quota_bytes)
+        self._publisher = Publisher(target, self._topology)
+        self._census = Census(self._watermark, self._topology, self._publisher.lanes)
+        self._consumer = Consumer(
+            target, self._topology, prefetch, self._succeed, self._put_in_quarantine, self._watermark.saw
+        )
+
+    def start(self) -> None:
+        """Connect in the background, for as long as it takes; `put` raises SpoolUnavailable until then."""
+        self._publisher.start()
+        self._census.start()
+
+    @property
+    def ready(self) -> bool:
+        """A record can be stored now, as far as is known."""
+        return not self.why_not_ready
+
+    @property
+    def why_not_ready(self) -> str:
+        """Why no record can be stored now, and what to look at; empty when one can."""
+        return self._publisher.why_not or self._full()
+
+    async def put(self, record: Record) -> None:
+        """See `interface.Spool.put`."""
+        if full := self._full():
+            raise SpoolFull(full)
+        body = encode(record)
+        await self._publisher.store(self._topology.ready, body, record.key)
+        self._watermark.stored(len(body))
+
+    async def take(self) -> RabbitHeld:
+        """See `interface.Spool.take`."""
+        return await self._consumer.take()
+
+    async def stop_taking(self) -> None:
+        """See `interface.Spool.stop_taking`."""
+        await self._consumer.stop_taking()
+
+    async def close(self) -> None:
+        """See `interface.Spool.close`."""
+        await self._consumer.close()
+        await self._census.stop()
+        await self._publisher.stop()
+
+    def _full(self) -> str:
+        if self._watermark.full:
+            estimate, quota = self._watermark.estimate >> 20, self._watermark.quota_bytes >> 20
+            return f"the pool's quota is reached: about {estimate} MiB wait, {quota} MiB are allowed"
+        if blocked := self._publisher.blocked:
+            return (
+                f"the broker takes no more records ({blocked}): give it more disk or memory, or lower the pool's quota"
+            )
+        return ""
+
+    async def _succeed(self, successor: Successor) -> None:
+        body, key = encode(successor.record), successor.record.key
+        if successor.quarantine:
+            await self._publisher.store(lambda _: self._topology.quarantine, body, key)
+        elif successor.delay > 0:
+            lane = random.choice(LANES)  # noqa: S311 - jitter: the lanes' rungs differ in length
+            await self._publisher.store(lambda each: self._topology.wait(successor.delay, each), body, key, prefer=lane)
+        else:
+            await self._publisher.store(self._topology.ready, body, key)
+
+    async def _put_in_quarantine(self, body: bytes) -> None:
+        await self._publisher.store(lambda _: self._topology.quarantine, body, "not-a-record")
