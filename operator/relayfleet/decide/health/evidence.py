@@ -42,7 +42,10 @@ class Answered:
 
 @dataclass(frozen=True, slots=True)
 class Silent:
-    """As of `at` the probes sent at `sent` have no answer, though the vantage looked. Said anew while it lasts; the last word counts."""
+    """As of `at` the probes sent at `sent` have no answer, though the vantage looked. Said anew while it lasts; the last word counts.
+
+    Oldest first; when there are many the oldest 16 will do.
+    """
 
     relay: str
     vantage: str

@@ -30,11 +30,16 @@ from relayfleet.decide.health.words import Level, Reason
 TELEMETRY = "telemetry"
 """The path of heartbeats: from the relay to the vantage."""
 
+PROBE_MAILS, CLIENTS = "probe mails", "clients"
+"""Whose mail a relay turns away. Each is compared with its like: clients may need a database that probe mails do not."""
+
+OPEN_PROBES = 16
+"""So many unanswered probes of one source are kept, the oldest: they tell the length of a silence."""
+FAILURES = 4
+"""So many failures of one kind are kept: enough for a cordon."""
 _STALE = 10.0
 _OWN_WORDS = 256
-_OPEN_PROBES = 16
 _TRIALS = 64
-_FAILURES = 4
 _WINDOW = 0.1
 _FORGET = 600.0
 _CEILING = 60.0
@@ -113,16 +118,16 @@ class Folding:
     def _trouble(self, each: seen.Refused | seen.Reset, source: Source, at: float) -> None:
         probing = self._probing(each.relay, source)
         if isinstance(each, seen.Refused):
-            probing = replace(probing, refused=(*probing.refused, at)[-_FAILURES:], as_of=at)
+            probing = replace(probing, refused=(*probing.refused, at)[-FAILURES:], as_of=at)
         else:
-            probing = replace(probing, resets=(*probing.resets, at)[-_FAILURES:], as_of=at)
+            probing = replace(probing, resets=(*probing.resets, at)[-FAILURES:], as_of=at)
         self._set(each.relay, source, probing)
         self._recover(each.relay, good=False)
 
     def _silence(self, each: seen.Silent, source: Source, at: float) -> None:
         probing = self._probing(each.relay, source)
         sent = sorted(at - (each.at - s) for s in each.sent if math.isfinite(s) and s <= each.at)
-        still = tuple(s for s in sent if s > probing.answered)[:_OPEN_PROBES]
+        still = tuple(s for s in sent if s > probing.answered)[:OPEN_PROBES]
         if at < probing.as_of:
             return
         self._set(each.relay, source, replace(probing, unanswered=still, as_of=at))
@@ -148,7 +153,7 @@ class Folding:
         self._set(each.relay, source, self._answered(probing, sent, at, prompt))
         good = isinstance(each, seen.Answered)
         if source.probe is Probe.TRANSACTION or not good:
-            self._outcome(each.relay, Subject(Reason.ERRING, "", source.vantage), good, at)
+            self._outcome(each.relay, Subject(Reason.ERRING, PROBE_MAILS, source.vantage), good, at)
         self._recover(each.relay, good and prompt)
 
     def _answered(self, probing: Probing, sent: float, at: float, prompt: bool) -> Probing:
@@ -192,7 +197,7 @@ class Folding:
             case seen.OwnReport():
                 self._report(each)
             case seen.Intake():
-                self._counts(each.relay, Subject(Reason.ERRING, "", "clients"), each.accepted, each.deferred, at)
+                self._counts(each.relay, Subject(Reason.ERRING, CLIENTS, ""), each.accepted, each.deferred, at)
                 if each.accepted > 0:
                     self._put(each.relay, lively=max(at, self._relay(each.relay).lively))
             case seen.Confirms():
@@ -226,7 +231,7 @@ class Folding:
             for shared in subject.shared:
                 self._worked[shared] = self._worked.get(shared, Sightings()).seen(name, at)
         elif not trial.bad or at - trial.at >= _WINDOW:
-            trial = Trial((*trial.bad, at)[:_FAILURES], trial.good, at)
+            trial = Trial((*trial.bad, at)[:FAILURES], trial.good, at)
             if subject.kind is Reason.ERRING:
                 self._recover(name, good=False)
         self._put(name, trials=self._bounded({**self._relay(name).trials, subject: trial}))

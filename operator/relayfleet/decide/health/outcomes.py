@@ -18,7 +18,7 @@ _PROVIDER_LIMIT = 2
 """One provider counts for so many failed windows at most: too little for a cordon, so one dead ISP never makes one."""
 
 _SHARED_DOWN = {
-    Reason.ERRING: (Reason.POOL_ERRING, "no relay takes mail"),
+    Reason.ERRING: (Reason.POOL_ERRING, "no relay takes the mail of {name}"),
     Reason.BROKER_UNREACHABLE: (Reason.BROKER_DOWN, "no relay gets confirms from broker {name}"),
     Reason.EGRESS_FAILING: (Reason.DESTINATION_DOWN, "no relay reaches {name}"),
     Reason.RESOLVER_DOWN: (Reason.RESOLVER_DOWN, "no relay gets answers from resolver {name}"),
@@ -61,8 +61,8 @@ def _worked(state: State, subject: Subject, relay: str) -> float:
 
 def _blame(subject: Subject, failures: int, window: float) -> Finding:
     texts = {
-        Reason.ERRING: f"turns mail away ({subject.via}), {failures} windows in a row, while other relays take it",
-        Reason.BROKER_UNREACHABLE: f"no confirms from broker {subject.name} in {failures} windows, while other relays get them",
+        Reason.ERRING: f"turned {subject.name} away in {failures} windows, while other relays took them",
+        Reason.BROKER_UNREACHABLE: f"no confirms from broker {subject.name} in {failures} windows, while other relays got them",
         Reason.EGRESS_FAILING: f"does not reach {subject.name} from {subject.via}, while other relays do",
     }
     return Finding(subject.kind, f"{subject.name}@{subject.via}", failures * window, texts[subject.kind])

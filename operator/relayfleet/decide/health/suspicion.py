@@ -19,15 +19,17 @@ from dataclasses import dataclass
 
 from relayfleet.decide.health.evidence import Probe
 from relayfleet.decide.health.findings import Finding
-from relayfleet.decide.health.fold import TELEMETRY
+from relayfleet.decide.health.fold import FAILURES, TELEMETRY
 from relayfleet.decide.health.outcomes import weigh_outcomes
 from relayfleet.decide.health.policy import Policy
 from relayfleet.decide.health.roster import Relay, Roster
-from relayfleet.decide.health.state import NEVER, Probing, RelayState, Source, State
+from relayfleet.decide.health.state import NEVER, Probing, RelayState, Source, State, Subject, Trial
 from relayfleet.decide.health.words import Level, Reason
 
 LAPSE = 1.0
 """A vantage that has said nothing of a relay for so long is not watching it, in seconds."""
+_TICK = 0.001
+"""A prober's timer may fire so much early, in seconds."""
 _HARD_FACTS = (Reason.REFUSING, Reason.RESETTING)
 
 
@@ -247,8 +249,15 @@ def wants_burst(judge: Judge) -> set[Probe]:
     kinds: set[Probe] = set()
     for source, probing in judge.watched():
         first = min((s for s in probing.unanswered if s > judge.own.alive), default=clock)
-        silent = policy.suspect_after <= probing.as_of - first <= policy.hard_silence + LAPSE
+        silent = policy.suspect_after - _TICK <= probing.as_of - first <= policy.hard_silence + LAPSE
         told = any(max(judge.own.alive, clock - LAPSE) < at for at in (*probing.refused, *probing.resets))
         if source.path != TELEMETRY and (silent or told):
             kinds.add(source.probe)
+    if any(_young_error(subject, trial, clock) for subject, trial in judge.own.trials.items()):
+        kinds.add(Probe.TRANSACTION)
     return kinds
+
+
+def _young_error(subject: Subject, trial: Trial, clock: float) -> bool:
+    """A relay began to turn mail away, probes or clients, and there is not yet enough to judge by."""
+    return subject.kind is Reason.ERRING and 0 < len(trial.bad) < FAILURES and clock - trial.at <= LAPSE
