@@ -22,11 +22,21 @@ class MemoryHeld:
     spool: MemorySpool
     record: Record
     redelivered: bool = False
+    deliveries: int = 1
     settled: bool = False
     released: bool = False
 
+    @property
+    def is_ours(self) -> bool:
+        """False when it was handed to others."""
+        return self in self.spool.held
+
     async def settle(self, successors: Sequence[Successor] = ()) -> None:
         """Store the successors and let go, or raise what `fail_next` holds and let go of nothing."""
+        if any(each.record.key == self.record.key for each in successors):
+            raise ValueError(
+                f"a successor of {self.record.key} has the same key: it would be taken for a copy and dropped"
+            )
         await self.spool.act()
         if self not in self.spool.held:
             raise SpoolUnavailable("the record was handed to others")
@@ -70,7 +80,7 @@ class MemorySpool:
             self._changed.clear()
             await self._changed.wait()
         record, redelivered = self.waiting.popleft()
-        held = MemoryHeld(self, record, redelivered)
+        held = MemoryHeld(self, record, redelivered, deliveries=2 if redelivered else 1)
         self.held.append(held)
         return held
 

@@ -53,8 +53,21 @@ class Held(Protocol):
         """True when another relay, or an earlier life of this one, may have tried it."""
         ...
 
+    @property
+    def deliveries(self) -> int:
+        """How often the queue has handed the record out, this time included. A record that kills relays has a high one."""
+        ...
+
+    @property
+    def is_ours(self) -> bool:
+        """False when the connection was lost and the queue has handed the record to others."""
+        ...
+
     async def settle(self, successors: Sequence[Successor] = ()) -> None:
-        """Store the successors (confirmed by a majority), then let go of the record. SpoolError: nothing was let go."""
+        """Store the successors (confirmed by a majority), then let go of the record. SpoolError: nothing was let go.
+
+        A successor has another key than the record (ValueError otherwise): it would be taken for a copy of it.
+        """
         ...
 
     def release(self) -> None:

@@ -84,6 +84,8 @@ def decode(data: bytes) -> Record:
         if magic != MAGIC:
             raise RecordError(f"not a record: starts with {data[:4]!r}")
         head: dict[str, Any] = json.loads(data[_PREFIX.size : _PREFIX.size + size])
+        if not isinstance(head, dict):
+            raise RecordError("not a record: its head is no object")
         head = {name: value for name, value in head.items() if name in _FIELDS}
         head["recipients"] = tuple(Recipient(*each) for each in head["recipients"])
         return Record(message=data[_PREFIX.size + size :], **head)
