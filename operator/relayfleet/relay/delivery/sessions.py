@@ -1,0 +1,255 @@
+"""Open sessions, kept and shared: a pool for each source and destination (set of mail exchangers).
+
+A session carries mail after mail. A destination that never answered gets one caller at a time, the others wait for its fate, and an
+address that refused or let us wait is not called again for a minute: a dead host costs one wait a minute, not one a mail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections import deque
+from dataclasses import dataclass, field
+
+from relayfleet.protocol.relay_config import Delivery, Source
+from relayfleet.relay.delivery.connecting import Target, open_session, opportunistic_context
+from relayfleet.relay.delivery.errors import LocalError, RefusedError, SmtpError, TlsError
+from relayfleet.relay.delivery.session import Session
+from relayfleet.relay.delivery.sources import family_of
+from relayfleet.relay.routing.errors import DnsError, DnsPermanent
+from relayfleet.relay.routing.router import Route, Router
+
+SKIP_SECONDS = 60.0
+PLAIN_SECONDS = 600.0
+"""So long a host whose handshake failed is called in plain at once."""
+IDLE_SECONDS = 20.0
+AGE_SECONDS = 300.0
+"""After this a session is replaced, so that a better host or a changed MX is noticed."""
+MOST_ADDRESSES = 6
+MARKS = 20_000
+
+
+class BusyError(SmtpError):
+    """All sessions to the destination stayed busy until the deadline."""
+
+
+@dataclass(slots=True)
+class _Mark:
+    until: float
+    error: SmtpError
+
+
+class Marks:
+    """Addresses that failed lately, by source: what one address of ours cannot reach, another may."""
+
+    def __init__(self) -> None:
+        self._marks: dict[tuple[str, str], _Mark] = {}
+
+    def put(self, source: Source, address: str, error: SmtpError) -> None:
+        if len(self._marks) >= MARKS:
+            self._marks.clear()  # at worst some hosts are called once more
+        self._marks[source.name, address] = _Mark(time.monotonic() + SKIP_SECONDS, error)
+
+    def get(self, source: Source, address: str) -> SmtpError | None:
+        mark = self._marks.get((source.name, address))
+        return mark.error if mark is not None and time.monotonic() < mark.until else None
+
+    def clear(self, source: Source, address: str) -> None:
+        self._marks.pop((source.name, address), None)
+
+
+@dataclass(slots=True)
+class PoolCounters:
+    """For metrics: connections tried, failed, skipped by a mark; sessions opened, of these with TLS; handshakes that failed."""
+
+    dialed: int = 0
+    failed: int = 0
+    skipped: int = 0
+    opened: int = 0
+    encrypted: int = 0
+    handshakes_failed: int = 0
+
+
+class SessionPool:
+    """All sessions of this relay. `settings` may be replaced at any time; open sessions end by their own limits."""
+
+    def __init__(self, router: Router, settings: Delivery) -> None:
+        self.router = router
+        self.settings = settings
+        self.marks = Marks()
+        self.counters = PoolCounters()
+        self.context: ssl.SSLContext = opportunistic_context()
+        self._plain_until: dict[str, float] = {}
+        self._destinations: dict[tuple[str, str | None, tuple[str, ...]], Destination] = {}
+
+    def destination(self, source: Source, route: Route) -> Destination:
+        """The sessions from this source to this set of hosts."""
+        key = source.name, source.bind_address, route.key
+        found = self._destinations.get(key)
+        if found is None:
+            found = self._destinations[key] = Destination(self, source, route)
+        found.source, found.route = source, route
+        return found
+
+    def sweep(self) -> None:
+        """Close what was idle too long, forget destinations without sessions. To be called every few seconds."""
+        for key, destination in list(self._destinations.items()):
+            destination.close_idle(IDLE_SECONDS)
+            if destination.unused:
+                del self._destinations[key]
+
+    def close(self) -> None:
+        """Take leave of all idle peers."""
+        for destination in self._destinations.values():
+            destination.close_idle(0.0)
+
+    async def dial(self, source: Source, host: str, address: str, deadline: float) -> Session:
+        """A session with TLS when possible, else in plain. Raises SmtpError."""
+        self.counters.dialed += 1
+        target = Target(host, address, self.settings.port)
+        now = time.monotonic()
+        if now >= self._plain_until.get(host, 0.0):
+            try:
+                return await open_session(target, source, self.context, deadline)
+            except TlsError:
+                self.counters.handshakes_failed += 1
+                self._plain_until[host] = now + PLAIN_SECONDS
+        return await open_session(target, source, None, deadline)
+
+
+@dataclass(eq=False, slots=True)
+class Destination:
+    """The sessions from one source to one set of mail exchangers."""
+
+    pool: SessionPool
+    source: Source
+    route: Route
+    open: int = 0
+    _opening: int = 0
+    _idle: list[Session] = field(default_factory=list)
+    _waiters: deque[asyncio.Future[None]] = field(default_factory=deque)
+
+    @property
+    def unused(self) -> bool:
+        return not self.open and not self._waiters
+
+    async def acquire(self, deadline: float) -> Session:
+        """A session for one transaction; give it back. `deadline` is loop time. Raises SmtpError or DnsError: nobody there."""
+        while True:
+            while self._idle:
+                if (session := self._idle.pop()).usable:
+                    return session
+                self._drop(session)
+            if self._may_open():
+                return await self._open(deadline)
+            await self._wait(deadline)
+
+    def give_back(self, session: Session) -> None:
+        """For the next one, or to its end when it is broken or has served enough."""
+        now = asyncio.get_running_loop().time()
+        limit = min(self.pool.settings.messages_per_session, session.peer.most_mails or 1_000_000)
+        if session.usable and session.mails < limit and now - session.opened_at < AGE_SECONDS:
+            session.used_at = now
+            self._idle.append(session)
+        else:
+            self._drop(session)
+        self._wake(1)
+
+    def close_idle(self, seconds: float) -> None:
+        """End the sessions that were idle for so long."""
+        now = asyncio.get_running_loop().time()
+        kept = [session for session in self._idle if session.usable and now - session.used_at < seconds]
+        for session in set(self._idle) - set(kept):
+            self._drop(session)
+        self._idle = kept
+
+    def _drop(self, session: Session) -> None:
+        self.open -= 1
+        session.quit()
+
+    def _may_open(self) -> bool:
+        proven = self.open > self._opening
+        return self.open < self.pool.settings.sessions_per_destination and (proven or not self._opening)
+
+    async def _open(self, deadline: float) -> Session:
+        self.open += 1
+        self._opening += 1
+        try:
+            session = await self._try_hosts(deadline)
+        except BaseException:
+            self.open -= 1
+            raise
+        finally:
+            self._opening -= 1
+            self._wake(len(self._waiters))
+        self.pool.counters.opened += 1
+        self.pool.counters.encrypted += session.tls
+        return session
+
+    async def _try_hosts(self, deadline: float) -> Session:
+        failures: list[SmtpError | DnsError] = []
+        tries = MOST_ADDRESSES
+        for host in self.route.hosts:
+            try:
+                addresses = await self.pool.router.addresses(host, family_of(self.source))
+            except DnsError as error:
+                failures.append(error)
+                continue
+            for address in addresses[:tries]:
+                tries -= 1
+                session = await self._try_address(host, address, deadline, failures)
+                if session is not None:
+                    return session
+        raise max(failures, key=_weight).with_traceback(None)
+
+    async def _try_address(
+        self, host: str, address: str, deadline: float, failures: list[SmtpError | DnsError]
+    ) -> Session | None:
+        if (known := self.pool.marks.get(self.source, address)) is not None:
+            self.pool.counters.skipped += 1
+            failures.append(known)
+            return None
+        try:
+            session = await self.pool.dial(self.source, host, address, deadline)
+        except LocalError:
+            raise
+        except SmtpError as error:
+            self.pool.counters.failed += 1
+            self.pool.marks.put(self.source, address, error)
+            failures.append(error)
+            return None
+        self.pool.marks.clear(self.source, address)
+        return session
+
+    async def _wait(self, deadline: float) -> None:
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._waiters.append(waiter)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await waiter
+        except BaseException as error:
+            if waiter.done() and not waiter.cancelled():
+                self._wake(1)  # the turn was ours, and we do not take it
+            if isinstance(error, TimeoutError):
+                raise BusyError("local", "all sessions to this destination stayed busy") from error
+            raise
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+
+    def _wake(self, count: int) -> None:
+        for _ in range(min(count, len(self._waiters))):
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+
+def _weight(failure: SmtpError | DnsError) -> int:
+    """Of several failures the one that tells most: what a peer said, then what the network did, then DNS."""
+    if isinstance(failure, RefusedError):
+        return 3
+    if isinstance(failure, SmtpError):
+        return 2
+    return 0 if isinstance(failure, DnsPermanent) else 1

@@ -1,0 +1,83 @@
+"""What becomes of a record after an attempt. Pure: outcomes in, successors out.
+
+outcome                          the recipient
+delivered                        is done (relayed report when asked for)
+permanent                        goes into the bounce report
+transient, and life is over      goes into the bounce report
+transient                        goes on in the one successor, after the backoff
+uncertain                        goes on in the one successor, after ten minutes at least
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relayfleet.protocol.relay_config import Retry
+from relayfleet.relay.delivery.outcome import Fate, Outcome
+from relayfleet.relay.reports import notify
+from relayfleet.relay.reports.dsn import Entry, ReportAction
+from relayfleet.relay.retry.backoff import UNCERTAIN_SECONDS, expired, next_delay
+from relayfleet.relay.spool.interface import Successor
+from relayfleet.relay.spool.record import Record
+
+GREYLISTED = "Greylisted"
+EXPIRED_STATUS = "4.4.7"
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """What the queue is told, and for the counters: recipients that failed for good, and whether a report was due to nobody."""
+
+    successors: tuple[Successor, ...]
+    failed: int = 0
+    deferred: int = 0
+    unreportable: bool = False
+
+
+def decide(
+    record: Record, outcomes: Sequence[Outcome], now: float, retry: Retry, random: float, reporting_mta: str
+) -> Settlement:
+    """The successors of `record`. `now` is Unix time, `random` in [0, 1)."""
+    age = max(now - record.accepted_at, 0.0)
+    over = expired(retry, age)
+    deferred = [each for each in outcomes if each.fate in (Fate.TRANSIENT, Fate.UNCERTAIN) and not over]
+    failed = [each for each in outcomes if each.fate is Fate.PERMANENT or (over and each.fate is not Fate.DELIVERED)]
+    entries = [_entry(each, "failed", over) for each in failed]
+    entries += [_entry(each, "relayed", over) for each in outcomes if each.relayed]
+    successors = []
+    if deferred:
+        later = _later(record, deferred, now, next_delay(retry, record.attempt, random, age))
+        successors.append(later)
+        if notify.delay_is_due(record, later.record.next_at):
+            entries += [_entry(each, "delayed", over) for each in deferred]
+    report = notify.report(record, entries, reporting_mta, now, retry.lifetime)
+    if report is not None:
+        successors.append(Successor(report))
+    return Settlement(tuple(successors), len(failed), len(deferred), unreportable=bool(failed) and not record.sender)
+
+
+def _later(record: Record, deferred: Sequence[Outcome], now: float, delay: float) -> Successor:
+    if any(each.fate is Fate.UNCERTAIN for each in deferred):
+        delay = max(delay, UNCERTAIN_SECONDS)
+    # The peer that greylisted waits for the same address; any other mail may leave from the next one.
+    kept = (each.place.source for each in deferred if each.verdict is not None and each.verdict.reason == GREYLISTED)
+    successor = dataclasses.replace(
+        record,
+        recipients=tuple(each.recipient for each in deferred),
+        attempt=record.attempt + 1,
+        last_answer=deferred[0].answer,
+        last_source=next(kept, ""),
+        next_at=now + delay,
+    )
+    return Successor(successor, delay)
+
+
+def _entry(outcome: Outcome, action: ReportAction, over: bool) -> Entry:
+    status, answer = outcome.status, outcome.answer
+    if action == "failed" and over and outcome.fate is not Fate.PERMANENT:
+        status, answer = EXPIRED_STATUS, f"not delivered in the time allowed; last answer: {answer}"
+    return Entry(
+        outcome.recipient, action, status or "2.0.0", outcome.code, answer, outcome.place.host if outcome.code else ""
+    )

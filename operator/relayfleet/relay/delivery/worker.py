@@ -1,0 +1,293 @@
+"""The delivery service: takes records from the queue, has their recipients delivered, and settles what is left.
+
+    take → ask the journal → split by domain → deliver → decide → store successors and reports → acknowledge
+
+At most `delivery.prefetch` records are in hand; the queue keeps the rest. A record is acknowledged only after its successors are stored.
+Whatever goes wrong inside, the record goes back to the queue: it is never dropped here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from relayfleet.protocol.relay_config import RelayConfig
+from relayfleet.relay.delivery import settlement
+from relayfleet.relay.delivery.courier import Courier
+from relayfleet.relay.delivery.journal import Witness
+from relayfleet.relay.delivery.judging import UNROUTABLE, uncertain
+from relayfleet.relay.delivery.outcome import Fate, Outcome, Place
+from relayfleet.relay.delivery.sessions import SessionPool
+from relayfleet.relay.delivery.sources import SourceChooser
+from relayfleet.relay.replies.classify import Classifier
+from relayfleet.relay.replies.rules import Rule, load_rules
+from relayfleet.relay.routing import mx
+from relayfleet.relay.routing.errors import DnsPermanent
+from relayfleet.relay.routing.resolver import Resolver
+from relayfleet.relay.routing.router import Router
+from relayfleet.relay.spool.interface import (
+    ClaimRefusedError,
+    Held,
+    Journal,
+    Spool,
+    SpoolError,
+    SpoolTooLarge,
+    Successor,
+)
+from relayfleet.relay.spool.record import Recipient
+
+log = logging.getLogger("relayfleet.delivery")
+
+SWEEP_SECONDS = 5.0
+SETTLE_TRIES = 6
+SETTLE_PAUSE_SECONDS = 0.5
+TAKE_PAUSE_SECONDS = 1.0
+DOMAINS_AT_ONCE = 8
+"""Of one record with many destinations; so a silent one does not hold up the others."""
+
+
+@dataclass(slots=True)
+class DeliveryCounters:
+    """For metrics. Recipients by fate; `answers` by (provider host suffix, reason); records by what became of them; seconds spent."""
+
+    recipients: Counter[str] = field(default_factory=Counter)
+    answers: Counter[tuple[str, str]] = field(default_factory=Counter)
+    records_settled: int = 0
+    records_released: int = 0
+    records_refused: int = 0
+    duplicates_dropped: int = 0
+    double_bounces: int = 0
+    attempts: int = 0
+    seconds: float = 0.0
+
+
+class DeliveryService:
+    """One relay's delivery. `start`, then `drain` at the end; `reload` at any time."""
+
+    def __init__(
+        self,
+        config: RelayConfig,
+        spool: Spool,
+        resolver: Resolver,
+        journal: Journal,
+        sources: SourceChooser,
+        hostname: str,
+        rules: Sequence[Rule] | None = None,
+        random: Random | None = None,
+    ) -> None:
+        self._spool, self._journal, self._resolver = spool, journal, resolver
+        self._hostname = hostname
+        self._random = random or Random()  # noqa: S311 - spreads load, guards nothing
+        self.classifier = Classifier(load_rules() if rules is None else rules)
+        self.pool = SessionPool(self._router(config), config.delivery)
+        self.counters = DeliveryCounters()
+        self._courier = Courier(self.pool, sources, self.classifier, Witness(journal))
+        self._config = config
+        self._in_hand: set[asyncio.Task[None]] = set()
+        self._room = asyncio.Event()
+        self._room.set()
+        self._takers: list[asyncio.Task[None]] = []
+
+    @property
+    def in_hand(self) -> int:
+        """Records under way."""
+        return len(self._in_hand)
+
+    def start(self) -> None:
+        """Begin to take records."""
+        self._takers = [asyncio.create_task(self._take_all()), asyncio.create_task(self._sweep())]
+
+    def reload(self, config: RelayConfig) -> None:
+        """New settings and sources for the attempts that begin from now on."""
+        self._config = config
+        self.pool.settings = config.delivery
+        self.pool.router = self._router(config)
+        self._courier.sources.reload(config.sources)
+        self._make_room()
+
+    async def drain(self, grace: float) -> None:
+        """Take no new records, let those under way finish for `grace` seconds, hand the rest back, take leave of the peers."""
+        for task in self._takers:
+            task.cancel()
+        await asyncio.gather(*self._takers, return_exceptions=True)
+        try:
+            await self._spool.stop_taking()
+        except SpoolError as error:
+            log.warning("drain: the queue does not answer: %s", error)
+        if self._in_hand:
+            await asyncio.wait(self._in_hand, timeout=grace)
+        for record_task in self._in_hand:
+            record_task.cancel()
+        await asyncio.gather(*self._in_hand, return_exceptions=True)
+        self.pool.close()
+
+    async def _take_all(self) -> None:
+        while True:
+            await self._room.wait()
+            try:
+                held = await self._spool.take()
+            except SpoolError as error:
+                log.warning("the queue gives no records: %s", error)
+                await asyncio.sleep(TAKE_PAUSE_SECONDS)
+                continue
+            task = asyncio.create_task(self._handle(held))
+            self._in_hand.add(task)
+            task.add_done_callback(self._finished)
+            self._make_room()
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            self.pool.sweep()
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._in_hand.discard(task)
+        self._make_room()
+
+    def _make_room(self) -> None:
+        if len(self._in_hand) < self._config.delivery.prefetch:
+            self._room.set()
+        else:
+            self._room.clear()
+
+    async def _handle(self, held: Held) -> None:
+        """One record from take to settled, or back to the queue."""
+        settled = False
+        try:
+            settled = await self._deliver(held)
+        except ClaimRefusedError as error:
+            self.counters.records_refused += 1
+            log.info("id=%s attempt=%d not ours any more: %s", held.record.id, held.record.attempt, error)
+        except SpoolError as error:
+            log.warning("id=%s attempt=%d handed back: %s", held.record.id, held.record.attempt, error)
+            await asyncio.sleep(TAKE_PAUSE_SECONDS)  # it comes again at once, and the queue may still be away
+        except Exception:
+            log.exception("id=%s attempt=%d handed back after a fault of ours", held.record.id, held.record.attempt)
+        finally:
+            if not settled:
+                self.counters.records_released += 1
+                held.release()
+
+    async def _deliver(self, held: Held) -> bool:
+        record = held.record
+        seen = await self._journal.seen(record)
+        left = [each for each in record.recipients if each.address not in seen.delivered]
+        self.counters.duplicates_dropped += len(record.recipients) - len(left)
+        known = [uncertain(each) for each in left if each.address in seen.uncertain]
+        fresh = [each for each in left if each.address not in seen.uncertain]
+        outcomes = known + await self._attempt(held, fresh)
+        decision = settlement.decide(
+            record, outcomes, time.time(), self._config.retry, self._random.random(), self._hostname
+        )
+        self.counters.double_bounces += decision.unreportable
+        await self._settle(held, decision.successors)
+        self.counters.records_settled += 1
+        return True
+
+    async def _attempt(self, held: Held, recipients: Sequence[Recipient]) -> list[Outcome]:
+        domains, hopeless = _by_domain(recipients)
+        for outcome in hopeless:
+            self._tell(held, [outcome], 0.0)
+        if len(domains) <= 1:
+            parts = [await self._one_domain(held, domain, group) for domain, group in domains.items()]
+        else:
+            slots = asyncio.Semaphore(DOMAINS_AT_ONCE)
+
+            async def bounded(domain: str, group: list[Recipient]) -> list[Outcome]:
+                async with slots:
+                    return await self._one_domain(held, domain, group)
+
+            parts = await _all([bounded(domain, group) for domain, group in domains.items()])
+        return hopeless + [outcome for part in parts for outcome in part]
+
+    async def _one_domain(self, held: Held, domain: str, recipients: list[Recipient]) -> list[Outcome]:
+        began = time.monotonic()
+        outcomes = await self._courier.deliver(held, domain, recipients)
+        self._tell(held, outcomes, time.monotonic() - began)
+        return outcomes
+
+    async def _settle(self, held: Held, successors: Sequence[Successor]) -> None:
+        """Raises SpoolError when the queue stays away: then the record goes back, and the journal knows what was delivered."""
+        for attempt in range(1, SETTLE_TRIES + 1):
+            try:
+                await held.settle(successors)
+            except SpoolError as error:
+                if attempt == SETTLE_TRIES or isinstance(error, SpoolTooLarge):
+                    raise
+                log.warning("id=%s attempt=%d not settled yet: %s", held.record.id, held.record.attempt, error)
+                await asyncio.sleep(SETTLE_PAUSE_SECONDS * attempt)
+            else:
+                return
+
+    def _tell(self, held: Held, outcomes: Sequence[Outcome], seconds: float) -> None:
+        """Counters, and one log line for each different answer: usually one for the whole attempt."""
+        groups: dict[tuple[object, ...], list[Outcome]] = {}
+        for each in outcomes:
+            groups.setdefault((each.fate, each.code, each.text, each.place), []).append(each)
+        self.counters.attempts += 1
+        self.counters.seconds += seconds
+        for group in groups.values():
+            self._tell_group(held, group, seconds)
+
+    def _tell_group(self, held: Held, group: Sequence[Outcome], seconds: float) -> None:
+        first, record = group[0], held.record
+        reason = first.verdict.reason if first.verdict else "Delivered"
+        self.counters.recipients[first.fate.value] += len(group)
+        self.counters.answers[_provider(first.place.host), reason] += len(group)
+        log.info(
+            "id=%s attempt=%d class=%s reason=%s from=<%s> to=%s source=%s host=%s address=%s tls=%s phase=%s code=%d status=%s"
+            " seconds=%.3f text=%r",
+            record.id,
+            record.attempt,
+            first.fate.value,
+            reason,
+            record.sender,
+            ",".join([f"<{each.recipient.address}>" for each in group]),
+            first.place.source or "-",
+            first.place.host or "-",
+            first.place.address or "-",
+            "yes" if first.place.tls else "no",
+            first.phase,
+            first.code,
+            first.status or "-",
+            seconds,
+            first.text,
+        )
+
+    def _router(self, config: RelayConfig) -> Router:
+        names = {self._hostname, *(source.helo_name for source in config.sources)}
+        addresses = {source.address for source in config.sources}
+        return Router(self._resolver, names, addresses, self._random)
+
+
+async def _all(coroutines: Sequence[Coroutine[None, None, list[Outcome]]]) -> list[list[Outcome]]:
+    """All results; when one fails the others are cancelled, before the record goes back to the queue, and its own error is raised."""
+    tasks = [asyncio.create_task(each) for each in coroutines]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _by_domain(recipients: Sequence[Recipient]) -> tuple[dict[str, list[Recipient]], list[Outcome]]:
+    """Recipients by domain as DNS knows it, and the outcomes of those whose domain can be none."""
+    domains: dict[str, list[Recipient]] = {}
+    hopeless = []
+    for each in recipients:
+        try:
+            domains.setdefault(mx.domain_of(each.address), []).append(each)
+        except DnsPermanent as error:
+            hopeless.append(Outcome(each, Fate.PERMANENT, "dns", 0, error.status, error.text, Place(), UNROUTABLE))
+    return domains, hopeless
+
+
+def _provider(host: str) -> str:
+    """The last two labels of an MX host: coarse, but bounded enough for a metric."""
+    return ".".join(host.rsplit(".", 2)[-2:])

@@ -1,0 +1,1 @@
+"""Bounce, delay and relay reports to the sender."""

@@ -1,0 +1,1 @@
+"""When a deferred mail is tried again, and when no more."""
