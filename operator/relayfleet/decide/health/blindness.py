@@ -6,27 +6,31 @@ Nothing here decides: `suspicion` already gives such silence no weight. This say
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterable
 
 from relayfleet.decide.health.findings import Finding
 from relayfleet.decide.health.fold import TELEMETRY
 from relayfleet.decide.health.policy import Policy
-from relayfleet.decide.health.roster import Roster
+from relayfleet.decide.health.roster import Relay, Roster
 from relayfleet.decide.health.state import Probing, Source, State
 from relayfleet.decide.health.suspicion import LAPSE
 from relayfleet.decide.health.words import Reason
 
 
-def blind_spots(state: State, roster: Roster, policy: Policy) -> list[Finding]:
-    """Vantages that see no relay at all, and relays that one way does not reach though another does. `weight`: relays concerned."""
+def blind_spots(state: State, roster: Roster, policy: Policy, restless: Iterable[Relay]) -> list[Finding]:
+    """Vantages that see no relay at all, and relays that one way does not reach though another does. `weight`: relays concerned.
+
+    `restless`: the relays of the roster that have anything open.
+    """
     silent: dict[Source, list[str]] = defaultdict(list)
     disputed: list[Finding] = []
-    for relay in roster.relays:
-        own = state.relays.get(relay.name)
-        for source, probing in own.probing.items() if own else ():
+    for relay in restless:
+        own = state.relays[relay.name]
+        for source, probing in own.probing.items():
             if source.path == TELEMETRY or not _mute(probing, state.clock, policy):
                 continue
             silent[source].append(relay.name)
-            if own and own.alive > probing.unanswered[0] + policy.timeout:
+            if own.alive > probing.unanswered[0] + policy.timeout:
                 where = f"{source.vantage}/{source.path}"
                 disputed.append(Finding(Reason.PATH_DISPUTED, where, 1.0, f"{relay.name} answers, but not to {where}"))
     blind = {source for source, relays in silent.items() if len(relays) >= 2 and len(relays) == len(roster.relays)}

@@ -8,7 +8,7 @@ traffic.apply(decision.verdicts)  # levels and weights
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from relayfleet.decide.health.blindness import blind_spots
@@ -17,12 +17,13 @@ from relayfleet.decide.health.fold import TELEMETRY, fold
 from relayfleet.decide.health.outcomes import shared_faults
 from relayfleet.decide.health.policy import Policy
 from relayfleet.decide.health.pool import Case, verdicts
-from relayfleet.decide.health.roster import Roster
+from relayfleet.decide.health.roster import Relay, Roster
 from relayfleet.decide.health.standing import EASY, Damping
 from relayfleet.decide.health.state import FULL, RelayState, State
 from relayfleet.decide.health.suspicion import QUIET, Judge, wants_burst, weigh
 from relayfleet.decide.health.verdict import Burst, Decision
 
+_NEW = RelayState()
 _IDLE = 1.0
 """Longest time between two decisions, in seconds."""
 
@@ -31,24 +32,25 @@ def decide(policy: Policy, state: State, batch: Iterable[Evidence], roster: Rost
     """The verdicts on `roster` at `now` (monotonic seconds), given all evidence so far."""
     folded, ignored = fold(state, batch, roster, policy, now)
     damping = Damping(policy, len(roster.vantages))
-    relays, cases = dict(folded.relays), []
+    relays, cases, restless = dict(folded.relays), [], []
     for relay in roster.relays:
-        own = relays.get(relay.name)
-        if own is None or _quiet(own):
-            cases.append(Case(relay, (own or RelayState()).standing, _weight(damping, own, folded.clock), QUIET))
+        own = relays.get(relay.name, _NEW)
+        if _quiet(own):
+            cases.append(Case(relay, own.standing, FULL, QUIET))
             continue
         suspicion = weigh(folded, roster, policy, relay)
         standing = own.standing if roster.paused else damping.follow(own.standing, suspicion, folded.clock)
-        relays[relay.name] = own if standing is own.standing else replace(own, standing=standing)
+        if standing is not own.standing:
+            relays[relay.name] = replace(own, standing=standing)
         cases.append(Case(relay, standing, damping.weight(standing, folded.clock), suspicion))
+        restless.append(relay)
     given, alert = verdicts(cases, policy, folded.clock)
     after = replace(folded, relays=relays)
-    bursts = _bursts(after, roster, policy)
-    waits = [damping.next_step(case.standing, folded.clock) for case in cases if case.standing.cordons]
+    bursts = _bursts(after, roster, policy, restless)
+    causes = (*blind_spots(after, roster, policy, restless), *shared_faults(after, restless))
+    waits = [damping.next_step(relays[relay.name].standing, folded.clock) for relay in restless]
     wait = min([policy.burst_gap if bursts else _IDLE, *waits])
-    return Decision(
-        after, given, (*blind_spots(after, roster, policy), *shared_faults(after)), alert, bursts, now + wait, ignored
-    )
+    return Decision(after, given, causes, alert, bursts, now + wait, ignored)
 
 
 def _quiet(own: RelayState) -> bool:
@@ -60,22 +62,15 @@ def _quiet(own: RelayState) -> bool:
         and standing.strain <= EASY
         and not standing.unfit
         and own.exited <= own.alive
-        and not any(trial.bad for trial in own.trials.values())
         and not any(each.unanswered or each.refused or each.resets or each.late for each in own.probing.values())
+        and not any(trial.bad for trial in own.trials.values())
     )
 
 
-def _weight(damping: Damping, own: RelayState | None, clock: float) -> int:
-    return damping.weight((own or RelayState()).standing, clock)
-
-
-def _bursts(state: State, roster: Roster, policy: Policy) -> tuple[Burst, ...]:
+def _bursts(state: State, roster: Roster, policy: Policy, restless: Sequence[Relay]) -> tuple[Burst, ...]:
     wanted: dict[Burst, None] = {}
-    for relay in roster.relays:
-        own = state.relays.get(relay.name)
-        if own is None or _quiet(own):
-            continue
-        for probe in sorted(wants_burst(Judge(state, roster, policy, relay, own))):
+    for relay in restless:
+        for probe in sorted(wants_burst(Judge(state, roster, policy, relay, state.relays[relay.name]))):
             wanted[Burst(relay.name, probe)] = None
             for reference in _references(state, relay.name, probe):
                 wanted[Burst(reference, probe)] = None

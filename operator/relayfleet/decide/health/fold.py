@@ -143,14 +143,14 @@ class Folding:
         if sent < probing.answered:  # a straggler: a later probe has been answered, this one has been counted as lost
             return
         relay, prompt = self._relay(each.relay), each.latency < self._policy.timeout
-        if relay.standing.level is Level.ACTIVE:  # what this answer ends is a silence of a healthy relay
+        healthy = relay.standing.level is Level.ACTIVE
+        self._hear(source, each.relay, each.latency if healthy else None, at)
+        answered = self._answered(probing, sent, at, prompt)
+        if healthy:  # what this answer ends is a silence of a healthy relay
             first = min((s for s in open_probes(relay) if s < sent), default=sent)
-            self._put(each.relay, tail=relay.tail.seen(at - first), alive=max(relay.alive, sent))
-            self._pace(source, each.latency)
+            self._set(each.relay, source, answered, alive=max(relay.alive, sent), tail=relay.tail.seen(at - first))
         else:
-            self._put(each.relay, alive=max(relay.alive, sent))
-        self._hear(source, each.relay, at)
-        self._set(each.relay, source, self._answered(probing, sent, at, prompt))
+            self._set(each.relay, source, answered, alive=max(relay.alive, sent))
         good = isinstance(each, seen.Answered)
         if source.probe is Probe.TRANSACTION or not good:
             self._outcome(each.relay, Subject(Reason.ERRING, PROBE_MAILS, source.vantage), good, at)
@@ -164,14 +164,11 @@ class Folding:
         still = tuple(s for s in probing.unanswered if s > sent + _SAME)
         return Probing(still, max(at, probing.as_of), sent, late=min(max(0.0, late), _CEILING))
 
-    def _hear(self, source: Source, relay: str, at: float) -> None:
-        view = self._views.get(source, View())
-        self._views[source] = replace(view, heard=view.heard.seen(relay, at))
-
-    def _pace(self, source: Source, latency: float) -> None:
-        view = self._views.get(source, View())
-        step = 0.1 * (min(latency, self._policy.excusable) - view.pace)
-        self._views[source] = replace(view, pace=view.pace + step)
+    def _hear(self, source: Source, relay: str, latency: float | None, at: float) -> None:
+        """Another answer to this source; `latency` None: it says nothing of how fast healthy relays are."""
+        view = self._views.get(source) or View()
+        step = 0.0 if latency is None else 0.1 * (min(latency, self._policy.excusable) - view.pace)
+        self._views[source] = View(view.heard.seen(relay, at), view.pace + step)
 
     def _heartbeat(self, each: seen.Heartbeat, at: float) -> None:
         if not math.isfinite(each.late):
@@ -184,7 +181,7 @@ class Folding:
             )
         else:
             self._set(each.relay, source, Probing(as_of=at, answered=at))
-            self._hear(source, each.relay, at)
+            self._hear(source, each.relay, None, at)
 
     # -- what a relay says itself
 
@@ -254,12 +251,14 @@ class Folding:
     def _put(self, name: str, **changes: object) -> None:
         self._relays[name] = replace(self._relay(name), **changes)  # type: ignore[arg-type]
 
-    def _set(self, name: str, source: Source, probing: Probing) -> None:
-        known = {key: each for key, each in self._relay(name).probing.items() if key.vantage in self._vantages}
-        if source not in known and len(known) >= _TRIALS:
-            self.ignored += 1
-            return
-        self._put(name, probing={**known, source: probing})
+    def _set(self, name: str, source: Source, probing: Probing, **changes: object) -> None:
+        known = self._relay(name).probing
+        if source not in known:
+            known = {key: each for key, each in known.items() if key.vantage in self._vantages}
+            if len(known) >= _TRIALS:
+                self.ignored += 1
+                return
+        self._put(name, probing={**known, source: probing}, **changes)
 
     def _recover(self, name: str, good: bool) -> None:
         """Page's sum the other way round, kept only while a relay is out of traffic."""

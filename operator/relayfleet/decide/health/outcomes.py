@@ -11,6 +11,7 @@ from collections.abc import Iterable
 
 from relayfleet.decide.health.findings import Finding
 from relayfleet.decide.health.policy import Policy
+from relayfleet.decide.health.roster import Relay
 from relayfleet.decide.health.state import NEVER, RelayState, Sightings, State, Subject, Trial
 from relayfleet.decide.health.words import Reason
 
@@ -68,14 +69,14 @@ def _blame(subject: Subject, failures: int, window: float) -> Finding:
     return Finding(subject.kind, f"{subject.name}@{subject.via}", failures * window, texts[subject.kind])
 
 
-def shared_faults(state: State) -> list[Finding]:
+def shared_faults(state: State, restless: Iterable[Relay]) -> list[Finding]:
     """Shared things that fail for two relays or more and have worked for nobody since. `weight`: how many relays say so."""
     failing: dict[Subject, dict[str, float]] = defaultdict(dict)
-    for name, own in state.relays.items():
-        for subject, trial in own.trials.items():
+    for relay in restless:
+        for subject, trial in state.relays[relay.name].trials.items():
             if trial.bad:
-                thing = subject.shared[0]
-                failing[thing][name] = min(trial.bad[0], failing[thing].get(name, trial.bad[0]))
+                relays = failing[subject.shared[0]]
+                relays[relay.name] = min(trial.bad[0], relays.get(relay.name, trial.bad[0]))
     return [
         _fault(thing, relays)
         for thing, relays in sorted(failing.items())

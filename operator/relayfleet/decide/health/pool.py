@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from relayfleet.decide.health.policy import Policy
 from relayfleet.decide.health.roster import Relay
 from relayfleet.decide.health.state import FULL, Standing
-from relayfleet.decide.health.suspicion import Suspicion
+from relayfleet.decide.health.suspicion import QUIET, Suspicion
 from relayfleet.decide.health.verdict import Verdict
 from relayfleet.decide.health.words import CAPPED, Level, Manual, Reason
 
@@ -54,6 +54,10 @@ def _within_cap(cases: Sequence[Case], limit: int) -> frozenset[str]:
 
 def _verdict(case: Case, within: bool, clock: float) -> Verdict:
     standing, suspicion = case.standing, case.suspicion
+    if suspicion is QUIET and case.weight == FULL and case.relay.manual is Manual.NONE:
+        return Verdict(
+            case.relay.name, Level.ACTIVE, FULL, Reason.HEALTHY, QUIET.message, 0.0, (), clock - standing.since
+        )
     verdict = Verdict(
         case.relay.name,
         standing.level,

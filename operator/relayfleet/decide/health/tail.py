@@ -26,20 +26,25 @@ _USUAL = 0.003
 
 @dataclass(frozen=True, slots=True)
 class Tail:
-    """`longer[i]` silences ended in bucket i or a longer one; `longer[0]` is all of them."""
+    """`ended[i]` silences ended in bucket i, `total` in all."""
 
-    longer: tuple[float, ...] = (0.0,) * (len(EDGES) + 1)
+    ended: tuple[float, ...] = (0.0,) * (len(EDGES) + 1)
+    total: float = 0.0
 
     def seen(self, length: float) -> Tail:
         """With one more silence that has ended after `length` seconds."""
-        last = bisect.bisect_right(EDGES, length)
-        share = 0.5 if self.longer[0] >= _MEMORY else 1.0
-        return Tail(tuple(count * share + (index <= last) for index, count in enumerate(self.longer)))
+        if self.total >= _MEMORY:
+            return Tail(tuple(count / 2 for count in self.ended), self.total / 2).seen(length)
+        bucket, ended = bisect.bisect_right(EDGES, length), self.ended
+        return Tail((*ended[:bucket], ended[bucket] + 1.0, *ended[bucket + 1 :]), self.total + 1.0)
 
     def survival(self, length: float, loss: float, losses_per_second: float) -> float:
-        """P(silence >= length | healthy). `losses_per_second` says how many probes a second would have to be lost for it."""
-        reached = self.longer[bisect.bisect_right(EDGES, length)]
-        return (reached + _PRIOR * _prior(length, loss, losses_per_second)) / (self.longer[0] + _PRIOR)
+        """P(silence >= length | healthy). `losses_per_second` says how many probes a second would have to be lost for it.
+
+        All of the bucket that `length` falls into counts as longer.
+        """
+        reached = sum(self.ended[bisect.bisect_right(EDGES, length) :])
+        return (reached + _PRIOR * _prior(length, loss, losses_per_second)) / (self.total + _PRIOR)
 
 
 def _prior(length: float, loss: float, losses_per_second: float) -> float:
