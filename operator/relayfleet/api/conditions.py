@@ -27,6 +27,7 @@ class Reason(StrEnum):
     AS_ASKED = "AsAsked"
     OTHER_REGION = "OtherRegion"
     PAUSED = "Paused"
+    SCALED_TO_ZERO = "ScaledToZero"
     # Wait: it heals by itself.
     CREATING = "Creating"
     ROLLING = "Rolling"
@@ -41,6 +42,7 @@ class Reason(StrEnum):
     IMAGE_NOT_PULLED = "ImageNotPulled"
     UNSCHEDULABLE = "Unschedulable"
     CRASHING = "Crashing"
+    CORDONED = "Cordoned"
     RELAYS_NOT_READY = "RelaysNotReady"
     NO_RELAY_READY = "NoRelayReady"
     BROKER_UNREACHABLE = "BrokerUnreachable"

@@ -33,6 +33,17 @@ stays, the old template stays, so a new operator restarts no relay."""
 CONFIG_DIGEST = f"{GROUP}/config-digest"
 """Annotation of a relay pod: the configuration it should have. A change makes the kubelet look at its mounts at once."""
 
+CORDON = f"{GROUP}/cordon"
+"""Annotation that a person puts on a relay pod: `Soft` gives it new connections only when no other relay takes any, `Hard` gives it
+none. Removing it takes the relay back into traffic."""
+
+DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
+"""Annotation of a pod: of several that are well, a ReplicaSet that shrinks deletes the one with the lowest first."""
+
+MONITORING = f"{GROUP}/monitoring"
+"""Label of a namespace: with `"true"`, its pods may read the relays' status port (metrics)."""
+
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
 SLICE_SERVICE = "kubernetes.io/service-name"
 SLICE_MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
 ZONE = "topology.kubernetes.io/zone"

@@ -14,21 +14,12 @@ class Storage(Model):
 
     size: Quantity = Field(
         default="10Gi",
-        json_schema_extra=rules(
-            rule(
-                "self == oldSelf",
-                "storage.size cannot change: volumes of a StatefulSet are not resized by this operator",
-            )
-        ),
         description="Size of each broker's volume. Cannot change later.",
     )
     storage_class_name: str | None = Field(
         default=None,
         min_length=1,
         max_length=253,
-        json_schema_extra=rules(
-            rule("self == oldSelf", "storage.storageClassName cannot change for volumes that exist")
-        ),
         description="StorageClass of the volumes. Default: the cluster's default class. Cannot change later.",
     )
 
@@ -92,6 +83,24 @@ class QueueClusterSpec(Model):
     )
 
 
+DEFAULT_SIZE, NO_CLASS = "'10Gi'", "''"
+
+
+def _now(field: str, default: str, whole: str = "self") -> str:
+    """A field below `rabbitmq` in CEL, with its default when it, or all of `rabbitmq`, was left out."""
+    parts, path = field.split("."), f"{whole}.rabbitmq"
+    tests = [f"has({path})"]
+    for each in parts:
+        path += f".{each}"
+        tests.append(f"has({path})")
+    return f"({' && '.join(tests)} ? {path} : {default})"
+
+
+def _before(field: str, default: str) -> str:
+    """The same field as it was before the change."""
+    return _now(field, default, "oldSelf")
+
+
 CRD_RULES = (
     rule(
         "self.type != 'External' || has(self.external)",
@@ -106,8 +115,16 @@ CRD_RULES = (
         "`rabbitmq` is only for type RabbitMQ: remove it or set type: RabbitMQ",
     ),
     rule(
-        "!has(oldSelf.rabbitmq) || !has(oldSelf.rabbitmq.replicas) || (has(self.rabbitmq) && self.rabbitmq.replicas >= oldSelf.rabbitmq.replicas)",
+        f"{_now('replicas', '3')} >= {_before('replicas', '3')}",
         "rabbitmq.replicas cannot shrink: removing members would put mail at risk",
+    ),
+    rule(
+        f"{_now('storage.size', DEFAULT_SIZE)} == {_before('storage.size', DEFAULT_SIZE)}",
+        "rabbitmq.storage.size cannot change: volumes of a StatefulSet are not resized by this operator",
+    ),
+    rule(
+        f"{_now('storage.storageClassName', NO_CLASS)} == {_before('storage.storageClassName', NO_CLASS)}",
+        "rabbitmq.storage.storageClassName cannot change for volumes that exist",
     ),
 )
 

@@ -1,0 +1,179 @@
+"""The API server refuses what makes no sense, in words that name the field and the cure, and fills in what was left out."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+
+from tests.testbed.clusters import kubectl
+from tests.testbed.shell import CommandError
+
+pytestmark = pytest.mark.kind
+
+QUEUE = {"kind": "QueueCluster", "spec": {"type": "RabbitMQ"}}
+IP = {"kind": "SendingIP", "spec": {"address": "203.0.113.1", "region": "eu", "heloName": "a.example.com"}}
+POOL = {
+    "kind": "RelayPool",
+    "spec": {
+        "queueRef": {"name": "mail"},
+        "sendingIPSelector": {"matchLabels": {"pool": "a"}},
+        "authSecretRef": {"name": "submitters"},
+        "tlsSecretRef": {"name": "smtp-tls"},
+    },
+}
+EXTERNAL: dict[str, Any] = {
+    "kind": "QueueCluster",
+    "spec": {"type": "External", "external": {"addresses": ["b:5671"], "credentialsRef": {"name": "x"}}},
+}
+
+
+def manifest(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """The base with changes by path (`a.b`); None removes."""
+    obj = copy.deepcopy(base)
+    for path, value in changes.items():
+        *parents, last = path.split(".")
+        node = obj["spec"]
+        for each in parents:
+            node = node.setdefault(each, {})
+        if value is None:
+            node.pop(last, None)
+        else:
+            node[last] = value
+    return {
+        "apiVersion": "relayfleet.io/v1alpha1",
+        "metadata": {"name": "contract-test", "namespace": "default"},
+        **obj,
+    }
+
+
+def ask(obj: dict[str, Any], *command: str) -> tuple[bool, str]:
+    """Did the API server take it? With what it says, or the object as it is stored."""
+    try:
+        return True, kubectl("us", *command, "-o", "json", "-f", "-", stdin=json.dumps(obj))
+    except CommandError as error:
+        return False, error.output
+
+
+def offer(obj: dict[str, Any]) -> tuple[bool, str]:
+    """Would it be taken?"""
+    return ask(obj, "create", "--dry-run=server")
+
+
+@pytest.mark.parametrize(
+    ("base", "changes", "says"),
+    [
+        (POOL, {"authSecretRef": None}, "nobody could send: set authSecretRef or allowedNetworks"),
+        (POOL, {"tlsSecretRef": None}, "listeners with tls StartTLS or Implicit need tlsSecretRef"),
+        (POOL, {"queueRef": None}, "spec.queueRef: Required value"),
+        (
+            POOL,
+            {"allowedNetworks": ["192.0.2.0/24"], "service.externalTrafficPolicy": "Cluster"},
+            "everybody could send",
+        ),
+        (POOL, {"allowedNetworks": ["192.0.2.0"]}, "allowedNetworks must be networks such as 192.0.2.0/24"),
+        (POOL, {"allowedNetworks": ["192.0.2.0/24", "192.0.2.0/24"]}, "Duplicate value"),
+        (POOL, {"listeners": [{"name": "a", "port": 25}, {"name": "b", "port": 25}]}, "a port of its own"),
+        (POOL, {"listeners": [{"name": "a", "port": 25}, {"name": "a", "port": 26}]}, "Duplicate value"),
+        (POOL, {"listeners": []}, "should have at least 1 items"),
+        (POOL, {"listeners": [{"name": "a", "port": 0}]}, "should be greater than or equal to 1"),
+        (POOL, {"listeners": [{"name": "a", "port": 25, "nodePort": 30025}]}, "nodePort needs service.type NodePort"),
+        (POOL, {"listeners": [{"name": "a", "port": 25, "tls": "starttls"}]}, "Unsupported value"),
+        (POOL, {"service.type": "ExternalName"}, "Unsupported value"),
+        (POOL, {"service.proxyProtocol.sources": ["10.0.0.1"]}, "must be networks such as 10.0.0.0/8"),
+        (POOL, {"replicas": -1}, "should be greater than or equal to 0"),
+        (POOL, {"limits.messageSize": "10"}, "at least 64Ki"),
+        (POOL, {"limits.messageSize": "1Gi"}, "at most 100Mi"),
+        (POOL, {"limits.messageSize": "1.5Mi"}, "should match"),
+        (POOL, {"limits.sessionLifetime": "1s"}, "at least 10s"),
+        (POOL, {"drain.gracePeriod": "1d"}, "should match"),
+        (POOL, {"drain.gracePeriod": "2h"}, "between 1s and 1h"),
+        (POOL, {"quota": "10"}, "quota must be at least 1Mi"),
+        (IP, {"address": "mail.example.com"}, "address must be an IP address such as 203.0.113.10"),
+        (IP, {"heloName": "localhost"}, "should match"),
+        (IP, {"egress.direct.bindAddress": "eth0"}, "bindAddress must be an IP address"),
+        (IP, {"egress.type": "Socks5"}, "Unsupported value"),
+        (IP, {"region": None}, "spec.region: Required value"),
+        (QUEUE, {"rabbitmq.replicas": 2}, "Unsupported value: 2"),
+        (QUEUE, {"type": "Kafka"}, 'Unsupported value: "Kafka"'),
+        (QUEUE, {"type": "External"}, "type External needs `external`"),
+        (QUEUE, {"external": EXTERNAL["spec"]["external"]}, "only for type External"),
+        (EXTERNAL, {"rabbitmq": {"replicas": 3}}, "only for type RabbitMQ"),
+        (EXTERNAL, {"external.addresses": ["amqp://b:5671"]}, "should match"),
+        (QUEUE, {"deletionPolicy": "Keep"}, "Unsupported value"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(base: dict[str, Any], changes: dict[str, Any], says: str) -> None:
+    taken, answer = offer(manifest(base, changes))
+    assert not taken, answer
+    assert says in answer
+
+
+@pytest.mark.parametrize(
+    ("base", "changes"),
+    [
+        (POOL, {}),
+        (POOL, {"authSecretRef": None, "allowedNetworks": ["192.0.2.0/24", "2001:db8::/32"]}),
+        (POOL, {"tlsSecretRef": None, "listeners": [{"name": "in", "port": 25, "tls": "None"}]}),
+        (POOL, {"service": {"type": "NodePort"}, "listeners": [{"name": "a", "port": 587, "nodePort": 30587}]}),
+        (IP, {}),
+        (IP, {"address": "2001:db8::1", "egress.direct.bindAddress": "192.0.2.7"}),
+        (QUEUE, {}),
+        (QUEUE, {"rabbitmq.replicas": 5}),
+        (EXTERNAL, {}),
+    ],
+)
+def test_what_makes_sense_is_taken(base: dict[str, Any], changes: dict[str, Any]) -> None:
+    taken, answer = offer(manifest(base, changes))
+    assert taken, answer
+
+
+def test_defaults_are_what_runs() -> None:
+    _, answer = offer(manifest(POOL, {}))
+    spec = json.loads(answer)["spec"]
+    assert spec["listeners"] == [{"name": "submission", "port": 587, "tls": "StartTLS"}]
+    assert spec["service"] == {"externalTrafficPolicy": "Local", "type": "ClusterIP"}
+    assert spec["retry"]["lifetime"] == "120h"
+
+
+@pytest.mark.parametrize(
+    ("base", "before", "after", "says"),
+    [
+        (QUEUE, {"rabbitmq.replicas": 5}, {"rabbitmq.replicas": 3}, "replicas cannot shrink"),
+        (QUEUE, {"rabbitmq.replicas": 5}, {"rabbitmq.replicas": None}, "replicas cannot shrink"),
+        (QUEUE, {}, {"rabbitmq.storage.size": "20Gi"}, "storage.size cannot change"),
+        (QUEUE, {"rabbitmq.storage.size": "20Gi"}, {"rabbitmq.storage.size": "30Gi"}, "storage.size cannot change"),
+        (QUEUE, {"rabbitmq.storage.size": "20Gi"}, {"rabbitmq": None}, "storage.size cannot change"),
+        (QUEUE, {}, {"rabbitmq.storage.storageClassName": "fast"}, "storageClassName cannot change"),
+        (
+            QUEUE,
+            {},
+            {"type": "External", "external": EXTERNAL["spec"]["external"], "rabbitmq": None},
+            "type cannot change",
+        ),
+        (POOL, {}, {"queueRef.name": "other"}, "queueRef cannot change"),
+        (IP, {}, {"address": "203.0.113.2"}, "address cannot change"),
+    ],
+)
+def test_what_must_not_change_cannot(
+    base: dict[str, Any], before: dict[str, Any], after: dict[str, Any], says: str
+) -> None:
+    old = manifest(base, before)
+    old["metadata"]["annotations"] = {"relayfleet.io/paused": "true"}
+    taken, answer = ask(old, "create")
+    assert taken, answer
+    try:
+        taken, answer = ask(manifest(base, {**before, **after}), "replace")
+        assert not taken
+        assert says in answer
+    finally:
+        kubectl("us", "delete", "-f", "-", "--wait=false", stdin=json.dumps(old))
+
+
+@pytest.mark.parametrize(
+    "field", ["relaypools.spec.retry.lifetime", "queueclusters.spec.deletionPolicy", "sendingips.spec.heloName"]
+)
+def test_kubectl_explains_fields(field: str) -> None:
+    assert "DESCRIPTION:" in kubectl("us", "explain", field)
