@@ -33,7 +33,7 @@ def shares(relays: Sequence[Relay]) -> tuple[Share, ...]:
     ordered = sorted(relays, key=lambda relay: relay.name)
     conditions = {relay.name: _condition(relay) for relay in ordered}
     if all(condition is Condition.OUT for condition in conditions.values()):
-        conditions |= {name: Condition.LAST_RESORT for name in _spared(ordered)}
+        conditions |= dict.fromkeys(_spared(ordered), Condition.LAST_RESORT)
     return tuple(Share(relay.name, conditions[relay.name], relay.weight) for relay in ordered)
 
 

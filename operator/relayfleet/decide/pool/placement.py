@@ -80,12 +80,11 @@ def _allot(family: str, lane: int, entries: Sequence[Entry], before: Slices) -> 
     }
 
 
-def changed(before: Slices, after: Slices) -> tuple[Key, ...]:
-    """The slices to write or, when they are not in `after`, to delete, in this order: see `weights.order_of_writes`."""
-    differing = [key for key in sorted({*before, *after}) if before.get(key) != after.get(key)]
-    order = order_of_writes(_as_lanes(before), _as_lanes(after))
-    urgency = {lane: position for position, lane in enumerate(order)}
-    return tuple(sorted(differing, key=lambda key: (urgency.get(key.lane, len(order)), key)))
+def order(before: Slices, after: Slices) -> tuple[Key, ...]:
+    """All slices, the one that matters most first (see `weights.order_of_writes`); one that is not in `after` has to go."""
+    lanes = order_of_writes(_as_lanes(before), _as_lanes(after))
+    urgency = {lane: position for position, lane in enumerate(lanes)}
+    return tuple(sorted({*before, *after}, key=lambda key: (urgency.get(key.lane, len(lanes)), key)))
 
 
 def _as_lanes(slices: Slices) -> tuple[Lane, ...]:

@@ -1,0 +1,1 @@
+"""The children of a RelayPool: relay pods and what stands around them."""

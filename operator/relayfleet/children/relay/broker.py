@@ -1,0 +1,66 @@
+"""How relays reach the brokers of a QueueCluster: addresses, the Secrets with credentials and CA, ports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from relayfleet.api.queuecluster import ExternalBroker, ManagedRabbitMQ, QueueClusterSpec
+from relayfleet.protocol.relay_config import Broker
+
+AMQPS = 5671
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """`broker` is what the relay is told; `volume` is mounted at the relay's broker folder."""
+
+    broker: Broker
+    volume: dict[str, Any]
+
+
+def access(queue: dict[str, Any], spec: QueueClusterSpec, prefix: str, quota_bytes: int) -> Access:
+    """How the relays of a pool reach the queue; `prefix` begins the names of the pool's queues."""
+    if spec.external:
+        return _external(spec.external, prefix, quota_bytes)
+    return _managed(queue["metadata"], spec.rabbitmq or ManagedRabbitMQ(), prefix, quota_bytes)
+
+
+def _managed(metadata: dict[str, Any], rabbitmq: ManagedRabbitMQ, prefix: str, quota_bytes: int) -> Access:
+    name = f"{metadata['name']}-rabbitmq"
+    hosts = (f"{name}-{number}.{name}.{metadata['namespace']}.svc" for number in range(rabbitmq.replicas))
+    broker = Broker(
+        addresses=tuple(f"{host}:{AMQPS}" for host in hosts),
+        queue_prefix=prefix,
+        replicas=rabbitmq.replicas,
+        quota_bytes=quota_bytes,
+    )
+    return Access(broker, {"secret": _secret(f"{name}-client", "username", "password", "ca.crt")})
+
+
+def _external(external: ExternalBroker, prefix: str, quota_bytes: int) -> Access:
+    broker = Broker(
+        addresses=tuple(external.addresses),
+        tls=external.tls is not None,
+        server_name=external.tls.server_name if external.tls else None,
+        vhost=external.vhost,
+        queue_prefix=prefix,
+        quota_bytes=quota_bytes,
+    )
+    sources = [_projection(external.credentials_ref.name, "username", "password")]
+    if external.tls and external.tls.ca_secret_ref:
+        sources.append(_projection(external.tls.ca_secret_ref.name, "ca.crt"))
+    return Access(broker, {"projected": {"sources": sources, "defaultMode": 0o440}})
+
+
+def _secret(name: str, *keys: str) -> dict[str, Any]:
+    # Named keys, so that a Secret without one of them stops the pod with an event that says which.
+    return {"secretName": name, "defaultMode": 0o440, "items": _items(keys)}
+
+
+def _projection(name: str, *keys: str) -> dict[str, Any]:
+    return {"secret": {"name": name, "items": _items(keys)}}
+
+
+def _items(keys: tuple[str, ...]) -> list[dict[str, str]]:
+    return [{"key": key, "path": key} for key in keys]

@@ -1,0 +1,66 @@
+"""Who may talk to relays, and to whom relays may talk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from relayfleet.api.labels import MONITORING, NAMESPACE_NAME, POOL, QUEUE
+from relayfleet.children.meta import metadata
+from relayfleet.children.relay import names
+from relayfleet.children.relay.broker import AMQPS
+
+SMTP = 25
+
+
+def network_policy(
+    pool: dict[str, Any], listeners: int, queue: str, external_addresses: Sequence[str], operators_namespace: str
+) -> dict[str, Any]:
+    """In: SMTP from anywhere, the status port from the operator and from namespaces that monitor (nodes always may, for their probes).
+    Out: DNS, the brokers, SMTP anywhere. `external_addresses` are the host:port of brokers that somebody else runs."""
+    name = pool["metadata"]["name"]
+    smtp = [
+        {
+            "protocol": "TCP",
+            "port": names.listener_port(number, 0),
+            "endPort": names.listener_port(number, names.LANES - 1),
+        }
+        for number in range(listeners)
+    ]
+    return {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata(pool, names.of(name)),
+        "spec": {
+            "podSelector": {"matchLabels": {POOL: name}},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [
+                {"ports": smtp},
+                {
+                    "ports": [_tcp(names.STATUS_PORT)],
+                    "from": [_namespaces(NAMESPACE_NAME, operators_namespace), _namespaces(MONITORING, "true")],
+                },
+            ],
+            "egress": [
+                {"ports": [{"protocol": "UDP", "port": 53}, _tcp(53)]},
+                _brokers(queue, external_addresses),
+                {"ports": [_tcp(SMTP)]},
+            ],
+        },
+    }
+
+
+def _brokers(queue: str, external_addresses: Sequence[str]) -> dict[str, Any]:
+    if not external_addresses:
+        return {"ports": [_tcp(AMQPS)], "to": [{"podSelector": {"matchLabels": {QUEUE: queue}}}]}
+    # By port alone: the addresses are names, which a NetworkPolicy does not know.
+    ports = sorted({int(each.rsplit(":", 1)[1]) for each in external_addresses})
+    return {"ports": [_tcp(port) for port in ports]}
+
+
+def _tcp(port: int) -> dict[str, Any]:
+    return {"protocol": "TCP", "port": port}
+
+
+def _namespaces(label: str, value: str) -> dict[str, Any]:
+    return {"namespaceSelector": {"matchLabels": {label: value}}}

@@ -1,0 +1,76 @@
+"""The EndpointSlices of the Service: one for each lane and address family (more for more than 100 relays).
+
+The three conditions are used as kube-proxy reads them: it sends new connections to endpoints that are ready, and only when a Service has
+none of those to endpoints that are serving and terminating. So *last resort* is said by "terminating", whether the pod is or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from relayfleet.api.labels import MANAGER, SLICE_MANAGED_BY, SLICE_SERVICE
+from relayfleet.api.relaypool import Listener
+from relayfleet.children.meta import metadata
+from relayfleet.children.relay import names
+
+State = Literal["Ready", "LastResort", "Out"]
+
+CONDITIONS: dict[State, dict[str, bool]] = {
+    "Ready": {"ready": True, "serving": True, "terminating": False},
+    "LastResort": {"ready": False, "serving": True, "terminating": True},
+    "Out": {"ready": False, "serving": False, "terminating": False},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One relay in a slice."""
+
+    address: str
+    state: State
+    pod: str
+    uid: str
+    node: str | None = None
+    zone: str | None = None
+
+
+def name(pool: str, family: str, lane: int, part: int) -> str:
+    """The name of a slice: always the same for the same place."""
+    return f"{pool}-{family.lower()}-{lane}" + (f"-{part}" if part else "")
+
+
+def endpoint_slice(
+    pool: dict[str, Any],
+    listeners: Sequence[Listener],
+    family: str,
+    lane: int,
+    part: int,
+    endpoints: Sequence[Endpoint],
+) -> dict[str, Any]:
+    """One slice. `family` is IPv4 or IPv6."""
+    pool_name, namespace = pool["metadata"]["name"], pool["metadata"]["namespace"]
+    meta = metadata(pool, name(pool_name, family, lane, part))
+    meta["labels"] |= {SLICE_SERVICE: pool_name, SLICE_MANAGED_BY: MANAGER}
+    return {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": meta,
+        "addressType": family,
+        "endpoints": [_endpoint(each, namespace) for each in endpoints],
+        "ports": [
+            {"name": each.name, "protocol": "TCP", "port": names.listener_port(number, lane)}
+            for number, each in enumerate(listeners)
+        ],
+    }
+
+
+def _endpoint(endpoint: Endpoint, namespace: str) -> dict[str, Any]:
+    where = {"nodeName": endpoint.node, "zone": endpoint.zone}
+    return {
+        "addresses": [endpoint.address],
+        "conditions": dict(CONDITIONS[endpoint.state]),
+        "targetRef": {"kind": "Pod", "namespace": namespace, "name": endpoint.pod, "uid": endpoint.uid},
+        **{key: value for key, value in where.items() if value},
+    }

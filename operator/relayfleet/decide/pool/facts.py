@@ -1,0 +1,72 @@
+"""What a pool's status is made of: facts that the controller gathered, without a judgement."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from relayfleet.decide.health.words import Level
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A container that does not run. `reason` and `message` are the kubelet's; `last` tells how it ended the last time."""
+
+    reason: str
+    message: str = ""
+    last: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """A relay pod that is not being deleted. `listed`: it gets new connections. `age`: seconds since it was created, or since its
+    container last started. `current`: it is made of the current template. `unschedulable`, `waiting`, `mount_failure`: what holds it up."""
+
+    name: str
+    listed: bool = False
+    current: bool = True
+    age: float = 0.0
+    level: Level = Level.ACTIVE
+    unschedulable: str = ""
+    waiting: Waiting | None = None
+    mount_failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """The pool's QueueCluster. `coming`: it is being made or changed and will be ready by itself."""
+
+    name: str
+    found: bool = True
+    ready: bool = True
+    coming: bool = False
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """SendingIPs that the pool's selector matches: `used` here, `elsewhere` of another region, `unclaimed` not (yet) ours to use."""
+
+    used: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
+    unclaimed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """Everything at once. `refused`: why the API server took a child or its pods not. `odd_cordons`: pods whose cordon annotation is
+    no known word (they are taken as Soft)."""
+
+    region: str
+    wanted: int
+    queue: Queue
+    sources: Sources
+    pods: tuple[Pod, ...] = ()
+    paused: bool = False
+    rolled_out: bool = True
+    refused: str = ""
+    odd_cordons: tuple[str, ...] = ()
+
+    @property
+    def listed(self) -> int:
+        """Relays that get new connections."""
+        return sum(pod.listed for pod in self.pods)

@@ -1,0 +1,161 @@
+"""What a pool's status says: four conditions, made of facts by checks that each know one cause.
+
+Ready: mail is accepted and sent. Degraded: it serves, but with less than was asked for, or something stands in the way that time alone
+does not cure. Reconciling: it is on its way, nobody has to act. Stalled: a person has to act on the pool itself.
+One cause is said in one way: the first check that finds something gives reason and message to Ready, or to Degraded while relays serve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from relayfleet.decide.pool.facts import Pool
+from relayfleet.decide.pool.problems import Problem, problems
+from relayfleet.decide.statement import Statement
+
+
+def statements(pool: Pool) -> tuple[Statement, ...]:
+    """Ready, Degraded, Reconciling, Stalled."""
+    return (_ready(pool), _degraded(pool), _reconciling(pool), _stalled(pool))
+
+
+def invalid(message: str) -> tuple[Statement, ...]:
+    """The conditions of a pool whose spec this operator cannot read."""
+    return (
+        Statement("Ready", "False", "SpecInvalid", message),
+        Statement("Degraded", "False", "SpecInvalid", message),
+        Statement("Reconciling", "False", "SpecInvalid", message),
+        Statement("Stalled", "True", "SpecInvalid", message),
+    )
+
+
+def _ready(pool: Pool) -> Statement:
+    fault = next((found for check in _BLOCKERS if (found := check(pool))), None)
+    status = "False" if fault else "True"
+    if pool.paused:
+        return Statement("Ready", status, "Paused", f"paused: {_PAUSED}; {fault.message if fault else _serving(pool)}")
+    if fault:
+        return Statement("Ready", "False", fault.reason, fault.message)
+    if pool.wanted == 0:
+        return Statement(
+            "Ready",
+            "True",
+            "ScaledToZero",
+            "no relays, as asked: no mail is accepted here, and mail in the queue waits",
+        )
+    return Statement("Ready", "True", "Serving", _serving(pool))
+
+
+_PAUSED = "nothing is changed until the annotation relayfleet.io/paused is removed, so new relays get no traffic, and rollouts and drains wait"
+
+
+def _serving(pool: Pool) -> str:
+    names = ", ".join(pool.sources.used[:5]) + (", …" if len(pool.sources.used) > 5 else "")
+    return (
+        f"{pool.listed} of {pool.wanted} relays take mail, sent by {names}"
+        if names
+        else f"{pool.listed} of {pool.wanted} relays take mail"
+    )
+
+
+def _no_queue(pool: Pool) -> Problem | None:
+    if pool.queue.found:
+        return None
+    return Problem("QueueNotFound", f"QueueCluster {pool.queue.name} does not exist: create it in this namespace")
+
+
+def _queue_not_ready(pool: Pool) -> Problem | None:
+    if pool.queue.ready:
+        return None
+    return Problem("QueueNotReady", f"QueueCluster {pool.queue.name} is not ready: {pool.queue.message}")
+
+
+def _no_relay(pool: Pool) -> Problem | None:
+    if pool.listed or pool.wanted == 0:
+        return None
+    if pool.refused:
+        return Problem("ApplyFailed", pool.refused)
+    if found := problems(pool.pods):
+        return found[0]
+    return Problem("NoRelayReady", f"none of {pool.wanted} relays is ready yet")
+
+
+def _no_source(pool: Pool) -> Problem | None:
+    """Relays without a SendingIP accept mail and hold it, up to the pool's quota: it is then safe in the queue and goes out when an
+    address appears, whereas a refusal would leave it to clients that often have no queue of their own."""
+    sources = pool.sources
+    if sources.used or pool.wanted == 0:
+        return None
+    also = (
+        f"; of those that match, {', '.join(sources.elsewhere[:5])} belong to other regions"
+        if sources.elsewhere
+        else ""
+    )
+    also += f"; {', '.join(sources.unclaimed[:5])} cannot be used, see their conditions" if sources.unclaimed else ""
+    return Problem(
+        "NoSendingIP",
+        f"mail is accepted and held, none is sent: no SendingIP of region {pool.region} matches sendingIPSelector{also}. Create or label one",
+    )
+
+
+_BLOCKERS: tuple[Callable[[Pool], Problem | None], ...] = (_no_queue, _queue_not_ready, _no_relay, _no_source)
+
+
+def _degraded(pool: Pool) -> Statement:
+    if found := _short(pool):
+        return Statement("Degraded", "True", found.reason, found.message)
+    return Statement("Degraded", "False", "AsAsked", "nothing is missing")
+
+
+def _short(pool: Pool) -> Problem | None:
+    """What is missing. While no relay serves, what is merely on its way is not called degraded."""
+    hurt = problems(pool.pods)
+    if not pool.listed:
+        return hurt[0] if hurt and pool.wanted else None
+    queue = _no_queue(pool) or (None if pool.queue.coming else _queue_not_ready(pool))
+    if found := queue or _no_source(pool):
+        return found
+    if hurt:
+        more = f" (and {len(hurt) - 1} more)" if len(hurt) > 1 else ""
+        return Problem(hurt[0].reason, f"{_serving(pool)}: {hurt[0].message}{more}")
+    if pool.odd_cordons:
+        return _odd(pool)
+    return None
+
+
+def _odd(pool: Pool) -> Problem:
+    return Problem(
+        "Cordoned",
+        f"annotation relayfleet.io/cordon of {', '.join(pool.odd_cordons)} is neither Soft nor Hard; taken as Soft",
+    )
+
+
+def _reconciling(pool: Pool) -> Statement:
+    if pool.paused:
+        return Statement("Reconciling", "False", "Paused", "paused")
+    if found := _progress(pool):
+        return Statement("Reconciling", "True", found.reason, found.message)
+    return Statement("Reconciling", "False", "AsAsked", "everything is as asked")
+
+
+def _progress(pool: Pool) -> Problem | None:
+    if pool.refused:
+        return None
+    if not pool.queue.found or pool.queue.coming:
+        return _no_queue(pool) or _queue_not_ready(pool)
+    pods, listed = len(pool.pods), pool.listed
+    if old := sum(not pod.current for pod in pool.pods):
+        return Problem("Rolling", f"{pods - old} of {pool.wanted} relays have the new template")
+    if pods != pool.wanted:
+        return Problem("Scaling", f"{pods} relays, {pool.wanted} wanted")
+    if not pool.rolled_out:
+        return Problem("Rolling", "the Deployment has not settled yet")
+    if listed < pods and len(problems(pool.pods)) < pods - listed:
+        return Problem("Starting", f"{listed} of {pool.wanted} relays take mail")
+    return None
+
+
+def _stalled(pool: Pool) -> Statement:
+    if pool.refused:
+        return Statement("Stalled", "True", "ApplyFailed", pool.refused)
+    return Statement("Stalled", "False", "AsAsked", "nothing needs a person")
