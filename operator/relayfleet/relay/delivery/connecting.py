@@ -11,12 +11,13 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import os
 import socket
 import ssl
 from dataclasses import dataclass
 
 from relayfleet.protocol.relay_config import Source
-from relayfleet.relay.delivery.errors import ConnectError, LocalError, Phase, RefusedError, TlsError
+from relayfleet.relay.delivery.errors import ConnectError, LocalError, Phase, RefusedError, SessionError, TlsError
 from relayfleet.relay.delivery.session import BANNER_SECONDS, EHLO_SECONDS, STARTTLS_SECONDS, Session
 from relayfleet.relay.delivery.wire import parse_ehlo
 from relayfleet.relay.replies.reply import Reply
@@ -92,7 +93,7 @@ async def _connect(target: Target, source: Source) -> Session:
     except OSError as error:
         made.close()
         kind = LocalError if error.errno in _LOCAL_ERRNOS else ConnectError
-        raise kind("connect", f"{target.address}: {error.strerror or error}") from error
+        raise kind("connect", f"{target.address}: {os.strerror(error.errno or 0)}") from error
     except asyncio.CancelledError:
         made.close()
         raise
@@ -112,12 +113,16 @@ async def _greet(session: Session, source: Source, deadline: float) -> None:
 
 
 async def _encrypt(session: Session, context: ssl.SSLContext, source: Source, deadline: float) -> None:
-    reply = await _command(session, "STARTTLS\r\n", "starttls", STARTTLS_SECONDS, deadline)
-    if not reply.positive:
-        raise TlsError("starttls", f"{reply.code} {reply.text}")
-    await session.start_tls(context)
-    # What the peer said before counts no more (RFC 3207 section 4.2).
-    reply = await _command(session, f"EHLO {source.helo_name}\r\n", "ehlo", EHLO_SECONDS, deadline)
+    """Raises TlsError whatever goes wrong: the host gets its one try in plain."""
+    try:
+        reply = await _command(session, "STARTTLS\r\n", "starttls", STARTTLS_SECONDS, deadline)
+        if not reply.positive:
+            raise TlsError("starttls", f"{reply.code} {reply.text}")
+        await session.start_tls(context)
+        # What the peer said before counts no more (RFC 3207 section 4.2).
+        reply = await _command(session, f"EHLO {source.helo_name}\r\n", "ehlo", EHLO_SECONDS, deadline)
+    except SessionError as error:
+        raise TlsError("starttls", error.text) from error
     if not reply.positive:
         raise RefusedError("ehlo", reply)
     session.peer = parse_ehlo(reply.lines)

@@ -72,10 +72,12 @@ class Courier:
         """One transaction for as many of `waiting` as the peer takes, from the first on; falls back to another source when the network
         fails."""
         failure: SmtpError | DnsError = LocalError("local", "none of the pool's sources can send from this relay")
+        source, tried = None, set()
         for _ in range(MOST_SOURCES):
             source = self.sources.choose(held.record, route.key)
-            if source is None:
+            if source is None or source.name in tried:
                 break
+            tried.add(source.name)
             try:
                 return await self._from(held, source, route, waiting, deadline)
             except (LocalError, ConnectError) as error:

@@ -97,7 +97,7 @@ class Session(asyncio.Protocol):
 
     async def start_tls(self, context: ssl.SSLContext) -> None:
         """Encrypt. Raises TlsError; the session is of no use then. What came in plain after the peer's 220 makes it fail, too."""
-        if not self._parser.idle or self._inbox:
+        if not self._parser.idle or not self.usable:
             raise TlsError("starttls", "the peer sent plain text after its answer to STARTTLS")
         loop, raw = asyncio.get_running_loop(), cast("asyncio.Transport", self._transport)
         name = None if self.host.startswith("[") else self.host

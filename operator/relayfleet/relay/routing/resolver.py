@@ -78,6 +78,8 @@ class Resolver:
 
     async def addresses(self, host: str) -> tuple[str, ...]:
         """IPv4, then IPv6 addresses, empty when the name has none or does not exist. Raises DnsTemporary when neither could be asked."""
+        if (both := self._both_remembered(host)) is not None:
+            return both
         answers = await asyncio.gather(self._ask(host, "A"), self._ask(host, "AAAA"), return_exceptions=True)
         found = tuple(value for answer in answers if isinstance(answer, Answer) for value in answer.values)
         if not found:
@@ -85,6 +87,18 @@ class Resolver:
                 if isinstance(answer, BaseException):
                     raise answer
         return found
+
+    def _both_remembered(self, host: str) -> tuple[str, ...] | None:
+        """The usual case, without a task for each family."""
+        now = self._clock()
+        found: list[str] = []
+        for kind in ("A", "AAAA"):
+            entry = self._entries.get((host, kind))
+            if entry is None or entry.answer is None or now >= entry.fresh_until:
+                return None
+            found += entry.answer.values
+        self.counters.remembered += 2
+        return tuple(found) or None
 
     async def _ask(self, name: str, kind: str) -> Answer:
         key = name.lower(), kind

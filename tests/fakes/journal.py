@@ -1,0 +1,38 @@
+"""A journal in memory, for tests of the delivery. The real one is tested with the queue that keeps it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from relayfleet.relay.spool.interface import Claim, Held, Seen
+from relayfleet.relay.spool.record import Record
+
+
+@dataclass(eq=False, slots=True)
+class MemoryJournal:
+    """Fits `interface.Journal`. A test may let the next claims fail (`fail_next`), come late (`pause`) or be old (`age`)."""
+
+    claims: list[tuple[str, tuple[str, ...], str, str]] = field(default_factory=list)
+    outcomes: list[tuple[str, tuple[str, ...], bool, str]] = field(default_factory=list)
+    known: dict[str, Seen] = field(default_factory=dict)
+    fail_next: deque[Exception] = field(default_factory=deque)
+    pause: float = 0.0
+    age: float = 0.0
+
+    async def seen(self, record: Record) -> Seen:
+        return self.known.get(record.key, Seen())
+
+    async def claim(self, held: Held, recipients: Sequence[str], source: str, host: str) -> Claim:
+        asked_at = time.monotonic()
+        await asyncio.sleep(self.pause)
+        if self.fail_next:
+            raise self.fail_next.popleft()
+        self.claims.append((held.record.key, tuple(recipients), source, host))
+        return Claim(asked_at - self.age)
+
+    async def outcome(self, held: Held, recipients: Sequence[str], delivered: bool, answer: str) -> None:
+        self.outcomes.append((held.record.key, tuple(recipients), delivered, answer))

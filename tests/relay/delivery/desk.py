@@ -1,0 +1,91 @@
+"""A delivery service with everything real around it but the queue: sockets, DNS packets, a receiving server."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from random import Random
+
+from relayfleet.protocol.relay_config import Broker, Delivery, RelayConfig, Retry, Source
+from relayfleet.relay.delivery.sources import SourcesInTurn
+from relayfleet.relay.delivery.worker import DeliveryService
+from relayfleet.relay.routing.lookup import Lookup
+from relayfleet.relay.routing.resolver import Resolver
+from relayfleet.relay.spool.record import Recipient, Record, new_id
+from tests.fakes.dns import Records, responder
+from tests.fakes.journal import MemoryJournal
+from tests.fakes.spool import MemorySpool
+
+HOSTNAME = "relay.test"
+BODY = b"From: a@sender.test\r\nSubject: hello\r\n\r\nhello\r\n..a line that begins with a dot\r\n"
+NOW = 1_800_000_000.0
+
+
+def a_record(*recipients: str, **changes: object) -> Record:
+    """A mail from a@sender.test."""
+    record = Record(new_id(), "a@sender.test", tuple(Recipient(each) for each in recipients), BODY, accepted_at=0.0)
+    return dataclasses.replace(record, **changes)  # type: ignore[arg-type]
+
+
+class Desk:
+    """The service and what a test looks at."""
+
+    def __init__(self, service: DeliveryService, spool: MemorySpool, journal: MemoryJournal) -> None:
+        self.service, self.spool, self.journal = service, spool, journal
+
+    async def deliver(self, *records: Record) -> None:
+        """Put the records and wait until each is settled or handed back."""
+        counters = self.service.counters
+        before = counters.records_settled + counters.records_released
+        for record in records:
+            await self.spool.put(record)
+        await until(lambda: counters.records_settled + counters.records_released - before >= len(records))
+
+    @property
+    def later(self) -> list[Record]:
+        """Successors that wait for their next attempt."""
+        return [each.record for each in self.spool.delayed]
+
+    @property
+    def fates(self) -> dict[str, int]:
+        return dict(self.service.counters.recipients)
+
+
+async def until(holds: Callable[[], bool], budget: float = 20.0) -> None:
+    """Wait for a condition."""
+    async with asyncio.timeout(budget):
+        while not holds():  # noqa: ASYNC110 - what is awaited has no event of its own
+            await asyncio.sleep(0.002)
+
+
+@asynccontextmanager
+async def desk(
+    zone: Records,
+    port: int,
+    sources: tuple[Source, ...] = (),
+    retry: Retry | None = None,
+    delivery: Delivery | None = None,
+) -> AsyncIterator[Desk]:
+    """A running service that finds its way by `zone`."""
+    config = RelayConfig(
+        "test/pool",
+        "eu",
+        Broker(()),
+        (),
+        sources=sources,
+        delivery=dataclasses.replace(delivery or Delivery(), port=port),
+        retry=retry or Retry(lifetime=1e12),
+    )
+    spool, journal = MemorySpool(), MemoryJournal()
+    async with responder(zone) as dns:
+        resolver = Resolver(Lookup([dns.address]))
+        service = DeliveryService(
+            config, spool, resolver, journal, SourcesInTurn(sources, HOSTNAME), HOSTNAME, random=Random(1)
+        )
+        service.start()
+        try:
+            yield Desk(service, spool, journal)
+        finally:
+            await service.drain(0.0)
