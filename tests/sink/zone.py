@@ -68,12 +68,3 @@ controls {{ }};
 zone "{DOMAIN}" {{ type primary; file "{folder}/{DOMAIN}"; }};
 zone "servfail.{DOMAIN}" {{ type primary; file "{folder}/missing"; }};
 """
-
-
-def with_stub(corefile: str, address: str) -> str:
-    """A CoreDNS configuration that asks the DNS server at `address` for the zone; what it said about the zone before is replaced."""
-    begin, end = f"# begin {DOMAIN}", f"# end {DOMAIN}"
-    before, _, rest = corefile.partition(begin)
-    after = rest.partition(end)[2] if rest else ""
-    stub = f"{begin}\n{DOMAIN}:53 {{\n    errors\n    forward . {address}\n}}\n{end}"
-    return f"{before.rstrip()}\n{stub}\n{after.strip()}".strip() + "\n"

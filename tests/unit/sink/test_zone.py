@@ -1,4 +1,4 @@
-"""The zone says what its table promises, by a parser that this project did not write, and CoreDNS is told of it once."""
+"""The zone says what its table promises, by a parser that this project did not write."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import dns.rdatatype
 import dns.zone
 import pytest
 
-from tests.sink.zone import DOMAIN, HOSTS, with_stub, zone
+from tests.sink.zone import DOMAIN, HOSTS, zone
 
 ADDRESSES = {host: f"198.18.0.{number}" for number, host in enumerate(HOSTS, 1)}
 
@@ -39,12 +39,3 @@ def test_the_address_of(host: str, address: str) -> None:
 def test_what_is_not_there_is_not_there() -> None:
     parsed = dns.zone.from_text(zone(ADDRESSES), DOMAIN)
     assert not {"nobody", "nxdomain", "servfail"} & {str(name) for name in parsed.nodes}
-
-
-def test_coredns_is_told_once_and_again_when_the_address_changes() -> None:
-    plain = ".:53 {\n    forward . /etc/resolv.conf\n}\n"
-    told = with_stub(plain, "198.18.96.5")
-    assert told.startswith(plain)
-    assert told.count(f"{DOMAIN}:53") == 1
-    assert with_stub(told, "198.18.96.5") == told
-    assert with_stub(told, "198.18.96.6") == with_stub(plain, "198.18.96.6")
