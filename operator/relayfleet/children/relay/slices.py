@@ -6,18 +6,17 @@ none of those to endpoints that are serving and terminating. So *last resort* is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from relayfleet.api.labels import MANAGER, SLICE_MANAGED_BY, SLICE_SERVICE
 from relayfleet.api.relaypool import Listener
 from relayfleet.children.meta import metadata
 from relayfleet.children.relay import names
 
-State = Literal["Ready", "LastResort", "Out"]
-
-CONDITIONS: dict[State, dict[str, bool]] = {
+CONDITIONS = {
     "Ready": {"ready": True, "serving": True, "terminating": False},
     "LastResort": {"ready": False, "serving": True, "terminating": True},
     "Out": {"ready": False, "serving": False, "terminating": False},
@@ -26,10 +25,10 @@ CONDITIONS: dict[State, dict[str, bool]] = {
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One relay in a slice."""
+    """One relay in a slice; `state` is a key of CONDITIONS."""
 
     address: str
-    state: State
+    state: str
     pod: str
     uid: str
     node: str | None = None
@@ -39,6 +38,12 @@ class Endpoint:
 def name(pool: str, family: str, lane: int, part: int) -> str:
     """The name of a slice: always the same for the same place."""
     return f"{pool}-{family.lower()}-{lane}" + (f"-{part}" if part else "")
+
+
+def place_of(pool: str, slice_name: str) -> tuple[str, int, int] | None:
+    """Family, lane and part of a slice by its name; None for a name that we never give."""
+    match = re.fullmatch(rf"{re.escape(pool)}-ipv([46])-(\d+)(?:-(\d+))?", slice_name)
+    return (f"IPv{match[1]}", int(match[2]), int(match[3] or 0)) if match else None
 
 
 def endpoint_slice(

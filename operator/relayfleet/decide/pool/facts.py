@@ -19,11 +19,10 @@ class Waiting:
 @dataclass(frozen=True, slots=True)
 class Pod:
     """A relay pod that is not being deleted. `listed`: it gets new connections. `age`: seconds since it was created, or since its
-    container last started. `current`: it is made of the current template. `unschedulable`, `waiting`, `mount_failure`: what holds it up."""
+    readiness last changed. `unschedulable`, `waiting`, `mount_failure`: what holds it up."""
 
     name: str
     listed: bool = False
-    current: bool = True
     age: float = 0.0
     level: Level = Level.ACTIVE
     unschedulable: str = ""
@@ -53,8 +52,11 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """Everything at once. `refused`: why the API server took a child or its pods not. `odd_cordons`: pods whose cordon annotation is
-    no known word (they are taken as Soft)."""
+    """Everything at once.
+
+    `outdated`: number of pods made of an older template. `settled`: the Deployment has acted on its spec. `refused`: why the API server did
+    not take a child or its pods. `odd_cordons`: pods whose cordon annotation is no known word (they are taken as Soft).
+    """
 
     region: str
     wanted: int
@@ -62,7 +64,8 @@ class Pool:
     sources: Sources
     pods: tuple[Pod, ...] = ()
     paused: bool = False
-    rolled_out: bool = True
+    outdated: int = 0
+    settled: bool = True
     refused: str = ""
     odd_cordons: tuple[str, ...] = ()
 

@@ -144,11 +144,11 @@ def _progress(pool: Pool) -> Problem | None:
     if not pool.queue.found or pool.queue.coming:
         return _no_queue(pool) or _queue_not_ready(pool)
     pods, listed = len(pool.pods), pool.listed
-    if old := sum(not pod.current for pod in pool.pods):
-        return Problem("Rolling", f"{pods - old} of {pool.wanted} relays have the new template")
+    if pool.outdated:
+        return Problem("Rolling", f"{pods - pool.outdated} of {pool.wanted} relays have the new template")
     if pods != pool.wanted:
         return Problem("Scaling", f"{pods} relays, {pool.wanted} wanted")
-    if not pool.rolled_out:
+    if not pool.settled:
         return Problem("Rolling", "the Deployment has not settled yet")
     if listed < pods and len(problems(pool.pods)) < pods - listed:
         return Problem("Starting", f"{listed} of {pool.wanted} relays take mail")

@@ -1,0 +1,62 @@
+"""Writing EndpointSlices: the whole slice at a time, over the very version that was read.
+
+A slice that somebody changed meanwhile is not overwritten blindly: KubeConflict tells the caller to look and decide again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from relayfleet.kube.client import Kube, Object
+from relayfleet.kube.errors import KubeConflict
+
+
+async def write(kube: Kube, current: Mapping[str, Object], wanted: Sequence[Object | str]) -> int:
+    """Bring the slices to what is wanted, one after the other in this order; a name alone stands for a slice that has to go.
+
+    `current` are the slices as they were read, by name. Returns the number of writes. Raises KubeConflict when one has changed since.
+    """
+    writes = 0
+    for each in wanted:
+        if isinstance(each, str):
+            metadata = current[each]["metadata"]
+            writes += await kube.delete("EndpointSlice", metadata["namespace"], each, uid=metadata["uid"])
+        else:
+            writes += await _write_one(kube, current.get(each["metadata"]["name"]), each)
+    return writes
+
+
+async def _write_one(kube: Kube, live: Object | None, wanted: Object) -> bool:
+    if live is None:
+        return await _create(kube, wanted)
+    if _says(live, wanted):
+        return False
+    await _replace(kube, live, wanted)
+    return True
+
+
+async def _create(kube: Kube, wanted: Object) -> bool:
+    try:
+        await kube.create(wanted)
+    except KubeConflict:
+        # It exists, but was not found by its labels: somebody took them off.
+        live = await kube.get("EndpointSlice", wanted["metadata"]["namespace"], wanted["metadata"]["name"])
+        if live is None:
+            raise
+        await _replace(kube, live, wanted)
+    return True
+
+
+async def _replace(kube: Kube, live: Object, wanted: Object) -> None:
+    metadata = wanted["metadata"] | {"resourceVersion": live["metadata"]["resourceVersion"]}
+    await kube.replace(wanted | {"metadata": metadata})
+
+
+def _says(live: Object, wanted: Object) -> bool:
+    """True when the live slice has everything that is wanted, and no endpoint or port more."""
+    labels = live["metadata"].get("labels", {})
+    return (
+        all((live.get(key) or []) == wanted[key] for key in ("endpoints", "ports"))
+        and all(labels.get(key) == value for key, value in wanted["metadata"]["labels"].items())
+        and live["metadata"].get("ownerReferences") == wanted["metadata"]["ownerReferences"]
+    )

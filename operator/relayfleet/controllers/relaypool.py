@@ -1,0 +1,153 @@
+"""RelayPool: gather what is there, decide, act. First traffic, then children, then what the status says."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+
+from pydantic import ValidationError
+
+from relayfleet.api.labels import PAUSED, POOL
+from relayfleet.api.relaypool import RelayPoolSpec
+from relayfleet.api.sendingip import SendingIPSpec
+from relayfleet.children.relay import names
+from relayfleet.controllers import relaypods, relaytraffic
+from relayfleet.controllers.context import Context
+from relayfleet.controllers.relaychildren import Children, Needs, Outcome, memory_key
+from relayfleet.controllers.specs import parsed, why_invalid
+from relayfleet.controllers.telling import tell
+from relayfleet.decide.pool import facts
+from relayfleet.decide.pool.statements import invalid, statements
+from relayfleet.decide.statement import Statement
+from relayfleet.kube.client import Object, Objects
+
+CALM, UNCALM = 60.0, 5.0
+"""Seconds until the next look when no event comes: with all as asked, and while something is missing."""
+
+
+async def reconcile(context: Context, namespace: str, name: str) -> float | None:
+    """Bring a pool to what its spec says, as far as can be now."""
+    pool = await context.kube.get("RelayPool", namespace, name)
+    if pool is None or "deletionTimestamp" in pool["metadata"]:
+        context.memory.pop(memory_key(namespace, name), None)
+        return None  # its children go by their owner references
+    try:
+        spec = RelayPoolSpec.model_validate(pool["spec"])
+    except ValidationError as error:
+        await tell(context, pool, invalid(why_invalid(error)), {})
+        return None
+    paused = pool["metadata"].get("annotations", {}).get(PAUSED) == "true"
+    traffic = await (relaytraffic.look(context, pool) if paused else relaytraffic.direct(context, pool, spec))
+    needs, sources = await _needs(context, pool, spec)
+    outcome = await _children(context, pool, spec, needs, traffic.staying, paused)
+    found = await _facts(context, spec, needs, sources, traffic, outcome, paused)
+    said = statements(found)
+    await tell(context, pool, said, _fields(name, found))
+    return CALM if _calm(said) else UNCALM
+
+
+async def _children(
+    context: Context, pool: Object, spec: RelayPoolSpec, needs: Needs, relays: Objects, paused: bool
+) -> Outcome:
+    if not paused:
+        return await Children(context, pool, spec).bring(needs, relays)
+    metadata = pool["metadata"]
+    return Outcome(await context.kube.get("Deployment", metadata["namespace"], names.of(metadata["name"])))
+
+
+async def _needs(context: Context, pool: Object, spec: RelayPoolSpec) -> tuple[Needs, facts.Sources]:
+    namespace = pool["metadata"]["namespace"]
+    queue, candidates = await asyncio.gather(
+        context.kube.get("QueueCluster", namespace, spec.queue_ref.name), context.kube.list("SendingIP", namespace)
+    )
+    matching = [each for each in candidates if spec.sending_ip_selector.matches(each["metadata"].get("labels", {}))]
+    used: list[tuple[str, SendingIPSpec]] = []
+    elsewhere, unclaimed = [], []
+    for each in sorted(matching, key=lambda each: str(each["metadata"]["name"])):
+        source, name = parsed(SendingIPSpec, each), each["metadata"]["name"]
+        if source and source.region != context.settings.region:
+            elsewhere.append(name)
+        elif source and _claimed(each):
+            used.append((name, source))
+        else:
+            unclaimed.append(name)
+    names_used = tuple(name for name, _ in used)
+    return Needs(queue, used), facts.Sources(names_used, tuple(elsewhere), tuple(unclaimed))
+
+
+def _claimed(sending_ip: Object) -> bool:
+    """Whether its own controller has found that the address is its own. That is decided in one place; a new status wakes the pool."""
+    ready = _condition(sending_ip, "Ready")
+    return ready.get("status") == "True" and "deletionTimestamp" not in sending_ip["metadata"]
+
+
+async def _facts(
+    context: Context,
+    spec: RelayPoolSpec,
+    needs: Needs,
+    sources: facts.Sources,
+    traffic: relaytraffic.Traffic,
+    outcome: Outcome,
+    paused: bool,
+) -> facts.Pool:
+    now = datetime.datetime.now(datetime.UTC)
+    relays = traffic.staying
+    failures = await _mount_failures(context, relays, now)
+    status = (outcome.deployment or {}).get("status", {})
+    generation = (outcome.deployment or {}).get("metadata", {}).get("generation")
+    return facts.Pool(
+        region=context.settings.region,
+        wanted=spec.replicas,
+        queue=_queue(spec.queue_ref.name, needs.queue),
+        sources=sources,
+        pods=tuple(relaypods.facts(each, each["metadata"]["name"] in traffic.listed, now, failures) for each in relays),
+        paused=paused,
+        outdated=max(0, status.get("replicas", 0) - status.get("updatedReplicas", 0)),
+        settled=status.get("observedGeneration") == generation,
+        refused="; ".join([*outcome.refused, *_no_pods(status)]),
+        odd_cordons=tuple(sorted(each["metadata"]["name"] for each in relays if relaypods.odd_cordon(each))),
+    )
+
+
+def _queue(name: str, queue: Object | None) -> facts.Queue:
+    if queue is None:
+        return facts.Queue(name, found=False, ready=False)
+    ready = _condition(queue, "Ready")
+    if not ready:
+        return facts.Queue(name, ready=False, coming=True, message="it is new")
+    coming = _condition(queue, "Reconciling").get("status") == "True"
+    return facts.Queue(name, ready=ready["status"] == "True", coming=coming, message=ready["message"])
+
+
+def _condition(obj: Object, type_: str) -> Object:
+    conditions = (obj.get("status") or {}).get("conditions") or []
+    return next((each for each in conditions if each["type"] == type_), {})
+
+
+def _no_pods(status: Object) -> list[str]:
+    """Why the Deployment cannot make pods: a quota, say, or an admission policy."""
+    conditions = status.get("conditions") or []
+    return [each["message"] for each in conditions if each["type"] == "ReplicaFailure" and each["status"] == "True"]
+
+
+async def _mount_failures(context: Context, relays: Objects, now: datetime.datetime) -> dict[str, str]:
+    if not relaypods.held_up(relays, now):
+        return {}
+    namespace = relays[0]["metadata"]["namespace"]
+    selector = "involvedObject.kind=Pod,reason=FailedMount"
+    return relaypods.mount_failures(await context.kube.list("Event", namespace, fields=selector))
+
+
+def _fields(name: str, pool: facts.Pool) -> Object:
+    return {
+        "replicas": len(pool.pods),
+        "readyReplicas": pool.listed,
+        "relays": f"{pool.listed}/{pool.wanted}",
+        "selector": f"{POOL}={name}",
+        "sendingIPs": list(pool.sources.used) or None,
+    }
+
+
+def _calm(said: tuple[Statement, ...]) -> bool:
+    wanted = {"Ready": "True", "Degraded": "False", "Reconciling": "False", "Stalled": "False"}
+    return all(wanted[each.type] == each.status for each in said)
