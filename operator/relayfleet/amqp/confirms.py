@@ -40,10 +40,6 @@ class Confirms(Generic[T]):
         """The open publish of that number."""
         return self._open.get(tag)
 
-    def oldest(self) -> T | None:
-        """The open publish that waits longest."""
-        return next(iter(self._open.values()), None)
-
     def settle(self, tag: int, multiple: bool) -> list[T]:
         """Close the publish, or all up to it; numbers that are not open are ignored."""
         if not multiple:

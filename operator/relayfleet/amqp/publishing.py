@@ -19,13 +19,25 @@ from relayfleet.amqp.errors import AmqpError, MalformedFrame, Nacked, Returned
 from relayfleet.amqp.frames import HEADER, METHOD, body_frames, frame
 
 
+@dataclass(slots=True)
+class Flow:
+    """What goes to one queue: publishes without an answer, and when that last moved on, by the monotonic clock."""
+
+    open: int = 0
+    moved_at: float = 0.0
+
+    def stalled(self, now: float) -> float:
+        """Seconds for which something is open and nothing was answered."""
+        return now - self.moved_at if self.open else 0.0
+
+
 @dataclass(eq=False, slots=True)
 class Publish:
     """One publish: `stored` is done when the broker confirmed, or fails with NotStored, ChannelLost or ConnectionLost."""
 
     stored: asyncio.Future[None]
     size: int
-    sent_at: float
+    flow: Flow
     returned: Returned | None = None
 
 
@@ -36,6 +48,7 @@ class PublishChannel(Channel):
         super().__init__(connection)
         self._confirms: Confirms[Publish] = Confirms()
         self._methods: dict[str, bytes] = {}
+        self._flows: dict[str, Flow] = {}
         self.unconfirmed_bytes = 0
 
     @classmethod
@@ -50,11 +63,13 @@ class PublishChannel(Channel):
         """Publishes without an answer yet."""
         return len(self._confirms)
 
-    @property
-    def oldest_sent_at(self) -> float | None:
-        """When the publish that waits longest was sent, by the monotonic clock."""
-        oldest = self._confirms.oldest()
-        return oldest.sent_at if oldest else None
+    def stalled(self) -> float:
+        """Seconds for which a queue has answered nothing although it should.
+
+        Not the age of the oldest publish: that grows under load as well, while a queue that is gone answers nothing at all.
+        """
+        now = time.monotonic()
+        return max((each.stalled(now) for each in self._flows.values()), default=0.0)
 
     def publish(self, queue: str, body: bytes, message_id: str) -> Publish:
         """Send a message to a queue, by the default exchange. Raises what the channel was lost for.
@@ -67,7 +82,12 @@ class PublishChannel(Channel):
         method = self._methods.get(queue)
         if method is None:
             method = self._methods[queue] = frame(METHOD, number, methods.publish("", queue))
-        publish = Publish(asyncio.get_running_loop().create_future(), len(body), time.monotonic())
+            self._flows[queue] = Flow()
+        flow = self._flows[queue]
+        if not flow.open:
+            flow.moved_at = time.monotonic()
+        flow.open += 1
+        publish = Publish(asyncio.get_running_loop().create_future(), len(body), flow)
         tag = self._confirms.add(publish)
         self.unconfirmed_bytes += publish.size
         header = frame(HEADER, number, header_payload(len(body), message_id, str(tag)))
@@ -96,6 +116,8 @@ class PublishChannel(Channel):
 
     def _done(self, publish: Publish, error: AmqpError | None) -> None:
         self.unconfirmed_bytes -= publish.size
+        publish.flow.open -= 1
+        publish.flow.moved_at = time.monotonic()
         if publish.stored.done():
             return
         if error is None:

@@ -27,16 +27,6 @@ def test_every_publish_is_settled_at_most_once_whatever_the_broker_confirms(
     assert book.drain() == [each for each in range(1, published + 1) if each not in expected]
 
 
-def test_the_oldest_is_the_one_that_waits_longest() -> None:
-    book: Confirms[str] = Confirms()
-    for each in ("a", "b", "c"):
-        book.add(each)
-    book.settle(1, multiple=False)
-    assert book.oldest() == "b"
-    book.settle(3, multiple=True)
-    assert book.oldest() is None
-
-
 @given(
     st.lists(st.sampled_from(["deliver", "settle", "hand back", "flush"]), max_size=80),
     st.randoms(use_true_random=False),

@@ -21,7 +21,7 @@ from relayfleet.relay.spool.rabbitmq.link import Link, Target
 from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane, Topology
 
 OVERDUE = 0.4
-"""Seconds after which a confirm is late: many times what a healthy broker takes, well below what an SMTP client notices."""
+"""Seconds without any confirm from a queue that owes one: many times what a healthy broker takes, however busy it is."""
 
 SILENT = 1.2
 """Seconds without a byte, with an answer overdue, after which the connection is cut."""
@@ -64,7 +64,7 @@ class PublishLane:
         """The lower the better: trusted or the preferred one's next trial, other trusted, other's trial, overdue, down."""
         if self._channel is None or not self.is_up:
             return 4
-        if self._overdue(OVERDUE):
+        if self.stalls():
             self._trusted = False
         if not self._trusted and self._channel.unconfirmed:
             return 3
@@ -76,6 +76,10 @@ class PublishLane:
         """Drop the connection and prepare a new one."""
         if self.link.connection is not None:
             self.link.connection.lose(ConnectionLost(why))
+
+    def stalls(self, seconds: float = OVERDUE) -> bool:
+        """One of its queues has answered nothing for so long, although it should."""
+        return self._channel is not None and self._channel.stalled() > seconds
 
     def send(self, queue: str, body: bytes, message_id: str) -> Publish:
         """Publish; the caller waits for `stored`. Raises AmqpError."""
@@ -89,26 +93,20 @@ class PublishLane:
     def cut_if_frozen(self) -> None:
         """To be called a few times a second."""
         connection = self.link.connection
-        if connection is None or connection.blocked or not self._overdue(SILENT):
+        if connection is None or connection.blocked or not self.stalls(SILENT):
             return
         silence = time.monotonic() - connection.last_received
         if silence > SILENT:
-            connection.lose(
-                ConnectionLost(f"confirms are overdue and nothing was heard from the broker for {silence:.1f} s")
-            )
-
-    def _overdue(self, seconds: float) -> bool:
-        oldest = self._channel.oldest_sent_at if self._channel else None
-        return oldest is not None and time.monotonic() - oldest > seconds
+            self.begin_again(f"confirms are overdue and nothing was heard from the broker for {silence:.1f} s")
 
     def _trial_ended(self, stored: asyncio.Future[None]) -> None:
-        if not stored.cancelled() and stored.exception() is None and not self._overdue(OVERDUE):
+        if not stored.cancelled() and stored.exception() is None and not self.stalls():
             self._trusted = True
             self._changed()
 
     async def _prepare(self, connection: Connection) -> PublishChannel:
         await declare(connection, self._topology.queues(self.lane))
-        if self.lane == "a" and not self._proven:
+        if not self._proven:
             await prove_dead_letters_are_kept(connection, self._topology)
             self._proven = True
         channel = await PublishChannel.open(connection, DEADLINE)

@@ -42,6 +42,10 @@ class _Attempt:
         """Seconds to the deadline."""
         return self.ends_at - time.monotonic()
 
+    def is_moving(self) -> bool:
+        """A lane that has it gets confirms: no reason to send it elsewhere, however long it waits for its turn."""
+        return any(not each.stalls() for each in self.under_way.values())
+
 
 class Publisher:
     """Both lanes. `store` is safe to call from many tasks at once."""
@@ -87,7 +91,8 @@ class Publisher:
             raise SpoolTooLarge(f"the record has {len(body)} bytes, the broker takes {self._size_max}")
         attempt = _Attempt(queue, body, message_id, time.monotonic() + self._timeout)
         while attempt.left() > 0:
-            if not self._send(attempt, prefer) and not attempt.under_way:
+            sent = not attempt.is_moving() and self._send(attempt, prefer)
+            if not sent and not attempt.under_way:
                 await self._wait_for_a_lane(attempt)
             elif await self._stored(attempt):
                 return

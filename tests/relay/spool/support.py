@@ -1,0 +1,145 @@
+"""What the spool's tests share: opening a spool, steady traffic, and an independent reader of what is in the queues."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aio_pika
+
+from relayfleet.protocol.relay_config import Broker
+from relayfleet.relay.spool.interface import SpoolError
+from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
+from relayfleet.relay.spool.record import Recipient, Record, decode, new_id
+from tests.relay.rabbitmq.cluster import PASSWORD, USERNAME, Cluster
+
+SHORT_LADDER = (1, 3)
+
+
+def new_prefix() -> str:
+    """A pool of its own for each test."""
+    return f"test-{os.urandom(5).hex()}"
+
+
+def new_record(size: int = 2048) -> Record:
+    """A record with a message of that many bytes."""
+    return Record(new_id(), "a@example.com", (Recipient("b@example.org"),), os.urandom(size // 2).hex().encode())
+
+
+@asynccontextmanager
+async def spool(
+    cluster: Cluster,
+    prefix: str,
+    *,
+    broker: Broker | None = None,
+    prefetch: int = 200,
+    wait: bool = True,
+    ca_file: str | None = None,
+    password: str = PASSWORD,
+) -> AsyncIterator[RabbitMQSpool]:
+    """A started spool, ready unless `wait` is False."""
+    opened = RabbitMQSpool(
+        broker or cluster.broker(prefix),
+        lambda: (USERNAME, password),
+        ca_file or cluster.ca_file,
+        prefetch=prefetch,
+        name=f"test {prefix}",
+        ladder=SHORT_LADDER,
+    )
+    opened.start()
+    try:
+        if wait:
+            await both_lanes(opened)
+        yield opened
+    finally:
+        await opened.close()
+
+
+async def both_lanes(target: RabbitMQSpool) -> None:
+    """Wait until both ways into the queue are up."""
+    lanes = target._publisher.lanes.values()
+    await until(lambda: all(each.is_up for each in lanes), 20, lambda: str([each.why_not for each in lanes]))
+
+
+async def until(condition: Callable[[], bool], seconds: float, why: Callable[[], str] = lambda: "") -> None:
+    """Wait for a condition; fails with the words of `why` after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s: {why()}"
+        await asyncio.sleep(0.01)
+
+
+@dataclass
+class Traffic:
+    """What a steady stream of puts saw: keys confirmed, when, and what failed."""
+
+    confirmed: dict[str, Record] = field(default_factory=dict)
+    times: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def longest_pause(self) -> float:
+        """Seconds without any confirm."""
+        return max((later - earlier for earlier, later in zip(self.times, self.times[1:], strict=False)), default=0.0)
+
+
+@asynccontextmanager
+async def traffic(target: RabbitMQSpool, senders: int = 20, pause: float = 0.01) -> AsyncIterator[Traffic]:
+    """Puts from many tasks until the block ends; then waits for those under way."""
+    seen = Traffic()
+    over = asyncio.Event()
+
+    async def send() -> None:
+        while not over.is_set():
+            record = new_record()
+            try:
+                await target.put(record)
+            except SpoolError as error:
+                seen.failures.append(str(error))
+            else:
+                seen.confirmed[record.key] = record
+                seen.times.append(time.monotonic())
+            await asyncio.sleep(pause)
+
+    tasks = [asyncio.create_task(send()) for _ in range(senders)]
+    try:
+        yield seen
+    finally:
+        over.set()
+        await asyncio.gather(*tasks)
+
+
+async def read_all(cluster: Cluster, queues: list[str], node: int = 1) -> list[Record]:
+    """Empty the queues with an AMQP client that is not ours."""
+    context = ssl.create_default_context(cafile=cluster.ca_file)
+    context.check_hostname = False
+    host, _, port = cluster.addresses[node - 1].rpartition(":")
+    connection = await aio_pika.connect(
+        host=host, port=int(port), login=USERNAME, password=PASSWORD, ssl=True, ssl_context=context, timeout=10
+    )
+    found = []
+    async with connection:
+        channel = await connection.channel()
+        for name in queues:
+            queue = await channel.declare_queue(name, passive=True, timeout=10)
+            while (message := await queue.get(fail=False, timeout=10)) is not None:
+                found.append(decode(message.body))
+                await message.ack()
+    return found
+
+
+def ready_queues(prefix: str) -> list[str]:
+    """The pool's queues of records to be delivered now."""
+    return [f"{prefix}.v1.ready.{lane}" for lane in "ab"]
+
+
+def by_key(records: Iterable[Record]) -> dict[str, Record]:
+    """Records by their keys; fails when one comes twice."""
+    listed = list(records)
+    found = {each.key: each for each in listed}
+    assert len(found) == len(listed), "a record came twice"
+    return found
