@@ -1,0 +1,1 @@
+"""A RabbitMQ cluster as Kubernetes objects: one builder a file, all named `<queue>-rabbitmq`."""

@@ -1,0 +1,74 @@
+"""Names and numbers that the brokers' objects, the brokers and their clients agree on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+AMQPS, MANAGEMENT = 5671, 15671
+"""Ports of AMQP and of the management API, both with TLS. The plain ones stay closed."""
+
+EPMD, DISTRIBUTION = 4369, 25672
+"""Ports on which brokers find each other and talk among themselves."""
+
+UID = 999
+"""User and group of the broker in the official image and in the test bed's."""
+
+MOST_BROKERS = 7
+"""The certificate names so many brokers from the start: growing needs no new one."""
+
+LONGEST = 40
+"""Characters that a QueueCluster's name may have: a StatefulSet's name may have 52, since its pods carry it, with a hash, in a label."""
+
+VHOST = "/"
+CLIENT_USER = "relay"
+ADMIN_USER = "operator"
+
+CONFIG = "/etc/rabbitmq"
+TLS = "/etc/relayfleet-tls"
+SECRETS = "/etc/relayfleet-secrets"
+DATA = "/var/lib/rabbitmq"
+HOME = "/run/rabbitmq"
+"""Folders in a broker's container. The Erlang cookie lies in HOME, not on the volume with the mail."""
+
+VOLUME = "data"
+
+
+def base(queue: dict[str, Any]) -> str:
+    """The name of the StatefulSet, its Service and most other children."""
+    return f"{queue['metadata']['name']}-rabbitmq"
+
+
+def admin_secret(queue: dict[str, Any]) -> str:
+    """Secret with what cannot be made anew: the operator's password, the Erlang cookie, the CA. For operator and brokers only."""
+    return f"{base(queue)}-admin"
+
+
+def client_secret(queue: dict[str, Any]) -> str:
+    """Secret that relays mount: username, password, ca.crt."""
+    return f"{base(queue)}-client"
+
+
+def tls_secret(queue: dict[str, Any]) -> str:
+    """Secret with the brokers' certificate and key."""
+    return f"{base(queue)}-tls"
+
+
+def pod(queue: dict[str, Any], number: int) -> str:
+    """The name of a broker's pod."""
+    return f"{base(queue)}-{number}"
+
+
+def host(queue: dict[str, Any], number: int) -> str:
+    """The name under which clients reach a broker, wherever it runs."""
+    return f"{pod(queue, number)}.{base(queue)}.{queue['metadata']['namespace']}.svc"
+
+
+def node(queue: dict[str, Any], number: int) -> str:
+    """The Erlang name of a broker. It is written into its data, so it never changes."""
+    return f"rabbit@{pod(queue, number)}.{base(queue)}.{queue['metadata']['namespace']}"
+
+
+def certificate_hosts(queue: dict[str, Any]) -> list[str]:
+    """Every name that the brokers' certificate is good for."""
+    service = f"{base(queue)}.{queue['metadata']['namespace']}.svc"
+    return [service, *(host(queue, number) for number in range(MOST_BROKERS))]

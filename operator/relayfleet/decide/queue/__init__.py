@@ -1,0 +1,1 @@
+"""What follows for a QueueCluster from what was seen of it. Pure."""

@@ -1,0 +1,41 @@
+"""The conditions of brokers that somebody else runs: can a majority of their addresses be reached?
+
+Reached from the operator, which is not where relays are, so an address that does not answer is a warning, and only a lost majority makes
+the queue not ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from relayfleet.decide.statement import Statement
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One broker as host:port; `failure` says why no connection came about, empty when it did."""
+
+    address: str
+    failure: str = ""
+
+
+def statements(addresses: Sequence[Address]) -> tuple[Statement, ...]:
+    """Ready, Degraded, Reconciling, Stalled."""
+    failed = [each for each in addresses if each.failure]
+    answered = len(addresses) - len(failed)
+    count = f"{answered} of {len(addresses)} addresses answer"
+    causes = "; ".join(f"{each.address}: {each.failure}" for each in failed[:3])
+    ready = answered > len(addresses) // 2
+    cure = "check spec.external.addresses and the network between this cluster and the brokers"
+    trouble = f"{count} ({causes}): {cure}"
+    return (
+        Statement("Ready", "True", "Serving", count)
+        if ready
+        else Statement("Ready", "False", "BrokerUnreachable", trouble),
+        Statement("Degraded", "True", "BrokerUnreachable", trouble)
+        if failed
+        else Statement("Degraded", "False", "AsAsked", "nothing is missing"),
+        Statement("Reconciling", "False", "AsAsked", "the operator changes nothing there"),
+        Statement("Stalled", "False", "AsAsked", "nothing needs a person"),
+    )
