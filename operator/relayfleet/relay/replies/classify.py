@@ -31,7 +31,7 @@ class Classifier:
     def classify(self, reply: Reply, host: str, phase: str) -> Verdict:
         """The meaning of a negative reply from `host` (MX name) in `phase`."""
         code, status, text = str(reply.code), reply.status[2:], reply.text
-        host = host.lower()
+        host = f".{host.lower()}"
         for rule in self._rules:
             if rule.matches(code, status, text, host, phase):
                 return rule.verdict

@@ -49,7 +49,7 @@ class Rule:
     phases: frozenset[str] = frozenset()
 
     def matches(self, code: str, status: str, text: str, host: str, phase: str) -> bool:
-        """`code` three digits, `status` without its class, `host` lower case."""
+        """`code` three digits, `status` without its class, `host` lower case, with a dot before it."""
         return (
             (not self.codes or code.startswith(self.codes))
             and (not self.statuses or status in self.statuses)
@@ -85,7 +85,7 @@ def _rule(table: Mapping[str, Any], providers: Mapping[str, tuple[str, ...]], wh
         provider = table.get("provider", "")
         return Rule(
             Verdict(Scope(table["scope"]), str(table["reason"]), Action(table["action"]), str(table["name"])),
-            suffixes=providers[provider] if provider else (),
+            suffixes=tuple(f".{suffix}" for suffix in providers[provider]) if provider else (),
             codes=tuple(table.get("code", ())),
             statuses=frozenset(table.get("status", ())),
             text=re.compile(table["text"], re.IGNORECASE) if "text" in table else None,
