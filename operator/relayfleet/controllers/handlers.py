@@ -32,12 +32,17 @@ CHILDREN = (
 
 OWNERS = {POOL: "RelayPool", QUEUE: "QueueCluster"}
 
+TRAFFIC = "Traffic"
+"""Kind of the keys of the traffic queue; the name is the pool's. Traffic has a queue and workers of its own, so that neither thousands of
+SendingIPs at a start nor a slow child holds it up."""
+
 
 class Wiring:
-    """Knows which resources exist (so that one can wake its neighbours) and feeds the work queue."""
+    """Knows which resources exist (so that one can wake its neighbours) and feeds the work queues."""
 
-    def __init__(self, queue: WorkQueue, liveness: Liveness) -> None:
+    def __init__(self, queue: WorkQueue, traffic: WorkQueue, liveness: Liveness) -> None:
         self._queue = queue
+        self._traffic = traffic
         self._liveness = liveness
         self._known: dict[Key, str] = {}  # with the address of a SendingIP, else ""
 
@@ -74,6 +79,8 @@ class Wiring:
             self._known.pop(key, None)
         else:
             self._known[key] = str(obj.get("spec", {}).get("address", ""))
+        if param == "RelayPool":
+            self._traffic.add(Key(TRAFFIC, key.namespace, key.name))
         self._queue.add(key)
         for neighbour in self._neighbours(key, {before, self._known.get(key)} - {None, ""}):
             self._queue.add(neighbour)
@@ -89,6 +96,8 @@ class Wiring:
         metadata = event["object"]["metadata"]
         self._liveness.saw(param)
         labels = metadata.get("labels", {})
+        if POOL in labels and param in ("pods", "endpointslices", "services"):
+            self._traffic.add(Key(TRAFFIC, metadata["namespace"], labels[POOL]))
         for label, kind in OWNERS.items():
             if label in labels:
                 self._queue.add(Key(kind, metadata["namespace"], labels[label]))

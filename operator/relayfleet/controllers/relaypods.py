@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Mapping, Sequence
 
+from relayfleet.act.kubernetes.pods import gate
 from relayfleet.api.labels import CORDON
 from relayfleet.decide.health.words import Level
 from relayfleet.decide.pool.facts import Pod, Waiting
@@ -53,7 +54,7 @@ def relay(pod: Object) -> Relay:
     )
 
 
-def facts(pod: Object, listed: bool, now: datetime.datetime, mount_failures: Mapping[str, str]) -> Pod:
+def facts(pod: Object, now: datetime.datetime, mount_failures: Mapping[str, str]) -> Pod:
     """The relay for decisions about the status; `mount_failures` by uid of pod."""
     scheduled = _condition(pod, "PodScheduled")
     unscheduled = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
@@ -61,7 +62,7 @@ def facts(pod: Object, listed: bool, now: datetime.datetime, mount_failures: Map
     creating = waiting is not None and waiting.reason == "ContainerCreating"
     return Pod(
         pod["metadata"]["name"],
-        listed=listed,
+        listed=gate(pod),
         age=_age(pod, now),
         level=level(pod),
         unschedulable=scheduled.get("message", "no node fits") if unscheduled else "",

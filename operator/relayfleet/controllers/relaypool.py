@@ -1,4 +1,4 @@
-"""RelayPool: gather what is there, decide, act. First traffic, then children, then what the status says."""
+"""RelayPool: gather what is there, decide, act. Children first, then what the status says. Traffic is `relaytraffic`'s."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import datetime
 
 from pydantic import ValidationError
 
-from relayfleet.api.labels import PAUSED, POOL
+from relayfleet.api.labels import POOL
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.relay import names
-from relayfleet.controllers import relaypods, relaytraffic
+from relayfleet.controllers import relaypods
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.relaychildren import Children, Needs, Outcome, memory_key
-from relayfleet.controllers.specs import parsed, why_invalid
+from relayfleet.controllers.specs import parsed, paused, why_invalid
 from relayfleet.controllers.telling import tell
 from relayfleet.decide.pool import facts
 from relayfleet.decide.pool.statements import invalid, statements
@@ -36,20 +36,22 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
     except ValidationError as error:
         await tell(context, pool, invalid(why_invalid(error)), {})
         return None
-    paused = pool["metadata"].get("annotations", {}).get(PAUSED) == "true"
-    traffic = await (relaytraffic.look(context, pool) if paused else relaytraffic.direct(context, pool, spec))
-    needs, sources = await _needs(context, pool, spec)
-    outcome = await _children(context, pool, spec, needs, traffic.staying, paused)
-    found = await _facts(context, spec, needs, sources, traffic, outcome, paused)
+    relays, (needs, sources) = await asyncio.gather(_relays(context, namespace, name), _needs(context, pool, spec))
+    outcome = await _children(context, pool, spec, needs, relays)
+    found = await _facts(context, spec, needs, sources, relays, outcome, paused(pool))
     said = statements(found)
     await tell(context, pool, said, _fields(name, found))
     return CALM if _calm(said) else UNCALM
 
 
-async def _children(
-    context: Context, pool: Object, spec: RelayPoolSpec, needs: Needs, relays: Objects, paused: bool
-) -> Outcome:
-    if not paused:
+async def _relays(context: Context, namespace: str, name: str) -> Objects:
+    """The pool's pods, without those that ended or are being deleted."""
+    pods = await context.kube.list("Pod", namespace, {POOL: name})
+    return [pod for pod in pods if not relaypods.ended(pod) and not relaypods.leaving(pod)]
+
+
+async def _children(context: Context, pool: Object, spec: RelayPoolSpec, needs: Needs, relays: Objects) -> Outcome:
+    if not paused(pool):
         return await Children(context, pool, spec).bring(needs, relays)
     metadata = pool["metadata"]
     return Outcome(await context.kube.get("Deployment", metadata["namespace"], names.of(metadata["name"])))
@@ -86,12 +88,11 @@ async def _facts(
     spec: RelayPoolSpec,
     needs: Needs,
     sources: facts.Sources,
-    traffic: relaytraffic.Traffic,
+    relays: Objects,
     outcome: Outcome,
-    paused: bool,
+    is_paused: bool,
 ) -> facts.Pool:
     now = datetime.datetime.now(datetime.UTC)
-    relays = traffic.staying
     failures = await _mount_failures(context, relays, now)
     status = (outcome.deployment or {}).get("status", {})
     generation = (outcome.deployment or {}).get("metadata", {}).get("generation")
@@ -100,8 +101,8 @@ async def _facts(
         wanted=spec.replicas,
         queue=_queue(spec.queue_ref.name, needs.queue),
         sources=sources,
-        pods=tuple(relaypods.facts(each, each["metadata"]["name"] in traffic.listed, now, failures) for each in relays),
-        paused=paused,
+        pods=tuple(relaypods.facts(each, now, failures) for each in relays),
+        paused=is_paused,
         outdated=max(0, status.get("replicas", 0) - status.get("updatedReplicas", 0)),
         settled=status.get("observedGeneration") == generation,
         refused="; ".join([*outcome.refused, *_no_pods(status)]),

@@ -1,7 +1,7 @@
-"""The fast part of a pool's work: who is listed for traffic. It comes before everything else, since a relay that left must be unlisted
-within its first seconds, whatever else there is to do.
+"""Who of a pool is listed for traffic: the fast part of a pool's work, a work of its own, so that no slow part ever holds it up.
 
-Order matters: first the slices (traffic follows them), then the readiness gates (rollouts and drains follow those).
+A relay that leaves serves for three more seconds (`children.relay.names.UNLIST`); by then it must be unlisted everywhere. Order matters:
+first the slices (traffic follows them), then the readiness gates (rollouts and drains follow those). Only this module writes either.
 """
 
 from __future__ import annotations
@@ -16,80 +16,68 @@ from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.children.relay import slices
 from relayfleet.controllers import relaypods
 from relayfleet.controllers.context import Context
+from relayfleet.controllers.specs import parsed, paused
 from relayfleet.decide import weights
 from relayfleet.decide.pool import placement
 from relayfleet.decide.pool.listing import shares
 from relayfleet.decide.weights import Condition
 from relayfleet.kube.client import Object, Objects
-from relayfleet.kube.errors import KubeConflict
 
-ATTEMPTS = 3
-"""How often the slices are read and decided anew when somebody else writes them meanwhile; then the work queue comes back later."""
+
+CALM = 60.0
+"""Seconds until the next look when no event comes."""
+
+
+async def reconcile(context: Context, namespace: str, name: str) -> float | None:
+    """List the relays that should get traffic, unlist the others, set their gates."""
+    seen = await _look(context, namespace, name)
+    if seen is None:
+        return None
+    wanted, listed = _decide(seen)
+    # KubeConflict (somebody else writes slices) goes to the work queue: the other's write is an event, so all of this runs again at once.
+    await endpoints.write(context.kube, seen.slices, wanted)
+    await asyncio.gather(*(_set_gate(context, pod, pod["metadata"]["name"] in listed) for pod in seen.pods))
+    return CALM
 
 
 @dataclass(frozen=True, slots=True)
-class Traffic:
-    """The pool's pods as they were read, those that ended left out, and the slices and gates that followed."""
+class _Seen:
+    """A pool as it was read: pods that ended are left out; slices by name."""
 
+    pool: Object
+    spec: RelayPoolSpec
     pods: Objects
-    listed: frozenset[str]
-
-    @property
-    def staying(self) -> Objects:
-        """The pods that are not being deleted."""
-        return [pod for pod in self.pods if not relaypods.leaving(pod)]
+    slices: dict[str, Object]
+    families: list[str]
 
 
-async def direct(context: Context, pool: Object, spec: RelayPoolSpec) -> Traffic:
-    """List the relays that should get traffic, unlist the others, set their gates."""
-    for attempt in range(ATTEMPTS):
-        traffic, live, wanted = await _decide(context, pool, spec)
-        try:
-            await endpoints.write(context.kube, live, wanted)
-        except KubeConflict:
-            if attempt + 1 == ATTEMPTS:
-                raise
-        else:
-            break
-    await asyncio.gather(*(_set_gate(context, pod, traffic) for pod in traffic.pods))
-    return traffic
-
-
-async def look(context: Context, pool: Object) -> Traffic:
-    """The traffic as it is, with nothing done about it (the pool is paused)."""
-    found, _ = await _read(context, pool)
-    return Traffic(found, frozenset(pod["metadata"]["name"] for pod in found if pods.gate(pod)))
-
-
-async def _read(context: Context, pool: Object) -> tuple[Objects, dict[str, Object]]:
-    namespace, labels = pool["metadata"]["namespace"], {POOL: pool["metadata"]["name"]}
-    found, live = await asyncio.gather(
-        context.kube.list("Pod", namespace, labels), context.kube.list("EndpointSlice", namespace, labels)
+async def _look(context: Context, namespace: str, name: str) -> _Seen | None:
+    """None when there is nothing to do: no such pool, or one that is going, paused, or not understood."""
+    kube, labels = context.kube, {POOL: name}
+    pool, pods_, slices_, service = await asyncio.gather(
+        kube.get("RelayPool", namespace, name),
+        kube.list("Pod", namespace, labels),
+        kube.list("EndpointSlice", namespace, labels),
+        kube.get("Service", namespace, name),
     )
-    return [pod for pod in found if not relaypods.ended(pod)], {each["metadata"]["name"]: each for each in live}
+    spec = parsed(RelayPoolSpec, pool) if pool else None
+    if pool is None or spec is None or "deletionTimestamp" in pool["metadata"] or paused(pool):
+        return None
+    # Before there is a Service there are no relays either; its address families are known by the time there are.
+    families = service["spec"].get("ipFamilies") if service else None
+    staying = [pod for pod in pods_ if not relaypods.ended(pod)]
+    return _Seen(pool, spec, staying, {each["metadata"]["name"]: each for each in slices_}, families or ["IPv4"])
 
 
-async def _decide(
-    context: Context, pool: Object, spec: RelayPoolSpec
-) -> tuple[Traffic, dict[str, Object], list[Object | str]]:
-    """Pods, slices as they are, and slices as they should be (or the name of one that has to go), the most urgent first."""
-    (found, live), families = await asyncio.gather(_read(context, pool), _families(context, pool))
-    relays = [relaypods.relay(pod) for pod in found if pod["status"].get("podIPs")]
-    before = _places(pool["metadata"]["name"], live)
-    after = placement.place(weights.lanes(shares(relays)), relays, families, before)
-    wanted = _objects(pool, spec, before, after, {pod["metadata"]["name"]: pod for pod in found})
-    stray = [name for name in live if slices.place_of(pool["metadata"]["name"], name) is None]
-    listed = frozenset(
-        entry.relay for entries in after.values() for entry in entries if entry.condition is Condition.READY
-    )
-    return Traffic(found, listed), live, [*wanted, *stray]
-
-
-async def _families(context: Context, pool: Object) -> list[str]:
-    """The address families of the Service. Before there is one, there are no relays either."""
-    service = await context.kube.get("Service", pool["metadata"]["namespace"], pool["metadata"]["name"])
-    families: list[str] = service["spec"].get("ipFamilies") or ["IPv4"] if service else ["IPv4"]
-    return families
+def _decide(seen: _Seen) -> tuple[list[Object | str], frozenset[str]]:
+    """The slices as they should be (or the name of one that has to go), the most urgent first; and the relays listed as ready."""
+    name = seen.pool["metadata"]["name"]
+    relays = [relaypods.relay(pod) for pod in seen.pods if pod["status"].get("podIPs")]
+    before = _places(name, seen.slices)
+    after = placement.place(weights.lanes(shares(relays)), relays, seen.families, before)
+    stray = [each for each in seen.slices if slices.place_of(name, each) is None]
+    listed = (entry.relay for entries in after.values() for entry in entries if entry.condition is Condition.READY)
+    return [*_objects(seen, before, after), *stray], frozenset(listed)
 
 
 def _places(pool: str, live: Mapping[str, Object]) -> dict[placement.Key, tuple[placement.Entry, ...]]:
@@ -107,20 +95,16 @@ def _entry(endpoint: Object) -> placement.Entry:
     return placement.Entry(name, endpoint["addresses"][0], Condition(state))
 
 
-def _objects(
-    pool: Object,
-    spec: RelayPoolSpec,
-    before: placement.Slices,
-    after: placement.Slices,
-    known: Mapping[str, Object],
-) -> list[Object | str]:
+def _objects(seen: _Seen, before: placement.Slices, after: placement.Slices) -> list[Object | str]:
+    known = {pod["metadata"]["name"]: pod for pod in seen.pods}
     found: list[Object | str] = []
     for key in placement.order(before, after):
-        if key not in after:
-            found.append(slices.name(pool["metadata"]["name"], key.family, key.lane, key.part))
-            continue
-        members = [_endpoint(entry, known[entry.relay]) for entry in after[key]]
-        found.append(slices.endpoint_slice(pool, spec.listeners, key.family, key.lane, key.part, members))
+        if key in after:
+            members = [_endpoint(entry, known[entry.relay]) for entry in after[key]]
+            place = (key.family, key.lane, key.part)
+            found.append(slices.endpoint_slice(seen.pool, seen.spec.listeners, *place, members))
+        else:
+            found.append(slices.name(seen.pool["metadata"]["name"], key.family, key.lane, key.part))
     return found
 
 
@@ -136,7 +120,6 @@ def _endpoint(entry: placement.Entry, pod: Object) -> slices.Endpoint:
     )
 
 
-async def _set_gate(context: Context, pod: Object, traffic: Traffic) -> None:
-    listed = pod["metadata"]["name"] in traffic.listed
+async def _set_gate(context: Context, pod: Object, listed: bool) -> None:
     message = "takes new connections" if listed else "takes no new connections while others can"
     await pods.set_listed(context.kube, pod, listed, message)

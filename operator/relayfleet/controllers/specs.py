@@ -1,4 +1,4 @@
-"""Reading specs. The API server has checked them against the CRD; one that still cannot be read was written for another version."""
+"""Reading resources. The API server has checked them against the CRD; one that still cannot be read was written for another version."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from relayfleet.api.labels import PAUSED
 from relayfleet.api.meta import Model
 from relayfleet.kube.client import Object
 
@@ -18,6 +19,11 @@ def parsed(model: type[T], obj: Object) -> T | None:
         return model.model_validate(obj["spec"])
     except ValidationError:
         return None
+
+
+def paused(obj: Object) -> bool:
+    """Whether a person asked to leave the children of a resource alone."""
+    return bool(obj["metadata"].get("annotations", {}).get(PAUSED) == "true")
 
 
 def why_invalid(error: ValidationError) -> str:

@@ -16,7 +16,7 @@ import kopf
 import uvloop
 
 from relayfleet.act.kubernetes.events import Recorder
-from relayfleet.controllers import queuecluster, relaypool, sendingip
+from relayfleet.controllers import queuecluster, relaypool, relaytraffic, sendingip
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.handlers import Wiring
 from relayfleet.kube.client import Kube, connect
@@ -77,11 +77,15 @@ async def _lead(settings: Settings, lease: Lease, kube: Kube, liveness: Liveness
     async def work(key: Key) -> float | None:
         return await RECONCILE[key.kind](context, key.namespace, key.name)
 
-    queue = WorkQueue(work)
+    async def direct(key: Key) -> float | None:
+        return await relaytraffic.reconcile(context, key.namespace, key.name)
+
+    queue, traffic = WorkQueue(work), WorkQueue(direct)
     tasks = [
         asyncio.create_task(lease.keep()),
         asyncio.create_task(queue.run()),
-        asyncio.create_task(_watch(settings, kube, Wiring(queue, liveness))),
+        asyncio.create_task(traffic.run()),
+        asyncio.create_task(_watch(settings, kube, Wiring(queue, traffic, liveness))),
     ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)

@@ -135,7 +135,7 @@ def _reconciling(pool: Pool) -> Statement:
         return Statement("Reconciling", "False", "Paused", "paused")
     if found := _progress(pool):
         return Statement("Reconciling", "True", found.reason, found.message)
-    return Statement("Reconciling", "False", "AsAsked", "everything is as asked")
+    return Statement("Reconciling", "False", "AsAsked", "nothing is under way")
 
 
 def _progress(pool: Pool) -> Problem | None:
