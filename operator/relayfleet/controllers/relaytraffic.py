@@ -23,7 +23,6 @@ from relayfleet.decide.pool.listing import shares
 from relayfleet.decide.weights import Condition
 from relayfleet.kube.client import Object, Objects
 
-
 CALM = 60.0
 """Seconds until the next look when no event comes."""
 
