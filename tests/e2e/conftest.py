@@ -1,0 +1,176 @@
+"""Fixtures of the tests on two real clusters (`python3 -m tests.testbed up`).
+
+Without clusters the tests are skipped with the reason; with RELAYFLEET_E2E set, as in CI, that is a failure. A test gets a namespace
+of its own in both regions, which is removed after it; what it held is kept in build/e2e/<test>/ when the test fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import artefacts, receiving
+from tests.e2e.api import Api, Object, Objects, access
+from tests.e2e.images import IMAGES, ensure
+from tests.e2e.mailing import client_pod
+from tests.e2e.region import Region
+from tests.e2e.waiting import gone, wait_for
+from tests.sink.client import SinkClient
+from tests.sink.manifests import namespace as namespace_object
+from tests.testbed import clusters
+from tests.testbed.settings import REGIONS
+from tests.testbed.settings import Region as Place
+
+HERE = Path(__file__).parent
+SYSTEM_NAMESPACES = ("relayfleet-system", "sink")
+TEST_SECONDS = 600
+NAMESPACE_SECONDS = 120
+
+Apply = Callable[..., Awaitable[dict[str, Objects]]]
+_failed = pytest.StashKey[bool]()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All tests here need the clusters, and more time than unit tests."""
+    for item in items:
+        if item.path.is_relative_to(HERE):
+            item.add_marker(pytest.mark.kind)
+            if not item.get_closest_marker("timeout"):
+                item.add_marker(pytest.mark.timeout(TEST_SECONDS))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    item.stash[_failed] = item.stash.get(_failed, False) or report.failed
+    return report
+
+
+@pytest.fixture(scope="session")
+def places() -> Mapping[str, Place]:
+    """The regions of the test bed, which are up."""
+    down = [place.cluster for place in REGIONS.values() if not clusters.healthy(place)]
+    if down:
+        reason = f"clusters {', '.join(down)} are not up: run python3 -m tests.testbed up"
+        if os.environ.get("RELAYFLEET_E2E"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return REGIONS
+
+
+@pytest.fixture(scope="session")
+def images(places: Mapping[str, Place]) -> Mapping[str, str]:
+    """References of the images, which every node has."""
+    ensure()
+    return IMAGES
+
+
+@pytest.fixture(scope="session")
+def world(places: Mapping[str, Place], images: Mapping[str, str]) -> None:
+    """Sinks and DNS in every region (`receiving.py`)."""
+
+    async def install(place: Place) -> None:
+        async with Api(access(place.kubeconfig)) as api:
+            await receiving.install(Region(place, api), images)
+
+    async def everywhere() -> None:
+        await asyncio.gather(*(install(place) for place in places.values()))
+
+    asyncio.run(everywhere())
+
+
+@pytest.fixture
+async def regions(places: Mapping[str, Place]) -> AsyncIterator[dict[str, Region]]:
+    """eu and us."""
+    async with AsyncExitStack() as stack:
+        yield {
+            name: Region(place, await stack.enter_async_context(Api(access(place.kubeconfig))))
+            for name, place in places.items()
+        }
+
+
+@pytest.fixture
+def eu(regions: dict[str, Region]) -> Region:
+    return regions["eu"]
+
+
+@pytest.fixture
+def us(regions: dict[str, Region]) -> Region:
+    return regions["us"]
+
+
+@pytest.fixture
+async def sinks(world: None, regions: dict[str, Region]) -> dict[str, dict[str, SinkClient]]:
+    """The sinks mx1 and mx2 of each region, empty and without rules."""
+    for region in regions.values():
+        region.sinks = await receiving.clients(region)
+        for each in region.sinks.values():
+            await each.reset()
+    return {name: region.sinks for name, region in regions.items()}
+
+
+@pytest.fixture
+def sink(sinks: dict[str, dict[str, SinkClient]]) -> SinkClient:
+    """The preferred sink of eu."""
+    return sinks["eu"]["mx1"]
+
+
+@pytest.fixture
+async def namespace(regions: dict[str, Region], request: pytest.FixtureRequest) -> AsyncIterator[str]:
+    """A namespace of the test's own, of the same name in every region, in which pods must be restricted."""
+    test = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+    name = f"e2e-{test[:40].strip('-')}-{secrets.token_hex(2)}"
+    for region in regions.values():
+        await region.apply(namespace_object(name))
+        await _until_usable(region, name)
+    yield name
+    for region in regions.values():
+        if request.node.stash.get(_failed, False):
+            folder = await artefacts.keep(region, (name, *SYSTEM_NAMESPACES), test)
+            print(f"what {region.name} held is in {folder}")
+        await region.api.delete("Namespace", None, name)
+    for region in regions.values():
+        await gone(region.api, namespace_object(name), NAMESPACE_SECONDS)
+
+
+@pytest.fixture
+def apply(regions: dict[str, Region]) -> Apply:
+    """Applies manifests (objects or YAML texts) in every region, as GitOps would; the objects by region."""
+
+    async def everywhere(*manifests: Object | str) -> dict[str, Objects]:
+        return {name: await region.apply(*manifests) for name, region in regions.items()}
+
+    return everywhere
+
+
+@pytest.fixture
+async def mail_client(eu: Region, namespace: str, images: Mapping[str, str]) -> str:
+    """A pod in the test's namespace of eu from which `mailing.send_from_inside` sends; its name."""
+    pod = client_pod(namespace, images["mailclient"])
+    await eu.apply(pod)
+    name = str(pod["metadata"]["name"])
+
+    async def running() -> bool:
+        found = await eu.api.get("Pod", namespace, name)
+        return bool(found) and found is not None and found["status"].get("phase") == "Running"
+
+    await wait_for(running, 60, f"Pod {namespace}/{name} running")
+    return name
+
+
+async def _until_usable(region: Region, name: str) -> None:
+    """A new namespace refuses pods until its default service account is there."""
+
+    async def has_account() -> bool:
+        return await region.api.get("ServiceAccount", name, "default") is not None
+
+    await wait_for(has_account, 30, f"ServiceAccount {name}/default")
