@@ -18,13 +18,13 @@ import pytest
 
 from tests.e2e import artefacts, receiving
 from tests.e2e.api import Api, Object, Objects, access
-from tests.e2e.images import IMAGES, ensure
 from tests.e2e.mailing import client_pod
 from tests.e2e.region import Region
 from tests.e2e.waiting import gone, wait_for
 from tests.sink.client import SinkClient
 from tests.sink.manifests import namespace as namespace_object
-from tests.testbed import clusters
+from tests.testbed import clusters, loading
+from tests.testbed.images import build_all
 from tests.testbed.settings import REGIONS
 from tests.testbed.settings import Region as Place
 
@@ -69,9 +69,10 @@ def places() -> Mapping[str, Place]:
 
 @pytest.fixture(scope="session")
 def images(places: Mapping[str, Place]) -> Mapping[str, str]:
-    """References of the images, which every node has."""
-    ensure()
-    return IMAGES
+    """Name → reference of the images of this checkout, which every node has."""
+    references = build_all()
+    loading.load(references.values())
+    return references
 
 
 @pytest.fixture(scope="session")

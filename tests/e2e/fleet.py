@@ -1,0 +1,82 @@
+"""A fleet that several tests share: the operator in both regions, a queue and a pool of relays in each, ready to take mail.
+
+Bringing up six brokers costs the better part of a minute, so tests that leave the fleet as they found it use this one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from tests.e2e import operating, waiting
+from tests.e2e.api import Api, Object, access
+from tests.e2e.mailing import POD, Account, client_pod
+from tests.e2e.objects import certificate, queue_cluster, relay_pool, sending_ip, submitters
+from tests.e2e.region import Region
+from tests.sink.manifests import namespace as namespace_object
+from tests.testbed.settings import Region as Place
+
+NAMESPACE = "fleet"
+POOL, QUEUE = "tx", "mail"
+USER, PASSWORD = "sender@example.test", "correct horse"
+ADDRESSES = {"eu": "203.0.113.10", "us": "203.0.113.20"}
+READY_SECONDS = 240.0
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Names of what is there, the same in both regions."""
+
+    namespace: str = NAMESPACE
+    pool: str = POOL
+    queue: str = QUEUE
+
+    @property
+    def inside(self) -> Account:
+        """How a pod of the cluster submits."""
+        return Account(f"{self.pool}.{self.namespace}", 587, USER, PASSWORD)
+
+
+def manifests(images: Mapping[str, str], replicas: int = 3) -> list[Object]:
+    """Everything that a user applies, and a pod to send from. The same for both regions."""
+    return [
+        namespace_object(NAMESPACE),
+        submitters(NAMESPACE, {USER: PASSWORD}),
+        certificate("smtp.example.test").secret(NAMESPACE),
+        queue_cluster(NAMESPACE, QUEUE),
+        *(sending_ip(NAMESPACE, f"{region}-1", address, region, POOL) for region, address in ADDRESSES.items()),
+        relay_pool(NAMESPACE, POOL, QUEUE, replicas),
+        client_pod(NAMESPACE, images["mailclient"]),
+    ]
+
+
+async def bring_up(region: Region, images: Mapping[str, str], replicas: int = 3) -> None:
+    """Install, apply, and return when all is ready."""
+    await operating.install(region, images)
+    wanted = manifests(images, replicas)
+    await region.apply(*wanted)
+    ours = [each for each in wanted if each["kind"] in ("QueueCluster", "RelayPool")]
+    await waiting.ready(region.api, *ours, budget=READY_SECONDS)
+    await _client_running(region)
+
+
+async def _client_running(region: Region) -> None:
+    async def running() -> bool:
+        pod = await region.api.get("Pod", NAMESPACE, POD)
+        return pod is not None and pod["status"].get("phase") == "Running"
+
+    await waiting.wait_for(running, 60, f"Pod {NAMESPACE}/{POD} in {region.name}")
+
+
+def bring_up_everywhere(places: Mapping[str, Place], images: Mapping[str, str]) -> None:
+    """The same from code that has no loop yet: a fixture for the whole session."""
+
+    async def one(place: Place) -> None:
+        async with Api(access(place.kubeconfig)) as api:
+            await bring_up(Region(place, api), images)
+
+    async def everywhere() -> None:
+        await asyncio.gather(*(one(place) for place in places.values()))
+
+    asyncio.run(everywhere())

@@ -1,0 +1,77 @@
+"""The operator as users install it: by Helm, from the chart of this checkout."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+
+from tests.e2e.api import Object, Objects
+from tests.e2e.region import Region
+from tests.e2e.waiting import NotYet, wait_for
+from tests.testbed import settings
+from tests.testbed.shell import run
+
+NAMESPACE = "relayfleet-system"
+RELEASE = "relayfleet"
+CHART = settings.ROOT / "charts" / "relayfleet"
+INSTALL_SECONDS = 180.0
+
+
+async def helm(region: Region, *arguments: str, seconds: float = INSTALL_SECONDS) -> str:
+    """What helm prints; TestbedError with its words when it fails."""
+    command: list[str | Path] = [
+        settings.BIN / "helm",
+        "--kubeconfig",
+        region.place.kubeconfig,
+        "--namespace",
+        NAMESPACE,
+        *arguments,
+    ]
+    return await asyncio.to_thread(run, *command, timeout=seconds)
+
+
+def values(region: Region, images: Mapping[str, str]) -> list[str]:
+    """The values of the test bed, as arguments of helm."""
+    repository, _, tag = images["relayfleet"].partition(":")
+    given = {
+        "region": region.name,
+        "image.registry": "",
+        "image.repository": repository,
+        "image.tag": tag,
+        "rabbitmq.image": images["rabbitmq"],
+    }
+    return [part for key, value in given.items() for part in ("--set", f"{key}={value}")]
+
+
+async def install(region: Region, images: Mapping[str, str], *more: str) -> None:
+    """Install or upgrade, and return when both replicas are ready."""
+    await helm(
+        region, "upgrade", "--install", RELEASE, str(CHART), "--create-namespace", *values(region, images), *more, "--wait",
+        "--timeout", f"{INSTALL_SECONDS:.0f}s", seconds=INSTALL_SECONDS + 20,
+    )  # fmt: skip
+
+
+async def replicas(region: Region) -> Objects:
+    """The operator's pods."""
+    return await region.api.list("Pod", NAMESPACE, {"app.kubernetes.io/component": "operator"})
+
+
+async def leader(region: Region) -> tuple[str, int]:
+    """The pod that holds the lease, and the lease's epoch."""
+
+    async def held() -> Object:
+        lease = await region.api.get("Lease", NAMESPACE, RELEASE)
+        if not lease or not lease["spec"].get("holderIdentity"):
+            raise NotYet("nobody holds the lease")
+        return lease
+
+    spec = (await wait_for(held, 30, f"a leader of the operator in {region.name}"))["spec"]
+    return spec["holderIdentity"].partition("_")[0], int(spec["leaseTransitions"])
+
+
+async def tag_on_nodes(region: Region, image: str, other: str) -> None:
+    """Give an image that the nodes have another name there."""
+    for node in region.place.nodes:
+        command = ["docker", "exec", node, "ctr", "-n", "k8s.io", "images", "tag", "--force"]
+        await asyncio.to_thread(run, *command, f"docker.io/{image}", f"docker.io/{other}")

@@ -1,0 +1,171 @@
+"""The operator's own life: its leader dies, it is away while nodes drain, it is upgraded and uninstalled."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+from tests.e2e import operating, waiting
+from tests.e2e.api import Object, Objects
+from tests.e2e.fleet import Fleet
+from tests.e2e.objects import queue_cluster, relay_pool
+from tests.e2e.region import Region
+from tests.e2e.waiting import NotYet, wait_for
+
+TAKEOVER_SECONDS = 5.0
+
+
+async def slice_uid(region: Region, fleet: Fleet) -> str:
+    """The uid of the pool's slice, "" while there is none."""
+    found = await region.api.list("EndpointSlice", fleet.namespace, {"relayfleet.io/pool": fleet.pool})
+    return str(found[0]["metadata"]["uid"]) if found else ""
+
+
+async def test_a_standby_takes_over_from_a_killed_leader(us: Region, fleet: Fleet) -> None:
+    before, epoch = await operating.leader(us)
+    await us.api.delete("Pod", operating.NAMESPACE, before, grace=0)
+    began = time.monotonic()
+    [old] = await us.api.list("EndpointSlice", fleet.namespace, {"relayfleet.io/pool": fleet.pool})
+    await us.api.delete("EndpointSlice", fleet.namespace, old["metadata"]["name"])
+
+    async def works() -> bool:
+        uid = await slice_uid(us, fleet)
+        if not uid or uid == old["metadata"]["uid"]:
+            raise NotYet("nobody has put the slice back")
+        return True
+
+    await wait_for(works, 30, "the standby works")
+    took = time.monotonic() - began
+    print(f"the standby had taken over and repaired the slice {took:.2f} s after the leader was killed")
+    after, later = await operating.leader(us)
+    assert after != before
+    assert later > epoch
+    assert took <= TAKEOVER_SECONDS
+
+
+def live(slices: Objects, pods: Objects) -> list[str]:
+    """Listed endpoints that can serve: ready or serving in a slice, and a pod behind them that runs and is ready for SMTP."""
+    running = {
+        pod["metadata"]["name"]
+        for pod in pods
+        if any(each.get("ready") for each in pod["status"].get("containerStatuses", []))
+    }
+    return [
+        each["targetRef"]["name"]
+        for one in slices
+        for each in one.get("endpoints") or []
+        if (each["conditions"].get("ready") or each["conditions"].get("serving"))
+        and each["targetRef"]["name"] in running
+    ]
+
+
+@asynccontextmanager
+async def watched(region: Region, fleet: Fleet) -> AsyncIterator[list[int]]:
+    """How many live endpoints there were, at each of many looks while the block ran."""
+    counts: list[int] = []
+
+    async def look() -> None:
+        labels = {"relayfleet.io/pool": fleet.pool}
+        while True:
+            slices = await region.api.list("EndpointSlice", fleet.namespace, labels)
+            counts.append(len(live(slices, await region.api.list("Pod", fleet.namespace, labels))))
+            await asyncio.sleep(0.2)
+
+    task = asyncio.create_task(look())
+    try:
+        yield counts
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def scale_operator(region: Region, replicas: int) -> None:
+    """Scale the operator's Deployment and wait until it is so."""
+    await region.kubectl("scale", "-n", operating.NAMESPACE, "deployment/relayfleet", f"--replicas={replicas}")
+
+    async def holds() -> bool:
+        found = await operating.replicas(region)
+        if len(found) != replicas:
+            raise NotYet(f"{len(found)} pods")
+        return True
+
+    await wait_for(holds, 60, f"{replicas} replicas of the operator")
+
+
+async def test_without_the_operator_a_drain_and_a_rollout_never_leave_zero_live_endpoints(
+    eu: Region, fleet: Fleet
+) -> None:
+    pods = await eu.api.list("Pod", fleet.namespace, {"relayfleet.io/pool": fleet.pool})
+    node = pods[0]["spec"]["nodeName"]
+    await scale_operator(eu, 0)
+    try:
+        async with watched(eu, fleet) as counts:
+            draining = asyncio.create_task(_drain(eu, fleet, node))
+            await eu.kubectl("rollout", "restart", "-n", fleet.namespace, f"deployment/{fleet.pool}-relay")
+            await draining
+            await asyncio.sleep(10)  # what would go wrong now goes wrong in this time
+        print(f"live endpoints while the operator was away: {min(counts)} to {max(counts)} in {len(counts)} looks")
+        assert min(counts) > 0
+    finally:
+        await eu.kubectl("uncordon", node)
+        await scale_operator(eu, 2)
+    await waiting.ready(eu.api, relay_pool(fleet.namespace, fleet.pool), budget=180)
+    await waiting.ready(eu.api, queue_cluster(fleet.namespace, fleet.queue), budget=180)
+
+
+async def _drain(region: Region, fleet: Fleet, node: str) -> None:
+    """Drain the relays of a node, for as long as the budget of disruptions allows, as an impatient administrator does."""
+    await region.kubectl("cordon", node)
+    selector = f"relayfleet.io/pool={fleet.pool}"
+    command = ("drain", node, "--pod-selector", selector, "--timeout=20s", "--delete-emptydir-data")
+    try:
+        await region.kubectl(*command, seconds=40)
+    except Exception as error:  # a drain that waits is what a budget is for
+        print(f"the drain waits: {str(error).splitlines()[-1]}")
+
+
+def pods_of(objects: Objects) -> Mapping[str, str]:
+    """uid → image of each pod."""
+    return {each["metadata"]["uid"]: each["spec"]["containers"][0]["image"] for each in objects}
+
+
+async def test_upgrading_the_operator_restarts_no_relay_and_no_broker(
+    us: Region, fleet: Fleet, images: Mapping[str, str]
+) -> None:
+    before = pods_of(await us.api.list("Pod", fleet.namespace))
+    other = {
+        **images,
+        "relayfleet": f"{images['relayfleet'].rpartition(':')[0]}:other",
+        "rabbitmq": "relayfleet/rabbitmq:other",
+    }
+    await us.kubectl("get", "relaypools", "-A")
+    try:
+        # Another image name for the same image: a new operator, as far as anybody can tell.
+        await operating.tag_on_nodes(us, images["relayfleet"], other["relayfleet"])
+        await operating.install(us, other)
+        await operating.leader(us)
+        await asyncio.sleep(5)  # time for a reconcile that would restart something
+        assert pods_of(await us.api.list("Pod", fleet.namespace)) == before
+    finally:
+        await operating.install(us, images)
+    assert pods_of(await us.api.list("Pod", fleet.namespace)) == before
+
+
+async def test_uninstalling_keeps_crds_resources_relays_and_mail(
+    us: Region, fleet: Fleet, images: Mapping[str, str]
+) -> None:
+    before = pods_of(await us.api.list("Pod", fleet.namespace))
+    await operating.helm(us, "uninstall", operating.RELEASE, "--wait")
+    try:
+        names = await us.kubectl("get", "crd", "-o", "name")
+        assert names.count("relayfleet.io") == 3
+        assert pods_of(await us.api.list("Pod", fleet.namespace)) == before
+        pool: Object | None = await us.api.get("RelayPool", fleet.namespace, fleet.pool)
+        assert pool is not None
+        assert "deletionTimestamp" not in pool["metadata"]
+    finally:
+        await operating.install(us, images)
+    await waiting.ready(us.api, relay_pool(fleet.namespace, fleet.pool), budget=120)
+    assert pods_of(await us.api.list("Pod", fleet.namespace)) == before

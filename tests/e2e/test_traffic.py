@@ -1,0 +1,88 @@
+"""Faults and changes under traffic: nothing that was accepted is lost, nothing arrives twice."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from tests.e2e import waiting
+from tests.e2e.fleet import Fleet
+from tests.e2e.objects import queue_cluster
+from tests.e2e.region import Region
+from tests.e2e.traffic import flowing
+from tests.e2e.waiting import NotYet, wait_for
+from tests.sink.client import SinkClient
+
+Sinks = dict[str, dict[str, SinkClient]]
+
+
+async def scaled(region: Region, fleet: Fleet, replicas: int, budget: float = 120.0) -> None:
+    """Ask for this many relays through the scale subresource, as an autoscaler would, and wait until they are what is listed."""
+    await region.kubectl("scale", "-n", fleet.namespace, "relaypool", fleet.pool, f"--replicas={replicas}")
+
+    async def holds() -> bool:
+        pool = await region.api.get("RelayPool", fleet.namespace, fleet.pool)
+        assert pool is not None
+        status = pool.get("status", {})
+        if status.get("relays") != f"{replicas}/{replicas}" or status.get("replicas") != replicas:
+            raise NotYet(f"{status.get('relays')}, {status.get('replicas')} pods")
+        return True
+
+    await wait_for(holds, budget, f"{replicas} relays listed")
+
+
+async def test_scaling_under_traffic_loses_nothing(eu: Region, fleet: Fleet, sinks: Sinks, tmp_path: Path) -> None:
+    try:
+        async with flowing(eu, fleet, tmp_path, count=1500, rate=25) as traffic:
+            await traffic.accepted(50)
+            await scaled(eu, fleet, 5)
+            await scaled(eu, fleet, 1)
+    finally:
+        await scaled(eu, fleet, 3)
+    assert traffic.verdict is not None
+    print(traffic.verdict)
+    assert traffic.verdict.accepted == 1500
+    assert traffic.verdict.good, traffic.verdict
+
+
+async def test_a_killed_broker_under_traffic_loses_nothing(
+    eu: Region, fleet: Fleet, sinks: Sinks, tmp_path: Path
+) -> None:
+    async with flowing(eu, fleet, tmp_path, count=1000, rate=25) as traffic:
+        await traffic.accepted(100)
+        await eu.api.delete("Pod", fleet.namespace, f"{fleet.queue}-rabbitmq-0", grace=0)
+        await traffic.accepted(600)
+    assert traffic.verdict is not None
+    print(traffic.verdict)
+    assert traffic.verdict.accepted == 1000
+    assert traffic.verdict.good, traffic.verdict
+    await waiting.ready(eu.api, queue_cluster(fleet.namespace, fleet.queue), budget=180)
+
+
+async def test_a_deleted_credentials_secret_and_a_restarted_broker_lose_nothing(
+    eu: Region, fleet: Fleet, sinks: Sinks, tmp_path: Path
+) -> None:
+    async with flowing(eu, fleet, tmp_path, count=800, rate=15) as traffic:
+        await traffic.accepted(50)
+        before = {}
+        for name in ("admin", "client"):
+            secret = await eu.api.get("Secret", fleet.namespace, f"{fleet.queue}-rabbitmq-{name}")
+            assert secret is not None
+            before[name] = secret["metadata"]["uid"]
+            await eu.api.delete("Secret", fleet.namespace, f"{fleet.queue}-rabbitmq-{name}")
+        await asyncio.gather(*(_back(eu, fleet, name, uid) for name, uid in before.items()))
+        await eu.api.delete("Pod", fleet.namespace, f"{fleet.queue}-rabbitmq-1")
+        await traffic.accepted(500)
+    assert traffic.verdict is not None
+    print(traffic.verdict)
+    assert traffic.verdict.accepted == 800
+    assert traffic.verdict.good, traffic.verdict
+    await waiting.ready(eu.api, queue_cluster(fleet.namespace, fleet.queue), budget=180)
+
+
+async def _back(region: Region, fleet: Fleet, name: str, uid: str) -> None:
+    async def holds() -> bool:
+        found = await region.api.get("Secret", fleet.namespace, f"{fleet.queue}-rabbitmq-{name}")
+        return found is not None and found["metadata"]["uid"] != uid
+
+    await wait_for(holds, 15, f"Secret {name} is back")

@@ -1,0 +1,102 @@
+"""Traffic with a judge: an independent client that remembers every 250, and the sinks' records beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.e2e.fleet import PASSWORD, USER, Fleet
+from tests.e2e.region import Region
+from tests.e2e.waiting import NotYet, wait_for
+from tests.ledger.entries import Entry, Ledger, read
+from tests.ledger.judge import Verdict, judge
+from tests.ledger.submit import Plan, submit
+
+ARRIVE_SECONDS = 120.0
+
+
+@dataclass
+class Traffic:
+    """What was sent; `verdict` is there after the block."""
+
+    ledger: Path
+    region: Region
+    verdict: Verdict | None = field(default=None)
+
+    @property
+    def entries(self) -> list[Entry]:
+        return list(read(self.ledger)) if self.ledger.exists() else []
+
+    async def accepted(self, count: int, budget: float = 60.0) -> None:
+        """Return when the client has seen this many 250."""
+
+        async def holds() -> bool:
+            outcomes = [each.outcome for each in self.entries]
+            if outcomes.count("accepted") < count:
+                raise NotYet(f"{outcomes.count('accepted')} accepted; last: {self.entries[-1:]}")
+            return True
+
+        await wait_for(holds, budget, f"{count} mails accepted")
+
+
+async def submission_targets(region: Region, fleet: Fleet) -> tuple[str, ...]:
+    """host:port of the pool's node port, on each node that runs workloads."""
+    service = await region.api.get("Service", fleet.namespace, fleet.pool)
+    assert service is not None
+    port = service["spec"]["ports"][0]["nodePort"]
+    addresses = await region.node_addresses()
+    nodes = [name for name in addresses if "worker" in name] or list(addresses)
+    return tuple(f"{addresses[name]}:{port}" for name in nodes)
+
+
+@asynccontextmanager
+async def flowing(
+    region: Region, fleet: Fleet, folder: Path, count: int, rate: float, **more: Any
+) -> AsyncIterator[Traffic]:
+    """Mails flow while the block runs. At its end all are sent, everything accepted has arrived or time is up, and the verdict stands."""
+    traffic = Traffic(folder / "ledger.jsonl", region)
+    plan = Plan(
+        targets=await submission_targets(region, fleet),
+        recipients=("r{n}@example.test",),
+        count=count,
+        rate=rate,
+        tls="starttls",
+        username=USER,
+        password=PASSWORD,
+        timeout=10.0,
+        **{"concurrency": 4, "reuse": 20, **more},
+    )
+    with Ledger(traffic.ledger) as ledger:
+        sending = asyncio.create_task(submit(plan, ledger))
+        try:
+            yield traffic
+            await sending
+        finally:
+            sending.cancel()
+            await asyncio.gather(sending, return_exceptions=True)
+    traffic.verdict = await arrived(traffic)
+
+
+async def arrived(traffic: Traffic, budget: float = ARRIVE_SECONDS) -> Verdict:
+    """The verdict as soon as nothing is missing, or after the budget as it then is."""
+    entries = traffic.entries
+
+    async def verdict() -> Verdict:
+        messages = [each for sink in traffic.region.sinks.values() for each in await sink.messages()]
+        return judge(entries, messages)
+
+    async def nothing_missing() -> bool:
+        found = await verdict()
+        if found.lost:
+            raise NotYet(str(found))
+        return True
+
+    try:
+        await wait_for(nothing_missing, budget, "everything accepted has arrived")
+    except AssertionError:
+        return await verdict()
+    return await verdict()
