@@ -48,6 +48,8 @@ class Reason(StrEnum):
     BROKER_UNREACHABLE = "BrokerUnreachable"
     MEMBERS_MISSING = "MembersMissing"
     NO_MAJORITY = "NoMajority"
+    VOLUME_PENDING = "VolumePending"
+    BROKER_ALARM = "BrokerAlarm"
     # A person has to act.
     ADDRESS_CLAIMED = "AddressClaimed"
     CREDENTIALS_LOST = "CredentialsLost"

@@ -30,6 +30,9 @@ INPUTS = f"{GROUP}/pod-template-inputs"
 """Annotations of a workload: the pod template as it was applied, and the digest of what it was made from. While the digest
 stays, the old template stays, so a new operator restarts no relay."""
 
+DELETION_POLICY = f"{GROUP}/deletion-policy"
+"""Annotation of a StatefulSet of brokers: what the QueueCluster said, for the time when that is gone."""
+
 CONFIG_DIGEST = f"{GROUP}/config-digest"
 """Annotation of a relay pod: the configuration it should have. A change makes the kubelet look at its mounts at once."""
 

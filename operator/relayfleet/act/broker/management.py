@@ -1,0 +1,157 @@
+"""RabbitMQ's management API over TLS, as far as the operator uses it.
+
+Any broker answers for the whole cluster, so each request goes to the first one that does. Brokers are reached by address and known by name:
+the operator needs no DNS, and an address that another pod has got by now fails at the certificate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import quote
+
+import aiohttp
+from yarl import URL
+
+from relayfleet.act.broker.errors import BrokerFailed, BrokerRefused, BrokerUnreachable
+
+CONNECT, DEADLINE = 1.5, 8.0
+"""Seconds to reach a broker, and for a whole answer. A broker asks all the others, so one that is frozen makes the answer late."""
+
+_QUEUE_COLUMNS = "name,vhost,type,leader,members,online,messages"
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One broker: `address` and `port` to connect to, `name` that its certificate must have."""
+
+    address: str
+    name: str
+    port: int = 15671
+
+    def url(self, path: str) -> str:
+        """The URL of a path; `path` is escaped already."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"https://{host}:{self.port}/api/{path}"
+
+
+class Management:
+    """A client for one cluster; use it as an async context manager. Errors are those of `act.broker.errors`."""
+
+    def __init__(self, endpoints: Sequence[Endpoint], username: str, password: str, certificate_authority: str) -> None:
+        self._endpoints = list(endpoints)
+        self._login = aiohttp.BasicAuth(username, password)
+        self._tls = ssl.create_default_context(cadata=certificate_authority)
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        timeout = aiohttp.ClientTimeout(total=DEADLINE, sock_connect=CONNECT)
+        self._session = aiohttp.ClientSession(auth=self._login, timeout=timeout)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def version(self) -> str:
+        """The RabbitMQ version of the broker that answers."""
+        return str((await self._get("overview"))["rabbitmq_version"])
+
+    async def nodes(self) -> list[dict[str, Any]]:
+        """All brokers that the cluster knows, with name, running, mem_alarm, disk_free_alarm."""
+        return await self._list("nodes?columns=name,running,mem_alarm,disk_free_alarm")
+
+    async def queues(self) -> list[dict[str, Any]]:
+        """All queues with name, vhost, type and, as far as is known, leader, members, online, messages."""
+        return await self._list(f"queues?disable_stats=true&enable_queue_totals=true&columns={_QUEUE_COLUMNS}")
+
+    async def set_user(self, name: str, password: str) -> bool:
+        """See that a user without tags has this password; False when it had. Open connections stay."""
+        user = await self._get(f"users/{quote(name, safe='')}", missing_is_fine=True)
+        if user is not None and password_fits(password, user.get("password_hash", "")):
+            return False
+        await self._call("PUT", f"users/{quote(name, safe='')}", {"password": password, "tags": ""})
+        return True
+
+    async def allow(self, user: str, vhost: str) -> bool:
+        """See that the user may do everything in the virtual host; False when it might."""
+        path = f"permissions/{quote(vhost, safe='')}/{quote(user, safe='')}"
+        everything = {"configure": ".*", "write": ".*", "read": ".*"}
+        found = await self._get(path, missing_is_fine=True)
+        if found is not None and everything.items() <= found.items():
+            return False
+        await self._call("PUT", path, everything)
+        return True
+
+    async def delete_user(self, name: str) -> None:
+        """Remove a user; its connections are closed. Fine when there is none."""
+        await self._call("DELETE", f"users/{quote(name, safe='')}", missing_is_fine=True)
+
+    async def has_user(self, name: str) -> bool:
+        """Whether there is such a user."""
+        return await self._get(f"users/{quote(name, safe='')}", missing_is_fine=True) is not None
+
+    async def add_member(self, vhost: str, queue: str, node: str) -> None:
+        """Give a quorum queue a member on another broker. It counts for the majority once it has caught up."""
+        path = f"queues/quorum/{quote(vhost, safe='')}/{quote(queue, safe='')}/replicas/add"
+        await self._call("POST", path, {"node": node})
+
+    async def spread_leaders(self) -> None:
+        """Ask the cluster to move leaders so that each broker leads about as many queues."""
+        await self._call("POST", "rebalance/queues")
+
+    async def _list(self, path: str) -> list[dict[str, Any]]:
+        found = await self._get(path)
+        if not isinstance(found, list):
+            raise BrokerFailed(f"management API: {path} is no list")
+        return found
+
+    async def _get(self, path: str, *, missing_is_fine: bool = False) -> Any:
+        return await self._call("GET", path, missing_is_fine=missing_is_fine)
+
+    async def _call(self, method: str, path: str, body: Any = None, *, missing_is_fine: bool = False) -> Any:
+        failures = []
+        for endpoint in list(self._endpoints):
+            try:
+                return await self._ask(endpoint, method, path, body, missing_is_fine)
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                failures.append(f"{endpoint.name}: {error or type(error).__name__}")
+                self._endpoints.remove(endpoint)
+                self._endpoints.append(endpoint)
+        raise BrokerUnreachable("; ".join(failures) or "no broker has an address yet")
+
+    async def _ask(self, endpoint: Endpoint, method: str, path: str, body: Any, missing_is_fine: bool) -> Any:
+        if self._session is None:
+            raise RuntimeError("use Management as an async context manager")
+        url = URL(endpoint.url(path), encoded=True)
+        async with (
+            asyncio.timeout(DEADLINE),
+            self._session.request(method, url, json=body, ssl=self._tls, server_hostname=endpoint.name) as response,
+        ):
+            if response.status == 404 and missing_is_fine:
+                return None
+            if response.status == 401:
+                raise BrokerRefused("the brokers do not take the operator's password")
+            text = await response.text()
+            if response.status >= 300:
+                raise BrokerFailed(f"management API: {method} {path}: {response.status} {text[:200]}")
+            return await response.json() if text and response.content_type == "application/json" else None
+
+
+def password_fits(password: str, password_hash: str) -> bool:
+    """Whether a hash as RabbitMQ stores it (base64 of a salt of 4 bytes and the SHA-256 of salt and password) is of this password."""
+    try:
+        stored = base64.b64decode(password_hash)
+    except ValueError:
+        return False
+    computed = stored[:4] + hashlib.sha256(stored[:4] + password.encode()).digest()
+    return hmac.compare_digest(stored, computed)

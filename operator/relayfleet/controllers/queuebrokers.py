@@ -1,0 +1,104 @@
+"""Looking after the brokers through their management API: the relays' user, members of queues, leaders."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from relayfleet.act.broker.errors import BrokerError
+from relayfleet.act.broker.management import Endpoint, Management
+from relayfleet.children.rabbitmq import names
+from relayfleet.controllers.queuememory import QueueMemory
+from relayfleet.decide.queue.facts import Brokers, Pod, Queue
+from relayfleet.decide.queue.members import additions, lacking
+
+log = logging.getLogger(__name__)
+
+CALM, UNCALM = 15.0, 2.0
+"""Seconds between two questions: while nothing changes, and while something is under way."""
+
+_ROUNDS = 4
+"""Members that a queue may get in one look: from three to seven."""
+
+
+async def look_after(
+    endpoints: Sequence[Endpoint],
+    admin: dict[str, str],
+    client: dict[str, str],
+    pods: Sequence[Pod],
+    memory: QueueMemory,
+) -> None:
+    """Ask, set right what is wrong, and remember the answer in `memory`. Does nothing while the last answer is fresh enough."""
+    about = (tuple((pod.node, pod.ready, pod.current) for pod in pods), tuple(sorted(client.items())))
+    age = time.monotonic() - memory.asked_at
+    calm = not memory.unreachable and not memory.growing and memory.brokers is not None
+    if about == memory.asked_about and age < (CALM if calm else UNCALM):
+        return
+    memory.asked_at, memory.asked_about = time.monotonic(), about
+    try:
+        async with Management(endpoints, admin["username"], admin["password"], admin["ca.crt"]) as management:
+            await _relays_may_log_in(management, client)
+            memory.brokers = await _grown(management, await read(management), [pod.node for pod in pods], memory)
+        memory.unreachable = ""
+    except BrokerError as error:
+        memory.brokers, memory.unreachable = None, str(error)
+
+
+async def read(management: Management) -> Brokers:
+    """Version, brokers, quorum queues. Raises BrokerError."""
+    nodes = await management.nodes()
+    queues = await management.queues()
+    return Brokers(
+        version=await management.version(),
+        known=frozenset(each["name"] for each in nodes),
+        running=frozenset(each["name"] for each in nodes if each.get("running")),
+        alarms=tuple(sorted(alarm for each in nodes for alarm in _alarms(each))),
+        queues=tuple(_queue(each) for each in queues if each.get("type") == "quorum"),
+    )
+
+
+async def records(management: Management) -> int | None:
+    """How many records lie in all queues of all kinds; None when one of them could not be asked. Raises BrokerError."""
+    counts = [each.get("messages") for each in await management.queues()]
+    return None if any(not isinstance(each, int) for each in counts) else sum(each or 0 for each in counts)
+
+
+async def _relays_may_log_in(management: Management, client: dict[str, str]) -> None:
+    if await management.set_user(client["username"], client["password"]):
+        log.info("the brokers' user %s has a new password", client["username"])
+    await management.allow(client["username"], names.VHOST)
+
+
+async def _grown(management: Management, brokers: Brokers, wanted: Sequence[str], memory: QueueMemory) -> Brokers:
+    """Give queues the members that they lack, and spread the leaders once when none lacks one any more."""
+    for _ in range(_ROUNDS):
+        due = additions(brokers, wanted)
+        if not due:
+            break
+        memory.growing = True
+        for each in due:
+            await management.add_member(each.vhost, each.queue, each.node)
+        log.info("%d queues get a member on one more broker", len(due))
+        brokers = await read(management)
+    if memory.growing and not lacking(brokers, wanted):
+        await management.spread_leaders()
+        memory.growing = False
+    return brokers
+
+
+def _alarms(node: dict[str, Any]) -> list[tuple[str, str]]:
+    kinds = {"mem_alarm": "memory", "disk_free_alarm": "disk"}
+    return [(node["name"], what) for key, what in kinds.items() if node.get(key) is True]
+
+
+def _queue(found: dict[str, Any]) -> Queue:
+    return Queue(
+        vhost=found["vhost"],
+        name=found["name"],
+        members=frozenset(found.get("members") or ()),
+        online=frozenset(found.get("online") or ()),
+        leader=str(found.get("leader") or ""),
+        messages=int(found.get("messages") or 0),
+    )

@@ -1,0 +1,37 @@
+"""What the leader remembers of a queue between two looks. Lost with the process: everything here can be found out again, but for an admin
+Secret that somebody deletes, which only a leader that has read it can restore."""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from relayfleet.decide.queue.facts import Brokers
+
+
+@dataclass(slots=True)
+class QueueMemory:
+    """`children` belongs to `act.kubernetes.children`. `brokers`, `unreachable`: the last answer of the management API, `asked_at` when
+    (seconds, monotonic), `asked_about` what was then true. `growing`: members were added and leaders not spread yet."""
+
+    admin: dict[str, str] | None = None
+    children: dict[Any, Any] = field(default_factory=dict)
+    brokers: Brokers | None = None
+    unreachable: str = ""
+    asked_at: float = float("-inf")
+    asked_about: tuple[Any, ...] = ()
+    growing: bool = False
+    orphan_since: float | None = None
+    locked: bool = False
+
+
+def of(memory: MutableMapping[Any, Any], namespace: str, name: str) -> QueueMemory:
+    """The memory of a queue, made when there is none."""
+    found: QueueMemory = memory.setdefault(("QueueCluster", namespace, name), QueueMemory())
+    return found
+
+
+def forget(memory: MutableMapping[Any, Any], namespace: str, name: str) -> None:
+    """Forget a queue that is gone, its admin Secret above all: a successor's may be another one."""
+    memory.pop(("QueueCluster", namespace, name), None)
