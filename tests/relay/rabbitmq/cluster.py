@@ -123,9 +123,10 @@ class Cluster:
 
     async def emptied(self, prefix: str) -> None:
         """Wait until nothing is left in the pool's queues."""
-        async with asyncio.timeout(30):
-            while await asyncio.to_thread(self.messages, prefix):
-                await asyncio.sleep(0.1)
+        deadline = time.monotonic() + 30
+        while left := await asyncio.to_thread(self.messages, prefix):
+            assert time.monotonic() < deadline, f"still there: {left}"
+            await asyncio.sleep(0.1)
 
     def control(self, node: int, *words: str) -> str:
         """rabbitmqctl on a node."""

@@ -124,11 +124,18 @@ async def read_all(cluster: Cluster, queues: list[str], node: int = 1) -> list[R
     found = []
     async with connection:
         channel = await connection.channel()
+        await channel.set_qos(prefetch_count=500)
         for name in queues:
-            queue = await channel.declare_queue(name, passive=True, timeout=10)
-            while (message := await queue.get(fail=False, timeout=10)) is not None:
-                found.append(decode(message.body))
-                await message.ack()
+            while True:
+                queue = await channel.declare_queue(name, passive=True, timeout=10)
+                count = queue.declaration_result.message_count
+                if not count:
+                    break
+                async with queue.iterator(timeout=20) as messages:
+                    for _ in range(count):
+                        message = await anext(messages)
+                        found.append(decode(message.body))
+                        await message.ack()
     return found
 
 

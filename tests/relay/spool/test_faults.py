@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import Counter
+from contextlib import suppress
 
 import pytest
 
+from relayfleet.relay.spool.interface import SpoolUnavailable
 from tests.relay.rabbitmq.cluster import Cluster
 from tests.relay.spool.support import new_prefix, new_record, read_all, ready_queues, spool, traffic, until
 
@@ -36,7 +39,7 @@ async def test_the_leader_is_frozen(rabbitmq: Cluster) -> None:
         async with traffic(queue) as seen:
             await until(lambda: len(seen.confirmed) > 300, 20)
             await asyncio.to_thread(rabbitmq.freeze, 1)
-            await asyncio.sleep(12)
+            await asyncio.sleep(8)
             before = len(seen.confirmed)
             await asyncio.to_thread(rabbitmq.thaw, 1)
             await until(lambda: len(seen.confirmed) > before + 300, 30)
@@ -44,7 +47,7 @@ async def test_the_leader_is_frozen(rabbitmq: Cluster) -> None:
     records = await read_all(rabbitmq, ready_queues(prefix))
     stored = {each.key for each in records}
     print(
-        f"leader frozen for 12 s: longest pause {seen.longest_pause():.2f} s, {len(seen.failures)} refused, "
+        f"leader frozen for 8 s: longest pause {seen.longest_pause():.2f} s, {len(seen.failures)} refused, "
         f"{len(seen.confirmed)} confirmed, {len(records) - len(stored)} second copies"
     )
     assert seen.confirmed.keys() <= stored
@@ -68,24 +71,21 @@ async def test_both_leaders_are_frozen_one_after_the_other(rabbitmq: Cluster) ->
 
 
 async def test_records_flow_from_intake_to_settlement_while_nodes_die_and_freeze(rabbitmq: Cluster) -> None:
-    """What a mail goes through, with random faults from a printed seed; whatever was confirmed is settled or still there."""
+    """What a mail goes through, with random faults from a printed seed; whatever was confirmed is handled."""
     seed = random.SystemRandom().randrange(2**32)
     print(f"seed {seed}")
     chance = random.Random(seed)
     prefix = new_prefix()
-    settled: set[str] = set()
+    handled: Counter[str] = Counter()
     async with spool(rabbitmq, prefix) as taking, spool(rabbitmq, prefix) as putting:
 
         async def deliver() -> None:
             while True:
                 held = await taking.take()
                 await asyncio.sleep(chance.uniform(0.01, 0.1))
-                try:
+                handled[held.record.key] += 1
+                with suppress(SpoolUnavailable):
                     await held.settle()
-                except Exception as error:
-                    assert "with others" in str(error)
-                else:
-                    settled.add(held.record.key)
 
         workers = [asyncio.create_task(deliver()) for _ in range(50)]
         async with traffic(putting) as seen:
@@ -99,15 +99,18 @@ async def test_records_flow_from_intake_to_settlement_while_nodes_die_and_freeze
                 await asyncio.sleep(chance.uniform(1, 4))
                 await asyncio.to_thread(rabbitmq.mend)
                 await rabbitmq.healthy()
-        await until(lambda: len(settled) >= len(seen.confirmed), 30, lambda: f"{len(settled)} of {len(seen.confirmed)}")
+        await until(
+            lambda: handled.keys() >= seen.confirmed.keys(), 30, lambda: f"{len(handled)} of {len(seen.confirmed)}"
+        )
         for each in workers:
             each.cancel()
         failures = [
             each for each in await asyncio.gather(*workers, return_exceptions=True) if isinstance(each, Exception)
         ]
     print(f"{len(seen.confirmed)} confirmed, longest pause {seen.longest_pause():.2f} s, {len(seen.failures)} refused")
+    print(f"{handled.total() - len(handled)} handled twice")
     assert failures == []
-    assert seen.confirmed.keys() <= settled
+    assert seen.confirmed.keys() <= handled.keys()
 
 
 async def test_a_relay_whose_put_was_cancelled_goes_on(rabbitmq: Cluster) -> None:
