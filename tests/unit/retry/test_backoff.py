@@ -1,0 +1,64 @@
+"""When a deferred mail comes back, and when it does no more."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayfleet.protocol.relay_config import Retry
+from relayfleet.relay.retry.backoff import JITTER, expired, next_delay
+
+DEFAULT = Retry()
+
+WAITS = {
+    "the first wait": (DEFAULT, 0, 60.0),
+    "each wait is twice the last": (DEFAULT, 3, 480.0),
+    "no wait is longer than the longest": (DEFAULT, 30, 14400.0),
+    "a thousandth attempt overflows nothing": (DEFAULT, 1000, 14400.0),
+    "a factor of one hundred percent keeps the wait": (Retry(factor_percent=100), 50, 60.0),
+    "a factor of one and a half": (Retry(factor_percent=150), 2, 135.0),
+}
+
+
+@pytest.mark.parametrize("case", WAITS)
+def test_waits_without_jitter(case: str) -> None:
+    retry, attempt, expected = WAITS[case]
+    assert next_delay(retry, attempt, 0.5, age=0.0) == pytest.approx(expected)
+
+
+@given(
+    attempt=st.integers(0, 10_000),
+    random=st.floats(0, 1, exclude_max=True),
+    first=st.floats(1, 3600),
+    factor=st.integers(100, 1000),
+    age=st.floats(0, 431_000),
+)
+def test_a_wait_stays_in_its_bounds(attempt: int, random: float, first: float, factor: int, age: float) -> None:
+    retry = Retry(first=first, factor_percent=factor)
+    delay = next_delay(retry, attempt, random, age)
+    assert 1.0 <= delay <= retry.longest * (1 + JITTER)
+    assert age + delay <= retry.lifetime + 1.0
+
+
+@given(random=st.floats(0, 1, exclude_max=True), attempt=st.integers(0, 20))
+def test_jitter_is_fifteen_percent_at_most(random: float, attempt: int) -> None:
+    middle = next_delay(DEFAULT, attempt, 0.5, 0.0)
+    assert abs(next_delay(DEFAULT, attempt, random, 0.0) - middle) <= middle * JITTER * 1.0001
+
+
+def test_the_default_schedule_tries_for_five_days_and_once_more_at_the_very_end() -> None:
+    age, attempt, ages = 0.0, 0, []
+    while not expired(DEFAULT, age):
+        age += next_delay(DEFAULT, attempt, 0.5, age)
+        attempt += 1
+        ages.append(age)
+    assert ages[-1] == pytest.approx(5 * 86400)
+    assert sum(each <= 3600 for each in ages) >= 2
+    assert max(later - earlier for earlier, later in pairwise(ages)) <= 4 * 3600 + 1
+
+
+def test_a_clock_that_went_back_makes_no_negative_wait() -> None:
+    assert next_delay(DEFAULT, 0, 0.5, age=-50.0) > 0
