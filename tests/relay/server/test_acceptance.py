@@ -74,6 +74,24 @@ async def test_a_mistake_in_the_queue_is_451_and_logged_once_a_second(caplog: py
     assert lines[0].exc_info
 
 
+async def test_a_mistake_of_ours_ends_one_session_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    spool = MemorySpool()
+    async with serving(spool=spool) as server:
+        with monkeypatch.context() as broken:
+            broken.setattr("relayfleet.relay.server.trace.inspect", lambda message: 1 / 0)
+            async with connected(server) as client:
+                await client.envelope()
+                client.send(MESSAGE)
+                assert (await client.reply()).startswith(b"421 4.3.0 ")
+                assert await client.rest() == b""
+        await eventually(lambda: server.memory_used == 0, "its memory is free again")
+        async with connected(server) as client:
+            await client.envelope()
+            client.send(MESSAGE)
+            assert (await client.reply()).startswith(b"250")
+    assert len(spool.stored) == 1
+
+
 async def test_a_queue_that_never_answers_is_451() -> None:
     async with serving(config(publish_timeout=0.05), GateSpool()) as server, connected(server) as client:
         await client.envelope()

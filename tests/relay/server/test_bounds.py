@@ -98,7 +98,7 @@ async def _trickle(writer: asyncio.StreamWriter) -> None:
 
 async def test_a_client_that_waits_for_a_slow_confirm_is_not_timed_out() -> None:
     spool = GateSpool()
-    settings = config(limits=Limits(command_seconds=0.1, data_seconds=0.1))
+    settings = config(limits=Limits(command_seconds=1.0, data_seconds=1.0))
     async with serving(settings, spool) as server, connected(server) as client:
         await client.envelope()
         client.send(MESSAGE)
@@ -127,7 +127,7 @@ async def test_quit_of_an_old_session_is_answered_as_ever() -> None:
 
 
 async def test_an_old_session_finishes_its_mail_and_ends_at_the_next_command() -> None:
-    async with serving(config(limits=Limits(session_seconds=0.3))) as server, connected(server) as client:
+    async with serving(config(limits=Limits(session_seconds=1.0))) as server, connected(server) as client:
         await client.envelope()
         async with connected(server) as clock:
             for _ in itertools.count():

@@ -102,7 +102,7 @@ class Session:
         """Handle lines until there is none, or something has to be waited for."""
         try:
             for _ in range(BURST):
-                if self._waiting or self._blocked or self._over or not self._step():
+                if not self._reader.pending or self._waiting or self._blocked or self._over or not self._step():
                     break
             else:
                 self._wait()
@@ -194,21 +194,27 @@ class Session:
         if outcome is None:
             self._deadline = intake.deadline
             return False
-        self._intake = None
         self._deadline = self._heard + self._services.config.limits.command_seconds
-        transaction, self._dialogue.transaction = self._dialogue.transaction, None
-        if isinstance(outcome, Reply) or transaction is None:
-            self._say(outcome if isinstance(outcome, Reply) else replies.MAIL_FIRST)
-            return True
-        try:
-            record = transaction.record(outcome, self._dialogue.hop(transaction), self._dialogue.credential)
-        except Refused as refused:
+        made = self._record(outcome)
+        self._intake = None
+        if isinstance(made, Reply):
             intake.release()
-            self._say(refused.reply)
-            return True
-        self._wait()
-        self._services.spawn(self._store(record, intake))
+            self._say(made)
+        else:
+            self._wait()
+            self._services.spawn(self._store(made, intake))
         return True
+
+    def _record(self, outcome: bytes | Reply) -> Record | Reply:
+        """The record of this transaction, which ends with it, or why there is none."""
+        transaction, self._dialogue.transaction = self._dialogue.transaction, None
+        if isinstance(outcome, Reply):
+            return outcome
+        assert transaction is not None  # noqa: S101 - for the type checker
+        try:
+            return transaction.record(outcome, self._dialogue.hop(transaction), self._dialogue.credential)
+        except Refused as refused:
+            return refused.reply
 
     async def _store(self, record: Record, intake: Intake) -> None:
         try:
