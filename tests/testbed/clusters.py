@@ -1,0 +1,152 @@
+"""The two kind clusters: created, found healthy or created anew, deleted.
+
+A node container that was stopped with its engine comes back with another address and stale certificates often enough that
+mending it is a gamble; creating a cluster takes some fifteen seconds and always works.
+"""
+
+import json
+import time
+from pathlib import Path
+
+from . import binaries, settings
+from .progress import say
+from .settings import REGIONS, Region
+from .shell import TestbedError, run, succeeds
+
+READY_TIMEOUT = 120.0
+
+
+def kubeconfig(region: str) -> Path:
+    return REGIONS[region].kubeconfig
+
+
+def kubectl(region: str, *arguments: str, stdin: str | None = None, timeout: float = 60.0) -> str:
+    """Output of kubectl against one region; objects go in through `stdin` and `-f -`."""
+    program = settings.BIN / "kubectl"
+    return run(program, "--kubeconfig", kubeconfig(region), *arguments, stdin=stdin, timeout=timeout)
+
+
+def ensure_network() -> None:
+    if succeeds("docker", "network", "inspect", settings.NETWORK):
+        return
+    addresses = ("--subnet", settings.NETWORK_SUBNET, "--gateway", settings.NETWORK_GATEWAY)
+    run("docker", "network", "create", *addresses, "--ip-range", settings.NETWORK_RANGE, settings.NETWORK)
+
+
+def healthy(region: Region) -> bool:
+    """Every node container runs and every node says that it is Ready."""
+    if not region.kubeconfig.exists() or sorted(_running(region)) != sorted(region.nodes):
+        return False
+    try:
+        return len(_ready_nodes(region)) == len(region.nodes)
+    except TestbedError:
+        return False
+
+
+def _running(region: Region) -> list[str]:
+    label = f"label=io.x-k8s.kind.cluster={region.cluster}"
+    return run("docker", "ps", "--filter", label, "--filter", "status=running", "--format", "{{.Names}}").split()
+
+
+def _ready_nodes(region: Region) -> list[str]:
+    nodes = json.loads(kubectl(region.name, "get", "nodes", "-o", "json", "--request-timeout=10s"))["items"]
+    ready = {"type": "Ready", "status": "True"}
+    return [
+        node["metadata"]["name"]
+        for node in nodes
+        if any(ready.items() <= condition.items() for condition in node["status"]["conditions"])
+    ]
+
+
+def create(region: Region, image: str, stock: bool) -> None:
+    """Creates a cluster; nodes are not Ready before the network is laid (network.py)."""
+    delete(region)
+    region.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+    run(
+        _kind(), "create", "cluster", "--config", "-", "--image", image, "--kubeconfig", region.kubeconfig,
+        stdin=json.dumps(config(region, stock)), env=_kind_environment(), timeout=300,
+    )  # fmt: skip
+
+
+def delete(region: Region) -> None:
+    run(
+        _kind(), "delete", "cluster", "--name", region.cluster, "--kubeconfig", region.kubeconfig,
+        env=_kind_environment(), timeout=120,
+    )  # fmt: skip
+    region.kubeconfig.unlink(missing_ok=True)
+
+
+def _kind() -> Path:
+    return binaries.TOOLS.path("kind")
+
+
+def _kind_environment() -> dict[str, str]:
+    return {"KIND_EXPERIMENTAL_DOCKER_NETWORK": settings.NETWORK, "KIND_EXPERIMENTAL_PROVIDER": "docker"}
+
+
+def wait_ready(region: Region) -> None:
+    deadline = time.monotonic() + READY_TIMEOUT
+    while len(_ready_nodes(region)) < len(region.nodes):
+        if time.monotonic() > deadline:
+            raise TestbedError(f"nodes of {region.cluster} are not Ready after {READY_TIMEOUT:.0f} s")
+        time.sleep(0.5)
+
+
+def config(region: Region, stock: bool) -> dict[str, object]:
+    """kind's configuration of one region. kind reads YAML, of which JSON is a part."""
+    kubelet = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", **_kubelet(stock)}
+    patches = [json.dumps(document) for document in (kubelet, _api_server())]
+    return {
+        "kind": "Cluster",
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "name": region.cluster,
+        "networking": {
+            "disableDefaultCNI": True,
+            "kubeProxyMode": "nftables",
+            "podSubnet": region.pods,
+            "serviceSubnet": region.services,
+        },
+        "kubeadmConfigPatches": patches,
+        "nodes": [_node(region, name) for name in region.nodes],
+    }
+
+
+def _kubelet(stock: bool) -> dict[str, object]:
+    """Old cgroups are refused by default. The gate lets a kubelet live with what a limited machine forbids it."""
+    wanted: dict[str, object] = {"failCgroupV1": False}
+    return wanted if stock else wanted | {"featureGates": {"KubeletInUserNamespace": True}}
+
+
+def _api_server() -> dict[str, object]:
+    arguments = {"audit-policy-file": "/etc/kubernetes/audit.yaml", "audit-log-path": "/var/log/kubernetes/audit.log"}
+    policy = {"name": "audit", "hostPath": "/kind/audit.yaml", "mountPath": "/etc/kubernetes/audit.yaml"}
+    log = {"name": "audit-log", "hostPath": "/var/log/kubernetes", "mountPath": "/var/log/kubernetes"}
+    return {
+        "kind": "ClusterConfiguration",
+        "apiServer": {
+            "extraArgs": [{"name": name, "value": value} for name, value in arguments.items()],
+            "extraVolumes": [
+                policy | {"readOnly": True, "pathType": "File"},
+                log | {"readOnly": False, "pathType": "DirectoryOrCreate"},
+            ],
+        },
+    }
+
+
+def _node(region: Region, name: str) -> dict[str, object]:
+    """Regions and zones are labels that the operator and the scheduler read; every worker is a zone of its own."""
+    zone = f"{region.name}-{'abcdefgh'[max(region.nodes.index(name) - 1, 0)]}"
+    node: dict[str, object] = {
+        "role": "control-plane" if name == region.control_plane else "worker",
+        "labels": {"topology.kubernetes.io/region": region.name, "topology.kubernetes.io/zone": zone},
+    }
+    if name == region.control_plane:
+        audit = str(settings.FILES / "audit.yaml")
+        node["extraMounts"] = [{"hostPath": audit, "containerPath": "/kind/audit.yaml", "readOnly": True}]
+    return node
+
+
+def describe() -> None:
+    for region in REGIONS.values():
+        state = "healthy" if healthy(region) else "not there or not healthy"
+        say(f"{region.name}: {state}; kubeconfig {region.kubeconfig}, public address {region.public}")
