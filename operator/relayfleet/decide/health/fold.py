@@ -44,6 +44,7 @@ _WINDOW = 0.1
 _FORGET = 600.0
 _CEILING = 60.0
 _SAME = 1e-6
+_TICK = 0.001
 _KIND = {seen.ServiceKind.RESOLVER: Reason.RESOLVER_DOWN, seen.ServiceKind.DEPENDENCY: Reason.DEPENDENCY_DOWN}
 
 
@@ -117,10 +118,11 @@ class Folding:
 
     def _trouble(self, each: seen.Refused | seen.Reset, source: Source, at: float) -> None:
         probing = self._probing(each.relay, source)
+        probing = replace(probing, as_of=max(at, probing.as_of))
         if isinstance(each, seen.Refused):
-            probing = replace(probing, refused=(*probing.refused, at)[-FAILURES:], as_of=at)
+            probing = replace(probing, refused=_latest(probing.refused, at))
         else:
-            probing = replace(probing, resets=(*probing.resets, at)[-FAILURES:], as_of=at)
+            probing = replace(probing, resets=_latest(probing.resets, at))
         self._set(each.relay, source, probing)
         self._recover(each.relay, good=False)
 
@@ -145,10 +147,12 @@ class Folding:
         relay, prompt = self._relay(each.relay), each.latency < self._policy.timeout
         healthy = relay.standing.level is Level.ACTIVE
         self._hear(source, each.relay, each.latency if healthy else None, at)
-        answered = self._answered(probing, sent, at, prompt)
+        lost = sum(s < sent - _SAME for s in probing.unanswered)
+        answered = self._answered(probing, lost, sent, at, prompt)
         if healthy:  # what this answer ends is a silence of a healthy relay
-            first = min((s for s in open_probes(relay) if s < sent), default=sent)
-            self._set(each.relay, source, answered, alive=max(relay.alive, sent), tail=relay.tail.seen(at - first))
+            refuted = sum(s < sent and suspicious(at - s, self._policy) for s in open_probes(relay))
+            tail = relay.tail.seen(each.latency, lost, refuted)
+            self._set(each.relay, source, answered, alive=max(relay.alive, sent), tail=tail)
         else:
             self._set(each.relay, source, answered, alive=max(relay.alive, sent))
         good = isinstance(each, seen.Answered)
@@ -156,9 +160,8 @@ class Folding:
             self._outcome(each.relay, Subject(Reason.ERRING, PROBE_MAILS, source.vantage), good, at)
         self._recover(each.relay, good and prompt)
 
-    def _answered(self, probing: Probing, sent: float, at: float, prompt: bool) -> Probing:
+    def _answered(self, probing: Probing, lost: int, sent: float, at: float, prompt: bool) -> Probing:
         """Earlier probes that are still open are lost; lost and late ones add to Page's sum, a prompt answer takes off."""
-        lost = sum(s < sent - _SAME for s in probing.unanswered)
         change = -self._policy.relief if prompt else self._policy.weight(self._policy.loss)
         late = probing.late + lost * self._policy.weight(self._policy.loss) + change
         still = tuple(s for s in probing.unanswered if s > sent + _SAME)
@@ -175,10 +178,10 @@ class Folding:
             self.ignored += 1
             return
         source = Source(each.vantage, TELEMETRY, Probe.DIALOGUE)
+        if at < self._probing(each.relay, source).as_of:
+            return
         if each.late > 0:
-            self._set(
-                each.relay, source, replace(self._probing(each.relay, source), unanswered=(at - each.late,), as_of=at)
-            )
+            self._set(each.relay, source, Probing(unanswered=(at - each.late,), as_of=at))
         else:
             self._set(each.relay, source, Probing(as_of=at, answered=at))
             self._hear(source, each.relay, None, at)
@@ -278,3 +281,12 @@ def open_probes(relay: RelayState) -> Iterable[float]:
         for sent in each.unanswered
         if sent > relay.alive
     )
+
+
+def suspicious(open_for: float, policy: Policy) -> bool:
+    """Whether a probe has been open for so long that it starts a burst; a prober's timer may fire a little early."""
+    return open_for >= policy.suspect_after - _TICK
+
+
+def _latest(times: tuple[float, ...], at: float) -> tuple[float, ...]:
+    return tuple(sorted((*times, at))[-FAILURES:])

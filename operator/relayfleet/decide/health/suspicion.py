@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from relayfleet.decide.health.evidence import Probe
 from relayfleet.decide.health.findings import Finding
-from relayfleet.decide.health.fold import FAILURES, TELEMETRY
+from relayfleet.decide.health.fold import FAILURES, TELEMETRY, suspicious
 from relayfleet.decide.health.outcomes import weigh_outcomes
 from relayfleet.decide.health.policy import Policy
 from relayfleet.decide.health.roster import Relay, Roster
@@ -28,8 +28,6 @@ from relayfleet.decide.health.words import Level, Reason
 
 LAPSE = 1.0
 """A vantage that has said nothing of a relay for so long is not watching it, in seconds."""
-_TICK = 0.001
-"""A prober's timer may fire so much early, in seconds."""
 _HARD_FACTS = (Reason.REFUSING, Reason.RESETTING)
 
 
@@ -131,17 +129,16 @@ def _weigh_probes(judge: Judge) -> tuple[list[Finding], bool]:
     """The largest finding of each domain, and whether the silence is long and seen from two nodes."""
     alive = _alive(judge)
     domains: dict[tuple[str, str], Finding] = {}
-    lengths: dict[str, float] = {}
+    silences: dict[Source, Silence] = {}
     for source, probing in judge.watched():
-        length, weight = _silence(judge, source, probing, alive)
-        lengths[source.vantage] = max(length, lengths.get(source.vantage, 0.0))
-        for finding in (_silent(source, length, weight), *_facts(judge, source, probing)):
+        silences[source] = silence = _silence(judge, source, probing, alive)
+        for finding in (_silent(source, silence), *_facts(judge, source, probing)):
             domain = (source.vantage, source.path)
             if finding.weight > 0 and (domain not in domains or finding.weight > domains[domain].weight):
                 domains[domain] = finding
-    long_silence = len(_silent_nodes(judge, lengths)) >= 2
-    findings = _excuse(judge, list(domains.values()), max(lengths.values(), default=0.0), long_silence)
-    return findings, long_silence
+    if len(_silent_nodes(judge, silences)) >= 2:
+        return list(domains.values()), True
+    return _excuse(judge, list(domains.values()), silences), False
 
 
 def _alive(judge: Judge) -> float:
@@ -155,51 +152,58 @@ def _alive(judge: Judge) -> float:
     return judge.own.alive if len(nodes) >= 2 else max(judge.own.alive, judge.own.lively)
 
 
-def _silence(judge: Judge, source: Source, probing: Probing, alive: float) -> tuple[float, float]:
-    """Length and weight of the open silence of one source, as far as the source is known to see."""
-    end = judge.proven(source, probing.as_of)
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """One source's open silence: its length in seconds, what its probes weigh, and how many of them are suspicious."""
+
+    length: float
+    weight: float
+    count: int
+
+
+def _silence(judge: Judge, source: Source, probing: Probing, alive: float) -> Silence:
+    """As far as the source is known to see: a burst gap beyond the last proof at most."""
+    end = min(probing.as_of, judge.proven(source, probing.as_of) + judge.policy.burst_gap)
     open_ = [sent for sent in probing.unanswered if alive < sent < end]
-    if not open_:
-        return 0.0, 0.0
     view = judge.state.views.get(source)
     pace = view.pace if view else 0.0
-    return end - open_[0], sum(_one_silence(judge, end - sent - pace) for sent in open_)
+    weight = sum(_one_probe(judge, end - sent - pace) for sent in open_)
+    count = sum(suspicious(end - sent, judge.policy) for sent in open_)
+    return Silence(end - open_[0] if open_ else 0.0, weight, count)
 
 
-def _one_silence(judge: Judge, length: float) -> float:
+def _one_probe(judge: Judge, length: float) -> float:
     """A probe open for so long, beyond what other relays take just now: worth at most ln(failed / loss)."""
-    return judge.policy.weight(max(judge.policy.loss, survival(judge, length)))
+    loss = judge.policy.loss
+    return judge.policy.weight(max(loss, judge.own.tail.unanswered(max(0.0, length), loss)))
 
 
-def survival(judge: Judge, length: float) -> float:
-    """P(silence >= length | healthy), as measured on this relay."""
-    losses_per_second = max(1, judge.vantages) / judge.policy.burst_gap
-    return judge.own.tail.survival(max(0.0, length), judge.policy.loss, losses_per_second)
-
-
-def _excuse(judge: Judge, findings: list[Finding], length: float, long_silence: bool) -> list[Finding]:
+def _excuse(judge: Judge, findings: list[Finding], silences: Mapping[Source, Silence]) -> list[Finding]:
     """All vantages see the same silence of one relay, so together it counts for no more than it is rare."""
-    silent = sum(each.weight for each in findings if each.reason is Reason.SILENT)
-    if silent == 0 or long_silence:
+    silent = _sum(each for each in findings if each.reason is Reason.SILENT)
+    if silent == 0:
         return findings
-    most = judge.policy.weight(max(1e-300, survival(judge, length)))
-    if length >= judge.policy.excusable:
+    count = sum(each.count for source, each in silences.items() if source.path != TELEMETRY)
+    most = judge.policy.weight(judge.own.tail.together(count, judge.policy.loss))
+    if max(each.length for each in silences.values()) >= judge.policy.excusable:
         most = max(most, judge.policy.soft(judge.vantages))
     share = min(1.0, most / silent)
     return [each.scaled(share) if each.reason is Reason.SILENT else each for each in findings]
 
 
-def _silent_nodes(judge: Judge, lengths: Mapping[str, float]) -> set[str]:
-    long = judge.policy.hard_silence
-    nodes = {v.node for v in judge.roster.vantages if lengths.get(v.name, 0.0) >= long}
+def _silent_nodes(judge: Judge, silences: Mapping[Source, Silence]) -> set[str]:
+    """Nodes from which the relay has been silent for long; the cluster's own word that its node is lost counts as one."""
+    long = {source.vantage for source, each in silences.items() if each.length >= judge.policy.hard_silence}
+    nodes = {vantage.node for vantage in judge.roster.vantages if vantage.name in long}
     if nodes and judge.state.lost_nodes.get(judge.relay.node, NEVER) > judge.own.alive:
         nodes.add(f"node status of {judge.relay.node}")
     return nodes
 
 
-def _silent(source: Source, length: float, weight: float) -> Finding:
+def _silent(source: Source, silence: Silence) -> Finding:
     where = f"{source.vantage}/{source.path}"
-    return Finding(Reason.SILENT, where, weight, f"no answer to {where} ({source.probe.value}) for {length:.2f} s")
+    text = f"no answer to {where} ({source.probe.value}) for {silence.length:.2f} s"
+    return Finding(Reason.SILENT, where, silence.weight, text)
 
 
 def _facts(judge: Judge, source: Source, probing: Probing) -> tuple[Finding, Finding]:
@@ -249,7 +253,8 @@ def wants_burst(judge: Judge) -> set[Probe]:
     kinds: set[Probe] = set()
     for source, probing in judge.watched():
         first = min((s for s in probing.unanswered if s > judge.own.alive), default=clock)
-        silent = policy.suspect_after - _TICK <= probing.as_of - first <= policy.hard_silence + LAPSE
+        length = probing.as_of - first
+        silent = suspicious(length, policy) and length <= policy.hard_silence + LAPSE
         told = any(max(judge.own.alive, clock - LAPSE) < at for at in (*probing.refused, *probing.resets))
         if source.path != TELEMETRY and (silent or told):
             kinds.add(source.probe)
