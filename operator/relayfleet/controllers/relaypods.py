@@ -48,7 +48,7 @@ def relay(pod: Object) -> Relay:
     return Relay(
         pod["metadata"]["name"],
         addresses={("IPv6" if ":" in ip else "IPv4"): ip for ip in ips},
-        serves=_condition(pod, "ContainersReady").get("status") == "True",
+        serves=_serves(pod),
         leaving=leaving(pod),
         level=level(pod),
     )
@@ -63,6 +63,7 @@ def facts(pod: Object, now: datetime.datetime, mount_failures: Mapping[str, str]
     return Pod(
         pod["metadata"]["name"],
         listed=gate(pod),
+        serves=_serves(pod),
         age=_age(pod, now),
         level=level(pod),
         unschedulable=scheduled.get("message", "no node fits") if unscheduled else "",
@@ -82,6 +83,10 @@ def mount_failures(events: Sequence[Object]) -> dict[str, str]:
     """The latest mount failure of each pod, by its uid."""
     ordered = sorted(events, key=lambda each: each.get("lastTimestamp") or each.get("eventTime") or "")
     return {each["involvedObject"]["uid"]: each["message"] for each in ordered if each["reason"] == "FailedMount"}
+
+
+def _serves(pod: Object) -> bool:
+    return _condition(pod, "ContainersReady").get("status") == "True"
 
 
 def _condition(pod: Object, type_: str) -> Object:

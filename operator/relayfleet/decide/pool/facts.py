@@ -18,11 +18,12 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A relay pod that is not being deleted. `listed`: it gets new connections. `age`: seconds since it was created, or since its
+    """A relay pod that is not being deleted. `listed`: it gets new connections. `serves`: its containers are ready. `age`: seconds since it was created, or since its
     readiness last changed. `unschedulable`, `waiting`, `mount_failure`: what holds it up."""
 
     name: str
     listed: bool = False
+    serves: bool = False
     age: float = 0.0
     level: Level = Level.ACTIVE
     unschedulable: str = ""
@@ -73,3 +74,8 @@ class Pool:
     def listed(self) -> int:
         """Relays that get new connections."""
         return sum(pod.listed for pod in self.pods)
+
+    @property
+    def last_resort(self) -> int:
+        """Cordoned relays that get new connections all the same, since no relay is listed (see `listing`)."""
+        return 0 if self.listed else sum(pod.serves and pod.level is not Level.ACTIVE for pod in self.pods)

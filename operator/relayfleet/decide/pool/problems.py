@@ -90,8 +90,8 @@ def _held_up(pod: Pod) -> Problem | None:
 
 
 def _stuck(pod: Pod) -> Problem | None:
-    if pod.age < PATIENCE:
-        return None
+    if pod.serves or pod.age < PATIENCE:
+        return None  # one that serves will be listed in a moment
     return Problem("RelaysNotReady", f"relay {pod.name} has not become ready for over a minute: look at its log")
 
 

@@ -50,12 +50,11 @@ _PAUSED = "nothing is changed until the annotation relayfleet.io/paused is remov
 
 
 def _serving(pool: Pool) -> str:
-    names = ", ".join(pool.sources.used[:5]) + (", …" if len(pool.sources.used) > 5 else "")
-    return (
-        f"{pool.listed} of {pool.wanted} relays take mail, sent by {names}"
-        if names
-        else f"{pool.listed} of {pool.wanted} relays take mail"
-    )
+    sources = pool.sources.used
+    by = ", sent by " + ", ".join(sources[:5]) + (", …" if len(sources) > 5 else "") if sources else ""
+    if pool.last_resort:
+        return f"no relay is in traffic, {pool.last_resort} cordoned ones take mail as the last resort{by}"
+    return f"{pool.listed} of {pool.wanted} relays take mail{by}"
 
 
 def _no_queue(pool: Pool) -> Problem | None:
@@ -71,7 +70,7 @@ def _queue_not_ready(pool: Pool) -> Problem | None:
 
 
 def _no_relay(pool: Pool) -> Problem | None:
-    if pool.listed or pool.wanted == 0:
+    if pool.listed or pool.last_resort or pool.wanted == 0:
         return None
     if pool.refused:
         return Problem("ApplyFailed", pool.refused)
@@ -110,7 +109,7 @@ def _degraded(pool: Pool) -> Statement:
 def _short(pool: Pool) -> Problem | None:
     """What is missing. While no relay serves, what is merely on its way is not called degraded."""
     hurt = problems(pool.pods)
-    if not pool.listed:
+    if not pool.listed and not pool.last_resort:
         return hurt[0] if hurt and pool.wanted else None
     queue = _no_queue(pool) or (None if pool.queue.coming else _queue_not_ready(pool))
     if found := queue or _no_source(pool):
