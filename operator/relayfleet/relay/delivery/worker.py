@@ -3,7 +3,7 @@
     take → ask the journal → split by domain → deliver → decide → store successors and reports → acknowledge
 
 At most `delivery.prefetch` records are in hand; the queue keeps the rest. A record is acknowledged only after its successors are stored.
-Whatever goes wrong inside, the record goes back to the queue: it is never dropped here.
+Whatever goes wrong inside, the record goes back to the queue: it is never dropped here. What our own code fails on again and again goes to quarantine.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from typing import TypeVar
 
 from relayfleet.protocol.relay_config import RelayConfig
 from relayfleet.relay.delivery import settlement
@@ -24,6 +25,7 @@ from relayfleet.relay.delivery.judging import UNROUTABLE, uncertain
 from relayfleet.relay.delivery.outcome import Fate, Outcome, Place
 from relayfleet.relay.delivery.sessions import SessionPool
 from relayfleet.relay.delivery.sources import SourceChooser
+from relayfleet.relay.delivery.suspects import FAULTS, Suspects, quarantined
 from relayfleet.relay.replies.classify import Classifier
 from relayfleet.relay.replies.rules import Rule, load_rules
 from relayfleet.relay.routing import mx
@@ -37,16 +39,17 @@ from relayfleet.relay.spool.interface import (
     Spool,
     SpoolError,
     SpoolTooLarge,
-    Successor,
 )
 from relayfleet.relay.spool.record import Recipient
 
 log = logging.getLogger("relayfleet.delivery")
 
 SWEEP_SECONDS = 5.0
-SETTLE_TRIES = 6
-SETTLE_PAUSE_SECONDS = 0.5
+PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0, 60.0)
+"""Pauses before asking a queue again that was away: five minutes in all. Handing back would only make the record come again."""
 TAKE_PAUSE_SECONDS = 1.0
+FAULT_PAUSE_SECONDS = 1.0
+T = TypeVar("T")
 DOMAINS_AT_ONCE = 8
 """Of one record with many destinations; so a silent one does not hold up the others."""
 
@@ -60,6 +63,7 @@ class DeliveryCounters:
     records_settled: int = 0
     records_released: int = 0
     records_refused: int = 0
+    records_quarantined: int = 0
     duplicates_dropped: int = 0
     double_bounces: int = 0
     attempts: int = 0
@@ -87,6 +91,7 @@ class DeliveryService:
         self.pool = SessionPool(self._router(config), config.delivery)
         self.counters = DeliveryCounters()
         self._courier = Courier(self.pool, sources, self.classifier, Witness(journal))
+        self._suspects = Suspects()
         self._config = config
         self._in_hand: set[asyncio.Task[None]] = set()
         self._room = asyncio.Event()
@@ -159,23 +164,43 @@ class DeliveryService:
         """One record from take to settled, or back to the queue."""
         settled = False
         try:
-            settled = await self._deliver(held)
+            async with self._suspects.watched(held):
+                settled = await self._deliver_or_quarantine(held)
         except ClaimRefusedError as error:
             self.counters.records_refused += 1
             log.info("id=%s attempt=%d not ours any more: %s", held.record.id, held.record.attempt, error)
         except SpoolError as error:
             log.warning("id=%s attempt=%d handed back: %s", held.record.id, held.record.attempt, error)
-            await asyncio.sleep(TAKE_PAUSE_SECONDS)  # it comes again at once, and the queue may still be away
-        except Exception:
-            log.exception("id=%s attempt=%d handed back after a fault of ours", held.record.id, held.record.attempt)
         finally:
             if not settled:
                 self.counters.records_released += 1
                 held.release()
 
-    async def _deliver(self, held: Held) -> bool:
+    async def _deliver_or_quarantine(self, held: Held) -> bool:
+        if self._suspects.is_deadly(held):
+            return await self._quarantine(held, f"handed out {held.deliveries} times without an end")
+        try:
+            await self._deliver(held)
+        except (ClaimRefusedError, SpoolError):
+            raise
+        except Exception as error:
+            log.exception("id=%s attempt=%d a fault of ours", held.record.id, held.record.attempt)
+            if held.deliveries >= FAULTS:
+                return await self._quarantine(held, f"{type(error).__name__}: {error}")
+            await asyncio.sleep(FAULT_PAUSE_SECONDS)  # it comes again at once
+            return False
+        self.counters.records_settled += 1
+        return True
+
+    async def _quarantine(self, held: Held, why: str) -> bool:
+        self.counters.records_quarantined += 1
+        log.error("id=%s attempt=%d goes to quarantine: %s", held.record.id, held.record.attempt, why)
+        await self._patiently(held, lambda: held.settle([quarantined(held, why)]))
+        return True
+
+    async def _deliver(self, held: Held) -> None:
         record = held.record
-        seen = await self._journal.seen(record)
+        seen = await self._patiently(held, lambda: self._journal.seen(record))
         left = [each for each in record.recipients if each.address not in seen.delivered]
         self.counters.duplicates_dropped += len(record.recipients) - len(left)
         known = [uncertain(each) for each in left if each.address in seen.uncertain]
@@ -185,9 +210,23 @@ class DeliveryService:
             record, outcomes, time.time(), self._config.retry, self._random.random(), self._hostname
         )
         self.counters.double_bounces += decision.unreportable
-        await self._settle(held, decision.successors)
-        self.counters.records_settled += 1
-        return True
+        await self._patiently(held, lambda: held.settle(decision.successors))
+
+    async def _patiently(self, held: Held, step: Callable[[], Awaitable[T]]) -> T:
+        """Ask the queue or its journal again while it is away and the record is ours. Raises SpoolError when it stays away: then the
+        record goes back, and the journal knows what was delivered."""
+        pauses = iter(PATIENCE)
+        while True:
+            try:
+                return await step()
+            except SpoolTooLarge:
+                raise
+            except SpoolError as error:
+                pause = next(pauses, None)
+                if pause is None or not held.is_ours:
+                    raise
+                log.warning("id=%s attempt=%d the queue is away: %s", held.record.id, held.record.attempt, error)
+                await asyncio.sleep(pause)
 
     async def _attempt(self, held: Held, recipients: Sequence[Recipient]) -> list[Outcome]:
         domains, hopeless = _by_domain(recipients)
@@ -210,19 +249,6 @@ class DeliveryService:
         outcomes = await self._courier.deliver(held, domain, recipients)
         self._tell(held, outcomes, time.monotonic() - began)
         return outcomes
-
-    async def _settle(self, held: Held, successors: Sequence[Successor]) -> None:
-        """Raises SpoolError when the queue stays away: then the record goes back, and the journal knows what was delivered."""
-        for attempt in range(1, SETTLE_TRIES + 1):
-            try:
-                await held.settle(successors)
-            except SpoolError as error:
-                if attempt == SETTLE_TRIES or isinstance(error, SpoolTooLarge):
-                    raise
-                log.warning("id=%s attempt=%d not settled yet: %s", held.record.id, held.record.attempt, error)
-                await asyncio.sleep(SETTLE_PAUSE_SECONDS * attempt)
-            else:
-                return
 
     def _tell(self, held: Held, outcomes: Sequence[Outcome], seconds: float) -> None:
         """Counters, and one log line for each different answer: usually one for the whole attempt."""
