@@ -43,6 +43,7 @@ cluster_formation.classic_config.nodes.1 = rabbit@rabbit-1
 cluster_formation.classic_config.nodes.2 = rabbit@rabbit-2
 cluster_formation.classic_config.nodes.3 = rabbit@rabbit-3
 cluster_partition_handling = pause_minority
+net_ticktime = 8
 disk_free_limit.absolute = 50MB
 default_user = relay
 default_pass = secret

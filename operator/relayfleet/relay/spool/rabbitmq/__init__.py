@@ -11,6 +11,7 @@ quota       our own watermark
 spool       all of it behind `interface.Spool`
 """
 
+from relayfleet.relay.spool.rabbitmq.journal import RabbitMQJournal
 from relayfleet.relay.spool.rabbitmq.spool import RabbitMQSpool
 
-__all__ = ["RabbitMQSpool"]
+__all__ = ["RabbitMQJournal", "RabbitMQSpool"]

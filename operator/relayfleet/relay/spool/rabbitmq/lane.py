@@ -2,15 +2,11 @@
 
 A lane is *trusted* while its confirms come in time. One that is overdue, or that was lost, is on trial: it gets one record at a time until
 a confirm comes back. So a frozen leader costs the records on their way one wait, and those after them none.
-
-A lane from which no byte came although an answer is overdue is cut: its node is frozen or gone, and another one answers sooner than
-the heartbeat would tell.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 
 from relayfleet.amqp.connection import Connection
@@ -22,9 +18,6 @@ from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane, Topology
 
 OVERDUE = 0.4
 """Seconds without any confirm from a queue that owes one: many times what a healthy broker takes, however busy it is."""
-
-SILENT = 1.2
-"""Seconds without a byte, with an answer overdue, after which the connection is cut."""
 
 UNCONFIRMED_BYTES = 64 * 1024**2
 
@@ -72,14 +65,9 @@ class PublishLane:
             return 0
         return 1 if self._trusted else 2
 
-    def begin_again(self, why: str) -> None:
-        """Drop the connection and prepare a new one."""
-        if self.link.connection is not None:
-            self.link.connection.lose(ConnectionLost(why))
-
-    def stalls(self, seconds: float = OVERDUE) -> bool:
-        """One of its queues has answered nothing for so long, although it should."""
-        return self._channel is not None and self._channel.stalled() > seconds
+    def stalls(self) -> bool:
+        """One of its queues owes an answer for too long."""
+        return self._channel is not None and self._channel.stalled() > OVERDUE
 
     def send(self, queue: str, body: bytes, message_id: str) -> Publish:
         """Publish; the caller waits for `stored`. Raises AmqpError."""
@@ -92,12 +80,8 @@ class PublishLane:
 
     def cut_if_frozen(self) -> None:
         """To be called a few times a second."""
-        connection = self.link.connection
-        if connection is None or connection.blocked or not self.stalls(SILENT):
-            return
-        silence = time.monotonic() - connection.last_received
-        if silence > SILENT:
-            self.begin_again(f"confirms are overdue and nothing was heard from the broker for {silence:.1f} s")
+        if self._channel is not None:
+            self.link.cut_if_frozen(self._channel.stalled())
 
     def _trial_ended(self, stored: asyncio.Future[None]) -> None:
         if not stored.cancelled() and stored.exception() is None and not self.stalls():

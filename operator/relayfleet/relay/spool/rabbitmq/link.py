@@ -17,11 +17,14 @@ from dataclasses import dataclass
 from relayfleet.amqp.channel import Channel
 from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.dial import Address, Login, connect, tls_context
-from relayfleet.amqp.errors import AmqpError
+from relayfleet.amqp.errors import AmqpError, ConnectionLost
 from relayfleet.protocol.relay_config import Broker
 
 CONNECT_TIMEOUT = 2.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 3.0
+SILENT = 1.2
+"""Seconds without a byte, with an answer overdue, after which a connection is cut."""
+
 _STEADY = 5.0
 """A connection that lived so many seconds was a good one: the next pause is the first one again."""
 
@@ -84,6 +87,20 @@ class Link:
         if self.connection is not None:
             await self.connection.close()
             self._went_down("stopped")
+
+    def begin_again(self, why: str) -> None:
+        """Drop the connection and make a new one."""
+        if self.connection is not None:
+            self.connection.lose(ConnectionLost(why))
+
+    def cut_if_frozen(self, overdue: float) -> None:
+        """Drop a connection that owes an answer for `overdue` seconds and has sent nothing meanwhile: its node is frozen or gone, and another
+        one answers sooner than the heartbeat would tell. A blocked connection owes nothing."""
+        if self.connection is None or self.connection.blocked or overdue <= SILENT:
+            return
+        silence = time.monotonic() - self.connection.last_received
+        if silence > SILENT:
+            self.begin_again(f"an answer is overdue and nothing was heard from the broker for {silence:.1f} s")
 
     async def _run(self) -> None:
         failures = 0

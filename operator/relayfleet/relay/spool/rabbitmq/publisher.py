@@ -135,7 +135,7 @@ class Publisher:
     def _note(self, attempt: _Attempt, lane: PublishLane, error: BaseException) -> None:
         attempt.failures.append(str(error))
         if isinstance(error, Returned):
-            lane.begin_again("a queue is gone and is declared again")
+            lane.link.begin_again("a queue is gone and is declared again")
         if not isinstance(error, PreconditionFailed) or not (found := _LIMIT.search(error.text)):
             return
         self._size_max = int(found[1])

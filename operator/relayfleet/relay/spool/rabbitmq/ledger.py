@@ -1,0 +1,74 @@
+"""What the journal says about each recipient of each record, as read so far. Pure.
+
+The stream has one order, the same for all readers, so all relays come to the same answer: a claim is granted when, at its place in the
+stream, none of its recipients was delivered to or is claimed by another relay. Of two relays with copies of one record exactly one gets it.
+
+Compact: one number a recipient, under a 64-bit keyed hash of record and recipient, in generations of five minutes that are forgotten whole
+after `KEEP` seconds, which is longer than the ten minutes that a final answer can take and than a claim can be held.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from relayfleet.relay.spool.interface import Seen
+from relayfleet.relay.spool.rabbitmq.entries import Entry
+
+KEEP = 40 * 60.0
+GENERATION = 5 * 60.0
+MOST = 3_000_000
+"""Recipients remembered at most, about 300 MB; beyond that the oldest generation is forgotten early."""
+
+_DELIVERED, _REFUSED = -1, -2
+
+
+class Ledger:
+    """Apply the entries in the order of the stream; ask at any time."""
+
+    def __init__(self) -> None:
+        self._generations: deque[tuple[float, dict[int, int]]] = deque()
+        self._holders: dict[str, int] = {}
+
+    def apply(self, entry: Entry) -> bool:
+        """Take one entry in; for a claim, whether it is granted."""
+        slots = [_slot(entry.key, each) for each in entry.recipients]
+        if entry.kind == "mark":
+            return True
+        newest = self._newest(entry.time)
+        if entry.kind == "outcome":
+            newest.update(dict.fromkeys(slots, _DELIVERED if entry.delivered else _REFUSED))
+            return True
+        holder = self._holders.setdefault(entry.holder, len(self._holders))
+        granted = all(self._state(slot) in (None, _REFUSED, holder) for slot in slots)
+        if granted:
+            newest.update(dict.fromkeys(slots, holder))
+        return granted
+
+    def seen(self, key: str, recipients: Iterable[str]) -> Seen:
+        """Who of the recipients was delivered to, and who is claimed without an outcome."""
+        states = {each: self._state(_slot(key, each)) for each in recipients}
+        delivered = frozenset(each for each, state in states.items() if state == _DELIVERED)
+        uncertain = frozenset(each for each, state in states.items() if state is not None and state >= 0)
+        return Seen(delivered, uncertain)
+
+    def _state(self, slot: int) -> int | None:
+        for _, states in reversed(self._generations):
+            if (state := states.get(slot)) is not None:
+                return state
+        return None
+
+    def _newest(self, now: float) -> dict[int, int]:
+        if not self._generations or now - self._generations[-1][0] > GENERATION:
+            self._generations.append((now, {}))
+        while len(self._generations) > 1 and self._too_much(now):
+            self._generations.popleft()
+        return self._generations[-1][1]
+
+    def _too_much(self, now: float) -> bool:
+        began = self._generations[1][0]
+        return now - began > KEEP or sum(len(states) for _, states in self._generations) > MOST
+
+
+def _slot(key: str, recipient: str) -> int:
+    return hash(f"{key} {recipient}")
