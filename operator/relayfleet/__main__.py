@@ -16,6 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(
         level=options.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
     )
+    logging.getLogger("kopf").setLevel(
+        max(logging.WARNING, logging.getLevelName(options.log_level))
+    )  # a line for each event
     return _operator() if options.role == "operator" else _relay()
 
 

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import signal
-from collections.abc import Awaitable, Callable
 
 import kopf
 import uvloop
@@ -19,6 +18,7 @@ from relayfleet.act.kubernetes.events import Recorder
 from relayfleet.controllers import queuecluster, relaypool, relaytraffic, sendingip
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.handlers import Wiring
+from relayfleet.controllers.trouble import Reconcile, reconciled
 from relayfleet.kube.client import Kube, connect
 from relayfleet.kube.errors import KubeError
 from relayfleet.runtime.lease import Lease
@@ -28,7 +28,7 @@ from relayfleet.runtime.workqueue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
 
-RECONCILE: dict[str, Callable[[Context, str, str], Awaitable[float | None]]] = {
+RECONCILE: dict[str, Reconcile] = {
     "RelayPool": relaypool.reconcile,
     "SendingIP": sendingip.reconcile,
     "QueueCluster": queuecluster.reconcile,
@@ -75,7 +75,7 @@ async def _lead(settings: Settings, lease: Lease, kube: Kube, liveness: Liveness
     context = Context(kube, settings, Recorder(kube, settings.identity))
 
     async def work(key: Key) -> float | None:
-        return await RECONCILE[key.kind](context, key.namespace, key.name)
+        return await reconciled(context, key.kind, key.namespace, key.name, RECONCILE[key.kind])
 
     async def direct(key: Key) -> float | None:
         return await relaytraffic.reconcile(context, key.namespace, key.name)
@@ -122,7 +122,9 @@ async def _served(kube: Kube, kind: str, namespaces: tuple[str, ...]) -> None:
         try:
             await kube.list(kind, namespaces[0] if namespaces else None)
         except KubeError as error:
-            log.warning("cannot list %s; is its CustomResourceDefinition installed (chart value crds.install)? %s", kind, error)
+            log.warning(
+                "cannot list %s; is its CustomResourceDefinition installed (chart value crds.install)? %s", kind, error
+            )
             await asyncio.sleep(2.0)
         else:
             return

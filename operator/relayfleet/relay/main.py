@@ -1,0 +1,137 @@
+"""The composition root of a relay, and its life: start, reload, drain.
+
+The order of a drain: SIGTERM → for a moment everything goes on as before, while the operator takes the relay out of the endpoints →
+new sessions and next commands get 421, no new records are taken → what is open finishes, or is handed back when the grace is over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any
+
+import uvloop
+
+from relayfleet.protocol.relay_config import ConfigError, RelayConfig, load
+from relayfleet.relay.delivery.sources import SourcesInTurn
+from relayfleet.relay.delivery.worker import DeliveryService
+from relayfleet.relay.files import Files, watch
+from relayfleet.relay.routing.lookup import Lookup, parse_servers, system_servers
+from relayfleet.relay.routing.resolver import Resolver
+from relayfleet.relay.server import SmtpServer
+from relayfleet.relay.spool.rabbitmq import RabbitMQJournal, RabbitMQSpool
+from relayfleet.relay.status import Status, relay_metrics
+
+log = logging.getLogger(__name__)
+
+STATUS_PORT = 9640
+LAST_WORDS = 2.0
+"""Seconds for closing connections after the grace is over."""
+
+
+def run(files: Files | None = None, status_port: int = STATUS_PORT) -> int:
+    """Run a relay until SIGTERM; returns the exit status."""
+    files = files or Files()
+    name = os.environ.get("RELAYFLEET_RELAY_NAME", "relay")
+    try:
+        config = load(files.config.read_text())
+    except (OSError, ConfigError) as error:
+        print(f"relayfleet relay: {files.config}: {error}", file=sys.stderr)  # noqa: T201 - before there is a log
+        return 2
+    return uvloop.run(Relay(config, files, name).run(status_port))
+
+
+class Relay:
+    """One relay. `name` is what it calls itself to brokers and, with the pool's name, in logs."""
+
+    def __init__(self, config: RelayConfig, files: Files, name: str) -> None:
+        self._config = config
+        self._files = files
+        hostname = config.sources[0].helo_name if config.sources else name
+        self.spool = RabbitMQSpool(
+            config.broker, files.broker_credentials, str(files.broker_ca), prefetch=config.delivery.prefetch, name=name
+        )
+        self.journal = RabbitMQJournal(config.broker, files.broker_credentials, str(files.broker_ca), name=name)
+        self.server = SmtpServer(
+            config, self.spool, hostname, auth_folder=files.auth, tls_folder=files.certificate.parent
+        )
+        resolver = Resolver(Lookup(parse_servers(config.delivery.resolvers) or system_servers()))
+        sources = SourcesInTurn(config.sources, hostname)
+        self.delivery = DeliveryService(config, self.spool, resolver, self.journal, sources, hostname)
+        self._was_ready = False
+        self._draining = False
+
+    async def run(self, status_port: int) -> int:
+        """Serve until SIGTERM or SIGINT, then drain."""
+        stop = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        status = Status(self.why_not_ready, lambda: relay_metrics(self.server, self.delivery, self.spool))
+        async with background(status.serve(status_port), watch(self._files.config, self._reload)):
+            await self.start()
+            log.info("relay of pool %s serves on %s", self._config.pool, self.server.ports)
+            await stop.wait()
+            await self.drain()
+        return 0
+
+    async def start(self) -> None:
+        """Connect to the queue in the background, listen, and begin to deliver."""
+        self.spool.start()
+        self.journal.start()
+        await self.server.start()
+        self.delivery.start()
+
+    async def drain(self) -> None:
+        """Leave without losing or repeating anything."""
+        drain = self._config.drain
+        log.info("leaving: as before for %.1f s, then what is open has %.0f s", drain.unlist, drain.grace)
+        await asyncio.sleep(drain.unlist)
+        self._draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(drain.grace + LAST_WORDS):
+                await asyncio.gather(self._leave_clients(drain.grace), self.delivery.drain(drain.grace))
+        await self.server.stop()
+        await self.spool.close()
+        await self.journal.close()
+        log.info("left: %d records settled, %d handed back", *self._settled_and_released())
+
+    async def _leave_clients(self, grace: float) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self.server.drain()
+
+    def _settled_and_released(self) -> tuple[int, int]:
+        return self.delivery.counters.records_settled, self.delivery.counters.records_released
+
+    def why_not_ready(self) -> str:
+        """Why this relay should get no traffic, or ""."""
+        self._was_ready = self._was_ready or self.spool.ready
+        if self._draining:
+            return "draining"
+        return "" if self._was_ready else f"no queue yet: {self.spool.why_not_ready}"
+
+    async def _reload(self) -> None:
+        config = load(self._files.config.read_text())
+        if config.broker != self._config.broker or config.delivery.prefetch != self._config.delivery.prefetch:
+            log.warning("the queue's settings have changed: they are used after a restart")
+        await self.server.reload(config)
+        self.delivery.reload(config)
+        self._config = config
+        log.info("new configuration: %d sending addresses, %d listeners", len(config.sources), len(config.listeners))
+
+
+@contextlib.asynccontextmanager
+async def background(*coroutines: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run beside the block, and end with it; a failure of one ends the block."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(each) for each in coroutines]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()

@@ -1,0 +1,98 @@
+"""What a relay tells over HTTP: alive, ready, and its counters.
+
+*Ready* says that this relay can do its work: it listens, and it has once reached its queue. It does not say that the queue is reachable
+now: the queue is the same for all relays, and a pool whose relays all turned unready would answer nothing instead of `451`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from relayfleet.relay.delivery.worker import DeliveryService
+from relayfleet.relay.server import SmtpServer
+from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
+
+
+class Status:
+    """Answers `/livez`, `/readyz` and `/metrics`. `why_not` gives the reason why the relay is not ready, or ""."""
+
+    def __init__(self, why_not: Callable[[], str], metrics: Callable[[], Iterable[Metric]]) -> None:
+        self._why_not = why_not
+        self._registry = CollectorRegistry()
+        self._registry.register(_Collector(metrics))
+
+    async def serve(self, port: int) -> None:
+        """Serve until cancelled."""
+        app = web.Application()
+        app.router.add_get("/livez", self._alive)
+        app.router.add_get("/readyz", self._ready)
+        app.router.add_get("/metrics", self._metrics)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        try:
+            await web.TCPSite(runner, port=port).start()
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    async def _alive(self, _: web.Request) -> web.Response:
+        return web.Response(text="alive\n")
+
+    async def _ready(self, _: web.Request) -> web.Response:
+        if reason := self._why_not():
+            return web.Response(status=503, text=f"{reason}\n")
+        return web.Response(text="ready\n")
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(self._registry), headers={"Content-Type": "text/plain; version=0.0.4"})
+
+
+class _Collector:
+    """Reads the counters when asked, so that counting costs the data path nothing."""
+
+    def __init__(self, metrics: Callable[[], Iterable[Metric]]) -> None:
+        self._metrics = metrics
+
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics()
+
+
+def relay_metrics(server: SmtpServer, delivery: DeliveryService, spool: RabbitMQSpool) -> Iterable[Metric]:
+    """All that a relay counts. Names end in their unit; labels are bounded."""
+    intake, out = server.counters, delivery.counters
+    yield GaugeMetricFamily("relayfleet_relay_sessions", "SMTP sessions that are open.", intake.sessions_open)
+    yield CounterMetricFamily("relayfleet_relay_accepted", "Mails answered with 250.", intake.accepted)
+    yield CounterMetricFamily("relayfleet_relay_accepted_bytes", "Their size.", intake.accepted_bytes)
+    yield CounterMetricFamily(
+        "relayfleet_relay_confirm_seconds", "Time that mails waited for the queue's confirm.", intake.confirm_seconds
+    )
+    yield GaugeMetricFamily("relayfleet_relay_memory_bytes", "Messages in memory on their way in.", server.memory_used)
+    refused = CounterMetricFamily("relayfleet_relay_refused", "Negative replies to clients.", labels=["reply"])
+    for reply, count in intake.refused.items():
+        refused.add_metric([reply], count)
+    yield refused
+    recipients = CounterMetricFamily(
+        "relayfleet_relay_recipients", "Recipients attempted, by what came of it.", labels=["fate"]
+    )
+    for fate, count in out.recipients.items():
+        recipients.add_metric([fate], count)
+    yield recipients
+    answers = CounterMetricFamily(
+        "relayfleet_relay_answers", "Recipients attempted, by provider and reason.", labels=["provider", "reason"]
+    )
+    for (provider, reason), count in out.answers.items():
+        answers.add_metric([provider, reason], count)
+    yield answers
+    yield CounterMetricFamily("relayfleet_relay_settled", "Records that were settled.", out.records_settled)
+    yield CounterMetricFamily("relayfleet_relay_released", "Records handed back to the queue.", out.records_released)
+    yield CounterMetricFamily(
+        "relayfleet_relay_duplicates_dropped", "Recipients left out since a copy was delivered.", out.duplicates_dropped
+    )
+    yield GaugeMetricFamily("relayfleet_relay_in_hand", "Records under way.", delivery.in_hand)
+    yield GaugeMetricFamily("relayfleet_relay_queue_ready", "1 while a record can be stored.", float(spool.ready))
