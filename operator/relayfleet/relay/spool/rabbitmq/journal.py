@@ -202,7 +202,7 @@ class RabbitMQJournal:
             return
         self._offset = offset
         for entry in decode(delivery.body):
-            granted = self._ledger.apply(entry)
+            granted = self._ledger.apply(entry, time.monotonic())
             if entry.holder == self.holder:
                 self._own(entry, granted)
 

@@ -30,12 +30,13 @@ class Ledger:
         self._generations: deque[tuple[float, dict[int, int]]] = deque()
         self._holders: dict[str, int] = {}
 
-    def apply(self, entry: Entry) -> bool:
-        """Take one entry in; for a claim, whether it is granted."""
+    def apply(self, entry: Entry, now: float) -> bool:
+        """Take one entry in; for a claim, whether it is granted. `now` is the reader's own monotonic clock: a relay whose clock is wrong makes
+        nobody forget anything."""
         slots = [_slot(entry.key, each) for each in entry.recipients]
         if entry.kind == "mark":
             return True
-        newest = self._newest(entry.time)
+        newest = self._newest(now)
         if entry.kind == "outcome":
             newest.update(dict.fromkeys(slots, _DELIVERED if entry.delivered else _REFUSED))
             return True

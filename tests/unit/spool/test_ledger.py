@@ -1,0 +1,132 @@
+"""All relays read one order and come to one answer: no recipient is ever granted to two of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayfleet.relay.spool.interface import Seen
+from relayfleet.relay.spool.rabbitmq.entries import Entry, decode, encode
+from relayfleet.relay.spool.rabbitmq.ledger import GENERATION, KEEP, Ledger
+
+ONE, TWO = "one/1", "two/2"
+ENTRIES = st.lists(
+    st.builds(
+        Entry,
+        kind=st.sampled_from(("claim", "outcome")),
+        key=st.sampled_from(("k.0", "k.1")),
+        recipients=st.lists(st.sampled_from("abc"), unique=True, min_size=1).map(tuple),
+        holder=st.sampled_from((ONE, TWO)),
+        time=st.just(1000.0),
+        number=st.integers(0, 1000),
+        source=st.text(max_size=10),
+        host=st.text(max_size=10),
+        delivered=st.booleans(),
+        answer=st.text(max_size=20),
+    ),
+    max_size=30,
+)
+
+
+def claim(holder: str, *recipients: str, key: str = "k.0") -> Entry:
+    return Entry("claim", key, recipients, holder, 1000.0, 1)
+
+
+def outcome(holder: str, *recipients: str, delivered: bool, key: str = "k.0") -> Entry:
+    return Entry("outcome", key, recipients, holder, 1000.0, 2, delivered=delivered)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "before", "granted"),
+    [
+        ("nobody said anything", [], True),
+        ("another relay holds the claim", [claim(TWO, "a")], False),
+        ("we hold it ourselves", [claim(ONE, "a")], True),
+        ("it was delivered by another", [claim(TWO, "a"), outcome(TWO, "a", delivered=True)], False),
+        ("it was delivered by us", [claim(ONE, "a"), outcome(ONE, "a", delivered=True)], False),
+        ("the other side refused it", [claim(TWO, "a"), outcome(TWO, "a", delivered=False)], True),
+        ("another recipient is claimed", [claim(TWO, "b")], True),
+        ("the same recipient of another attempt is claimed", [claim(TWO, "a", key="k.1")], True),
+        ("a claim that was itself refused", [claim(TWO, "a", "b"), claim(TWO, "a")], False),
+    ],
+)
+def test_a_claim_is_granted_when(sentence: str, before: list[Entry], granted: bool) -> None:
+    ledger = Ledger()
+    for each in before:
+        ledger.apply(each, 0.0)
+    assert ledger.apply(claim(ONE, "a"), 0.0) is granted, sentence
+
+
+def test_a_claim_of_several_is_granted_whole_or_leaves_no_trace() -> None:
+    ledger = Ledger()
+    ledger.apply(claim(TWO, "b"), 0.0)
+    assert not ledger.apply(claim(ONE, "a", "b"), 0.0)
+    assert ledger.seen("k.0", "ab") == Seen(uncertain=frozenset("b"))
+    assert ledger.apply(claim(TWO, "a"), 0.0)
+
+
+def test_what_is_seen() -> None:
+    ledger = Ledger()
+    ledger.apply(claim(ONE, "a", "b", "c"), 0.0)
+    ledger.apply(outcome(ONE, "a", delivered=True), 0.0)
+    ledger.apply(outcome(ONE, "b", delivered=False), 0.0)
+    assert ledger.seen("k.0", "abcd") == Seen(frozenset("a"), frozenset("c"))
+    assert ledger.seen("k.1", "abcd") == Seen()
+
+
+@given(ENTRIES)
+def test_no_recipient_is_granted_to_a_second_relay_before_it_was_refused(entries: list[Entry]) -> None:
+    ledger = Ledger()
+    holders: dict[tuple[str, str], str] = {}
+    for entry in entries:
+        granted = ledger.apply(entry, 0.0)
+        for recipient in entry.recipients:
+            place = (entry.key, recipient)
+            if entry.kind == "outcome":
+                holders[place] = "delivered" if entry.delivered else entry.holder
+                if not entry.delivered:
+                    del holders[place]
+            elif granted:
+                assert holders.setdefault(place, entry.holder) == entry.holder
+
+
+@given(ENTRIES)
+def test_two_readers_of_one_stream_agree_on_every_claim(entries: list[Entry]) -> None:
+    one, two = Ledger(), Ledger()
+    assert [one.apply(each, 0.0) for each in entries] == [two.apply(each, 0.0) for each in entries]
+
+
+def test_what_was_said_is_known_for_as_long_as_promised_and_then_forgotten() -> None:
+    ledger = Ledger()
+    ledger.apply(claim(ONE, "a"), 0.0)
+    time = 0.0
+    while time < KEEP - GENERATION:
+        time += GENERATION / 3
+        ledger.apply(claim(ONE, "x", key=f"other.{time}"), time)
+        assert ledger.seen("k.0", "a") == Seen(uncertain=frozenset("a")), time
+    while time < KEEP + 3 * GENERATION:
+        time += GENERATION / 3
+        ledger.apply(claim(ONE, "x", key=f"other.{time}"), time)
+    assert ledger.seen("k.0", "a") == Seen()
+
+
+@given(ENTRIES)
+def test_entries_survive_the_wire(entries: list[Entry]) -> None:
+    kept = [
+        replace(each, delivered=False, answer="") if each.kind == "claim" else replace(each, source="", host="")
+        for each in entries
+    ]
+    assert decode(encode(kept)) == kept
+
+
+@given(st.binary(max_size=200))
+def test_lines_that_are_no_entries_are_left_out(data: bytes) -> None:
+    assert decode(data) == []
+
+
+def test_a_line_of_a_newer_relay_does_not_hide_the_others() -> None:
+    entry = claim(ONE, "a")
+    assert decode(b'["novel","k.0",["a"],"x",1,1]\n' + encode([entry]) + b'\n{"a":1}') == [entry]

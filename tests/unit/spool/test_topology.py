@@ -1,0 +1,68 @@
+"""Queues have the names and arguments on which the promises rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANES, Topology
+
+POOL = Topology("mail.pool", replicas=3)
+
+
+@pytest.mark.parametrize(
+    ("delay", "rung"),
+    [
+        (0.5, 15),
+        (15, 15),
+        (15.1, 60),
+        (60, 60),
+        (61, 120),
+        (600, 600),
+        (14400, 14400),
+        (432000, 14400),
+    ],
+)
+def test_a_delay_goes_to_the_lowest_rung_that_is_not_below_it(delay: float, rung: int) -> None:
+    assert POOL.wait(delay, "a") == f"mail.pool.v1.wait.{rung}.a"
+
+
+def test_no_record_comes_back_before_its_time_and_the_lanes_differ() -> None:
+    for rung in LADDER:
+        times = {lane: argument(POOL.wait(rung, lane), "x-message-ttl") for lane in LANES}
+        assert times == {"a": rung * 1000, "b": rung * 1200}
+
+
+def test_every_queue_is_replicated_and_never_drops_a_record_that_came_back_often() -> None:
+    for lane in LANES:
+        for queue in POOL.queues(lane):
+            assert queue.arguments["x-queue-type"] == "quorum"
+            assert queue.arguments["x-quorum-initial-group-size"] == 3
+            assert queue.arguments["x-delivery-limit"] == -1
+
+
+def test_waiting_queues_hand_their_records_back_at_least_once_to_the_ready_queue_of_their_lane() -> None:
+    for lane in LANES:
+        waiting = [each for each in POOL.queues(lane) if ".wait." in each.name]
+        assert len(waiting) == len(LADDER)
+        for queue in waiting:
+            assert queue.arguments["x-dead-letter-strategy"] == "at-least-once"
+            assert queue.arguments["x-overflow"] == "reject-publish"
+            assert queue.arguments["x-dead-letter-exchange"] == ""
+            assert queue.arguments["x-dead-letter-routing-key"] == POOL.ready(lane)
+
+
+def test_the_ready_queues_and_the_quarantine_keep_what_they_have() -> None:
+    for name in (POOL.ready("a"), POOL.ready("b"), POOL.quarantine):
+        assert argument(name, "x-message-ttl") is None
+        assert argument(name, "x-dead-letter-exchange") is None
+
+
+def test_no_queue_is_declared_twice() -> None:
+    names = [queue.name for lane in LANES for queue in POOL.queues(lane)]
+    assert len(names) == len(set(names)) == 2 * len(LADDER) + 3
+
+
+def argument(name: str, key: str) -> object:
+    """One argument of the queue with that name."""
+    queues = {queue.name: queue for lane in LANES for queue in POOL.queues(lane)}
+    return queues[name].arguments.get(key)

@@ -1,0 +1,58 @@
+"""The estimate of what waits in the pool's queues, and when it is too much."""
+
+from __future__ import annotations
+
+from relayfleet.relay.spool.rabbitmq.quota import Watermark
+
+
+def test_the_estimate_is_records_times_their_mean_size() -> None:
+    mark = Watermark(10_000)
+    for _ in range(500):
+        mark.saw(100)
+    mark.counted({"ready": 30, "wait": 20})
+    assert mark.estimate == 5_000
+    assert not mark.full
+
+
+def test_what_was_stored_since_the_last_count_is_in_it() -> None:
+    mark = Watermark(1_000)
+    for _ in range(10):
+        assert not mark.full
+        mark.stored(100)
+    assert mark.full
+
+
+def test_a_count_replaces_what_was_stored_since() -> None:
+    mark = Watermark(1_000)
+    for _ in range(10):
+        mark.stored(100)
+    mark.counted({"ready": 1})
+    assert mark.estimate == 100
+    assert not mark.full
+
+
+def test_a_queue_that_could_not_be_asked_keeps_its_last_count() -> None:
+    mark = Watermark(1_000)
+    mark.saw(100)
+    mark.counted({"ready": 5, "wait": 5})
+    mark.counted({"ready": 0})
+    assert mark.estimate == 500
+
+
+def test_full_does_not_flicker_around_the_quota() -> None:
+    mark = Watermark(1_000)
+    mark.saw(10)
+    states = []
+    for count in (99, 100, 99, 96, 94, 99, 100):
+        mark.counted({"ready": count})
+        states.append(mark.full)
+    assert states == [False, True, True, True, False, False, True]
+
+
+def test_the_mean_follows_the_sizes_that_pass() -> None:
+    mark = Watermark(1)
+    mark.saw(100)
+    assert mark.mean_size == 100
+    for _ in range(1_000):
+        mark.saw(5_000)
+    assert 4_900 < mark.mean_size <= 5_000
