@@ -40,7 +40,7 @@ async def look_after(
     try:
         async with Management(endpoints, admin["username"], admin["password"], admin["ca.crt"]) as management:
             await _relays_may_log_in(management, client)
-            memory.brokers = await _grown(management, await read(management), [pod.node for pod in pods], memory)
+            memory.brokers = await _grown(management, await read(management), pods, memory)
         memory.unreachable = ""
     except BrokerError as error:
         memory.brokers, memory.unreachable = None, str(error)
@@ -60,9 +60,15 @@ async def read(management: Management) -> Brokers:
 
 
 async def records(management: Management) -> int | None:
-    """How many records lie in all queues of all kinds; None when one of them could not be asked. Raises BrokerError."""
-    counts = [each.get("messages") for each in await management.queues()]
-    return None if any(not isinstance(each, int) for each in counts) else sum(each or 0 for each in counts)
+    """How many records lie in all queues, those that relays hold included; None when one could not be asked. Zero is proven: each queue is
+    asked for a record. Streams hold the journal, which is no mail. Raises BrokerError."""
+    queues = [each for each in await management.queues() if each.get("type") != "stream"]
+    counts: list[int] = [each["messages"] for each in queues if isinstance(each.get("messages"), int)]
+    if len(counts) < len(queues):
+        return None
+    if counted := sum(counts):
+        return counted
+    return sum([await management.holds_record(each["vhost"], each["name"]) for each in queues])
 
 
 async def _relays_may_log_in(management: Management, client: dict[str, str]) -> None:
@@ -71,10 +77,11 @@ async def _relays_may_log_in(management: Management, client: dict[str, str]) -> 
     await management.allow(client["username"], names.VHOST)
 
 
-async def _grown(management: Management, brokers: Brokers, wanted: Sequence[str], memory: QueueMemory) -> Brokers:
+async def _grown(management: Management, brokers: Brokers, pods: Sequence[Pod], memory: QueueMemory) -> Brokers:
     """Give queues the members that they lack, and spread the leaders once when none lacks one any more."""
+    able = [pod.node for pod in pods if pod.ready]
     for _ in range(_ROUNDS):
-        due = additions(brokers, wanted)
+        due = additions(brokers, able)
         if not due:
             break
         memory.growing = True
@@ -82,7 +89,7 @@ async def _grown(management: Management, brokers: Brokers, wanted: Sequence[str]
             await management.add_member(each.vhost, each.queue, each.node)
         log.info("%d queues get a member on one more broker", len(due))
         brokers = await read(management)
-    if memory.growing and not lacking(brokers, wanted):
+    if memory.growing and not lacking(brokers, [pod.node for pod in pods]):
         await management.spread_leaders()
         memory.growing = False
     return brokers

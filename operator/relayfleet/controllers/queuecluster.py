@@ -71,7 +71,7 @@ async def _external(context: Context, queue: Object, broker: ExternalBroker) -> 
 async def _managed(context: Context, queue: Object, spec: QueueClusterSpec) -> None:
     namespace, name = queue["metadata"]["namespace"], queue["metadata"]["name"]
     memory = of(context.memory, namespace, name)
-    memory.orphan_since, memory.locked = None, False
+    memory.orphan_since = memory.locked_since = None
     rabbitmq = spec.rabbitmq or ManagedRabbitMQ()
     live, pods, claims = await asyncio.gather(
         stateful_set(context, queue),

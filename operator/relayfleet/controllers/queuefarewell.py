@@ -35,11 +35,8 @@ async def farewell(context: Context, namespace: str, name: str) -> float | None:
     memory = of(context.memory, namespace, name)
     if memory.orphan_since is None:
         memory.orphan_since = time.monotonic()
-    for _ in range(2):  # locked, then looked at again
-        step, why = await _judge(context, queue, memory)
-        if step is not Step.LOCK:
-            break
-    if step is Step.WAIT:
+    step, why = await _judge(context, queue, memory)
+    if step in (Step.WAIT, Step.LOCK):
         return AGAIN
     if step is Step.REMOVE_ALL:
         await _hand_over(context, queue, brokers)
@@ -69,7 +66,7 @@ async def _judge(context: Context, queue: Object, memory: QueueMemory) -> tuple[
             step = _step(records, memory)
             if step is Step.LOCK:
                 await management.delete_user(names.CLIENT_USER)
-                memory.locked = True
+                memory.locked_since = time.monotonic()
             return step, why
     except (BrokerError, KeyError) as error:
         why = f"the brokers could not be asked whether mail is left ({error})"
@@ -77,8 +74,9 @@ async def _judge(context: Context, queue: Object, memory: QueueMemory) -> tuple[
 
 
 def _step(records: int | None, memory: QueueMemory) -> Step:
-    age = time.monotonic() - (memory.orphan_since or time.monotonic())
-    return next_step(Orphan(records, memory.locked, age))
+    now = time.monotonic()
+    age = now - (now if memory.orphan_since is None else memory.orphan_since)
+    return next_step(Orphan(records, age, None if memory.locked_since is None else now - memory.locked_since))
 
 
 async def _management(context: Context, queue: Object) -> Management:

@@ -23,7 +23,7 @@ class QueueMemory:
     asked_about: tuple[Any, ...] = ()
     growing: bool = False
     orphan_since: float | None = None
-    locked: bool = False
+    locked_since: float | None = None
 
 
 def of(memory: MutableMapping[Any, Any], namespace: str, name: str) -> QueueMemory:

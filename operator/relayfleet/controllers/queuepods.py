@@ -52,6 +52,7 @@ def _facts(node: str, pod: Object, revision: str, now: datetime.datetime) -> Pod
         ready=ready(pod),
         current=not revision or pod["metadata"].get("labels", {}).get(REVISION) == revision,
         leaving="deletionTimestamp" in pod["metadata"],
+        placed=bool(pod["spec"].get("nodeName")),
         started=any(each.get("containerID") for each in pod.get("status", {}).get("containerStatuses") or []),
         age=_age(pod, now),
         unschedulable=scheduled.get("message", "no node fits") if unscheduled else "",
@@ -83,8 +84,10 @@ def _ending(terminated: Object) -> str:
 
 
 def _age(pod: Object, now: datetime.datetime) -> float:
-    created = datetime.datetime.fromisoformat(pod["metadata"]["creationTimestamp"].replace("Z", "+00:00"))
-    return (now - created).total_seconds()
+    """Seconds since the pod came or its readiness last changed."""
+    changed = _condition(pod, "Ready").get("lastTransitionTime") or ""
+    since = max(pod["metadata"]["creationTimestamp"], changed)
+    return (now - datetime.datetime.fromisoformat(since.replace("Z", "+00:00"))).total_seconds()
 
 
 def _condition(pod: Object, type_: str) -> Object:

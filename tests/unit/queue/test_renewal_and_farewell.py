@@ -7,7 +7,7 @@ import datetime
 import pytest
 
 from relayfleet.act.broker.authority import new_authority, new_certificate, read
-from relayfleet.decide.queue.farewell import PATIENCE, Orphan, Step, next_step
+from relayfleet.decide.queue.farewell import PATIENCE, SETTLING, Orphan, Step, next_step
 from relayfleet.decide.queue.renewal import MARGIN, VALIDITY, needs_renewal
 
 NOW = datetime.datetime(2026, 11, 24, tzinfo=datetime.UTC)
@@ -54,15 +54,16 @@ def test_what_is_no_certificate_is_replaced(authority: tuple[str, str], text: st
 
 
 FAREWELLS = {
-    "empty queues: nothing may come in any more": (Orphan(0, locked=False, age=1), Step.LOCK),
-    "empty, and nothing comes in: it goes": (Orphan(0, locked=True, age=1), Step.REMOVE_ALL),
-    "records: relays deliver them": (Orphan(3, locked=False, age=1), Step.WAIT),
-    "records still there after five minutes stay": (Orphan(3, locked=False, age=PATIENCE), Step.KEEP_MAIL),
-    "a record that slipped in before the lock stays": (Orphan(1, locked=True, age=1), Step.KEEP_MAIL),
-    "brokers that do not answer are waited for": (Orphan(None, locked=False, age=1), Step.WAIT),
-    "and no guess is made about their mail": (Orphan(None, locked=False, age=PATIENCE), Step.KEEP_MAIL),
-    "nor after the lock": (Orphan(None, locked=True, age=PATIENCE), Step.KEEP_MAIL),
-    "a blink after the lock is waited for": (Orphan(None, locked=True, age=1), Step.WAIT),
+    "empty queues: nothing may come in any more": (Orphan(0, 1.0), Step.LOCK),
+    "empty, but counts may be old": (Orphan(0, 2.0, locked=SETTLING - 1), Step.WAIT),
+    "empty, and nothing came in for a while: it goes": (Orphan(0, 30.0, locked=SETTLING), Step.REMOVE_ALL),
+    "records: relays deliver them": (Orphan(3, 1.0), Step.WAIT),
+    "records still there after five minutes stay": (Orphan(3, PATIENCE), Step.KEEP_MAIL),
+    "a record that slipped in before the lock stays": (Orphan(1, 1.0, locked=1.0), Step.KEEP_MAIL),
+    "brokers that do not answer are waited for": (Orphan(None, 1.0), Step.WAIT),
+    "and no guess is made about their mail": (Orphan(None, PATIENCE), Step.KEEP_MAIL),
+    "nor after the lock": (Orphan(None, PATIENCE, locked=PATIENCE), Step.KEEP_MAIL),
+    "a blink after the lock is waited for": (Orphan(None, 40.0, locked=SETTLING + 1), Step.WAIT),
 }
 
 

@@ -29,7 +29,9 @@ def one_bad(**what: object) -> Cluster:
 
 
 def all_bad(**what: object) -> Cluster:
-    return replace(NEW, pods=tuple(pod(number, ready=False, started=False, age=5.0, **what) for number in range(3)))
+    return replace(
+        NEW, pods=tuple(pod(number, **{"ready": False, "started": False, "age": 6.0} | what) for number in range(3))
+    )
 
 
 # name: facts, Ready, Degraded, Reconciling, Stalled (reasons; AsAsked says that a condition is not so), words of the message
@@ -67,7 +69,7 @@ CASES: dict[str, tuple[Cluster, str, str, str, str, str]] = {
         "Unschedulable", "Unschedulable", "Creating", "AsAsked", "insufficient memory",
     ),
     "no volume comes": (
-        replace(all_bad(unschedulable="unbound"), unbound=("data-q-0", "data-q-1", "data-q-2")),
+        replace(all_bad(placed=False, age=40.0), unbound=("data-q-0", "data-q-1", "data-q-2")),
         "VolumePending", "VolumePending", "Creating", "AsAsked", "StorageClass",
     ),
     "brokers crash": (

@@ -74,6 +74,12 @@ class Management:
         """All queues with name, vhost, type and, as far as is known, leader, members, online, messages."""
         return await self._list(f"queues?disable_stats=true&enable_queue_totals=true&columns={_QUEUE_COLUMNS}")
 
+    async def holds_record(self, vhost: str, queue: str) -> bool:
+        """Whether a queue holds a record that nobody else holds: taken and put back. A majority answers, where a count may be seconds old."""
+        path = f"queues/{quote(vhost, safe='')}/{quote(queue, safe='')}/get"
+        order = {"count": 1, "ackmode": "reject_requeue_true", "encoding": "base64", "truncate": 1}
+        return bool(await self._call("POST", path, order))
+
     async def set_user(self, name: str, password: str) -> bool:
         """See that a user without tags has this password; False when it had. Open connections stay."""
         user = await self._get(f"users/{quote(name, safe='')}", missing_is_fine=True)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Pod:
-    """A broker's pod. `age`: seconds since it was created. `current`: made of the current template. The texts are the scheduler's and the
-    kubelet's: `unschedulable`, `waiting` (reason of a container that does not run) with `message`, `ended` (how it ended the last time)."""
+    """A broker's pod. `age`: seconds since it was created, or its readiness last changed. `current`: made of the current template. `placed`:
+    it has a node. The texts are the scheduler's and the kubelet's: `unschedulable`, `waiting` (reason of a container that does not run) with `message`, `ended` (how it ended the last time)."""
 
     name: str
     node: str
     ready: bool = False
     current: bool = True
     leaving: bool = False
+    placed: bool = True
     started: bool = False
     age: float = 0.0
     unschedulable: str = ""

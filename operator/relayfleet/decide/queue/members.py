@@ -1,4 +1,4 @@
-"""Which queues get another member, and when leaders are spread anew.
+"""Which queues get another member.
 
 A cluster that grows from 3 to 5 brokers has queues with 3 members: the two new brokers hold nothing until they are added to each of them.
 A member is added to one queue at a time, only while all its present members are up: the new one has no log yet, so an addition makes the
@@ -7,7 +7,6 @@ majority one larger before it makes the queue any safer.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -23,9 +22,9 @@ class Addition:
     node: str
 
 
-def additions(brokers: Brokers, wanted: Iterable[str]) -> list[Addition]:
-    """The next member of each queue that lacks one on a broker that is wanted and up."""
-    targets = [node for node in wanted if node in brokers.running]
+def additions(brokers: Brokers, able: Iterable[str]) -> list[Addition]:
+    """The next member of each queue that lacks one on a broker that is `able` (it takes connections) and in the cluster."""
+    targets = [node for node in able if node in brokers.running]
     found = [_next(queue, targets) for queue in sorted(brokers.queues, key=lambda each: (each.vhost, each.name))]
     return [each for each in found if each is not None]
 
@@ -41,13 +40,3 @@ def lacking(brokers: Brokers, wanted: Iterable[str]) -> int:
     """How many queues do not have a member on each broker that is wanted."""
     nodes = frozenset(wanted)
     return sum(not queue.members >= nodes for queue in brokers.queues)
-
-
-def lopsided(brokers: Brokers, wanted: Iterable[str]) -> bool:
-    """One broker leads more than its share although all are up: after growing, and after each broker was restarted in turn."""
-    nodes = frozenset(wanted)
-    if not brokers.queues or brokers.running != nodes or any(queue.online != nodes for queue in brokers.queues):
-        return False
-    led = Counter(queue.leader for queue in brokers.queues)
-    fair = -(-len(brokers.queues) // len(nodes))
-    return max(led.values()) > fair + 1 and min(led[node] for node in nodes) < fair - 1

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from relayfleet.decide.queue.facts import Cluster, Pod
 
-PATIENCE = 180.0
-"""Seconds in which a broker may start before it counts as stuck for no cause that is known."""
+PATIENCE, VOLUME_PATIENCE, SCHEDULING_PATIENCE = 180.0, 30.0, 5.0
+"""Seconds in which a broker may start before it counts as stuck for no cause that is known, in which a volume may come, and in which the
+scheduler may find a node: it first says that there is none, and then that the volume has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,17 +36,18 @@ def _problem(pod: Pod, cluster: Cluster) -> Problem | None:
 
 def _volume(pod: Pod, cluster: Cluster) -> Problem | None:
     claim = next((each for each in cluster.unbound if each.endswith(f"-{pod.name}")), None)
-    if claim is None or not pod.unschedulable:
+    if claim is None or pod.placed or pod.age < VOLUME_PATIENCE:
         return None
+    detail = f" ({pod.unschedulable})" if pod.unschedulable else ""
     return Problem(
         "VolumePending",
         f"PersistentVolumeClaim {claim} gets no volume: is there a default StorageClass with room, or does "
-        f"spec.rabbitmq.storage.storageClassName name one? ({pod.unschedulable})",
+        f"spec.rabbitmq.storage.storageClassName name one?{detail}",
     )
 
 
 def _unscheduled(pod: Pod, _: Cluster) -> Problem | None:
-    if not pod.unschedulable:
+    if not pod.unschedulable or pod.age < SCHEDULING_PATIENCE:
         return None
     return Problem("Unschedulable", f"no node takes broker {pod.name}: {pod.unschedulable}")
 
