@@ -288,7 +288,7 @@ def detection_rows(policy: Policy, rules: list[Rule], rng: random.Random) -> Ite
                     "s",
                     peer.name,
                     at(beside(peer), share),
-                    300,
+                    runs,
                     detail,
                 )
 
