@@ -55,12 +55,17 @@ def references() -> dict[str, str]:
 
 def build_all() -> dict[str, str]:
     """Builds what is missing, one after the other: they share the package index's patience and two cores."""
-    wanted = references()
-    for image in IMAGES:
-        if image.name in wanted and not succeeds("docker", "image", "inspect", wanted[image.name]):
-            with step(f"build {wanted[image.name]}"):
-                _build(image, wanted[image.name])
-    return wanted
+    return {name: build(name) for name in references()}
+
+
+def build(name: str) -> str:
+    """Builds one image if it is missing; its reference."""
+    image = next(each for each in IMAGES if each.name == name)
+    reference = image.reference()
+    if not succeeds("docker", "image", "inspect", reference):
+        with step(f"build {reference}"):
+            _build(image, reference)
+    return reference
 
 
 def _build(image: Image, reference: str) -> None:
