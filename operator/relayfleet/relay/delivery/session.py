@@ -42,7 +42,8 @@ class Session(asyncio.Protocol):
         self.tls = False
         self.mails = 0
         self.needs_reset = False
-        self.opened_at = self.used_at = asyncio.get_running_loop().time()
+        self._loop = asyncio.get_running_loop()
+        self.opened_at = self.used_at = self._loop.time()
         self.unasked: Reply | None = None
         self.leaving = False
         self._failure: SessionError | None = None
@@ -77,7 +78,7 @@ class Session(asyncio.Protocol):
 
     async def send_body(self, body: bytes, deadline: float) -> None:
         """Send a large body and return when the kernel has taken it. Raises SessionError, also when the peer answers before the end."""
-        view, loop = memoryview(body), asyncio.get_running_loop()
+        view, loop = memoryview(body), self._loop
         for start in range(0, len(view), CHUNK_BYTES):
             self.write(view[start : start + CHUNK_BYTES])
             while self._unsent():
@@ -99,7 +100,7 @@ class Session(asyncio.Protocol):
         """Encrypt. Raises TlsError; the session is of no use then. What came in plain after the peer's 220 makes it fail, too."""
         if not self._parser.idle or not self.usable:
             raise TlsError("starttls", "the peer sent plain text after its answer to STARTTLS")
-        loop, raw = asyncio.get_running_loop(), cast("asyncio.Transport", self._transport)
+        loop, raw = self._loop, cast("asyncio.Transport", self._transport)
         name = None if self.host.startswith("[") else self.host
         try:
             secured = await loop.start_tls(
@@ -115,7 +116,7 @@ class Session(asyncio.Protocol):
         """Take leave: QUIT, then wait for the peer's goodbye a few seconds at most."""
         if self.usable and self._transport is not None and not self._transport.is_closing():
             self.write(b"QUIT\r\n", 1)
-            asyncio.get_running_loop().call_later(QUIT_SECONDS, self.abort)
+            self._loop.call_later(QUIT_SECONDS, self.abort)
             self._failure = LostError("reset", "we said QUIT")
         else:
             self.abort()
@@ -177,9 +178,8 @@ class Session(asyncio.Protocol):
         return self._paused or self._raw.get_write_buffer_size() > 0
 
     async def _wait(self, phase: Phase, seconds: float) -> None:
-        loop = asyncio.get_running_loop()
-        self._waiter = loop.create_future()
-        timer = loop.call_later(max(seconds, 0.0), self._late, phase, seconds)
+        self._waiter = self._loop.create_future()
+        timer = self._loop.call_later(max(seconds, 0.0), self._late, phase, seconds)
         try:
             await self._waiter
         finally:

@@ -10,6 +10,7 @@ import asyncio
 import ssl
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from relayfleet.protocol.relay_config import Delivery, Source
@@ -226,24 +227,29 @@ class Destination:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
         self._waiters.append(waiter)
+        timer = loop.call_at(deadline, _give_up, waiter)
         try:
-            async with asyncio.timeout_at(deadline):
-                await waiter
-        except BaseException as error:
-            if waiter.done() and not waiter.cancelled():
+            await waiter
+        except BaseException:
+            with suppress(ValueError):
+                self._waiters.remove(waiter)
+            if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
                 self._wake(1)  # the turn was ours, and we do not take it
-            if isinstance(error, TimeoutError):
-                raise BusyError("local", "all sessions to this destination stayed busy") from error
             raise
         finally:
-            if waiter in self._waiters:
-                self._waiters.remove(waiter)
+            timer.cancel()
 
     def _wake(self, count: int) -> None:
-        for _ in range(min(count, len(self._waiters))):
+        while count and self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)
+                count -= 1
+
+
+def _give_up(waiter: asyncio.Future[None]) -> None:
+    if not waiter.done():
+        waiter.set_exception(BusyError("local", "all sessions to this destination stayed busy"))
 
 
 def _weight(failure: SmtpError | DnsError) -> int:

@@ -45,6 +45,7 @@ class Transaction:
         self.envelope = envelope
         self.claims = claims
         self.deadline = deadline
+        self._now = asyncio.get_running_loop().time
         self.answers: dict[int, tuple[Phase, Reply]] = {}
         self.past_dot = False
         self.answered = False
@@ -162,4 +163,4 @@ class Transaction:
         return reply
 
     def _within(self, seconds: float) -> float:
-        return min(seconds, self.deadline - asyncio.get_running_loop().time())
+        return min(seconds, self.deadline - self._now())

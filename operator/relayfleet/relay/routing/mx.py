@@ -67,6 +67,8 @@ def order(domain: str, exchanges: Sequence[Exchange], own_names: Collection[str]
         real = [each for each in real if each.preference < min(own)]
     if not real:
         raise DnsPermanent("5.4.6", f"the best mail exchanger of {domain} is this relay: the mail would loop")
+    if len(real) == 1:
+        return (real[0].host.lower(),)
     ranked = sorted(real, key=lambda each: (each.preference, random.random()))
     return tuple(dict.fromkeys(each.host.lower() for each in ranked))[:MOST_HOSTS]
 
