@@ -1,6 +1,7 @@
-"""How many mails a second the sink takes: it must be faster than what it judges. The peer is Postfix's smtp-sink, where it is installed.
+"""How many mails a second the sink takes: it must be faster than what it judges.
 
-The client is Postfix's smtp-source where it is installed, otherwise raw sockets that speak in prepared bytes.
+The peer is Postfix's smtp-sink, the client its smtp-source: those of the machine, or of the mail client's image of the test bed. With
+neither, the client is raw sockets that speak in prepared bytes, and there is no peer.
 """
 
 from __future__ import annotations
@@ -9,12 +10,15 @@ import asyncio
 import os
 import re
 import shutil
+import socket
 import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from tests.sink.client import SinkClient
+from tests.testbed.images import references
+from tests.testbed.shell import succeeds
 
 SESSIONS = 20
 MESSAGES = {2048: 20_000, 51_200: 4_000}
@@ -61,17 +65,40 @@ async def _our_sink(size: int, count: int) -> tuple[float, float, str]:
 
 async def _smtp_sink(size: int, count: int) -> float | None:
     """Mails a second, None where it is not installed."""
-    program = shutil.which("smtp-sink", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
+    command = _postfix("smtp-sink")
+    if command is None:
         return None
-    port = 10025
-    process = await asyncio.create_subprocess_exec(program, "-4", f"127.0.0.1:{port}", "200")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = await asyncio.create_subprocess_exec(*command, "-4", f"127.0.0.1:{port}", "200")
     try:
         await _until_open(port)
         return count / (await _send(port, size, count))[1]
     finally:
         process.terminate()
         await process.wait()
+
+
+def _postfix(program: str) -> list[str] | None:
+    """How to run one of Postfix's test programs."""
+    if found := shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin"):
+        return [found]
+    image = references().get("mailclient", "")
+    if image and succeeds("docker", "image", "inspect", image):
+        return [
+            "docker",
+            "run",
+            "--rm",
+            "--init",
+            "--user",
+            "65532",
+            "--network",
+            "host",
+            image,
+            f"/usr/sbin/{program}",
+        ]
+    return None
 
 
 async def _until_open(port: int) -> None:
@@ -100,27 +127,23 @@ async def _running(*command: str) -> AsyncIterator[tuple[asyncio.subprocess.Proc
 
 async def _send(port: int, size: int, count: int) -> tuple[str, float]:
     """Send `count` mails of `size` bytes; the client's name and the seconds it took."""
+    if command := _postfix("smtp-source"):
+        options = f"-d -s {SESSIONS} -m {count} -l {size} -f a@example.com -t b@one.test 127.0.0.1:{port}"
+        return "smtp-source", await _timed(
+            *command[:-1], "sh", "-ec", f"date +%s.%N; {command[-1]} {options}; date +%s.%N"
+        )
     began = time.monotonic()
-    if program := shutil.which("smtp-source", path=f"{os.environ['PATH']}:/usr/sbin"):
-        arguments = [
-            "-d",
-            "-s",
-            str(SESSIONS),
-            "-m",
-            str(count),
-            "-l",
-            str(size),
-            "-f",
-            "a@example.com",
-            "-t",
-            "b@one.test",
-        ]
-        process = await asyncio.create_subprocess_exec(program, *arguments, f"127.0.0.1:{port}")
-        if await process.wait():
-            raise RuntimeError(f"smtp-source ended with {process.returncode}")
-        return "smtp-source", time.monotonic() - began
     await asyncio.gather(*(_session(port, size, count // SESSIONS) for _ in range(SESSIONS)))
     return "raw sockets", time.monotonic() - began
+
+
+async def _timed(*command: str) -> float:
+    """Seconds between the two times that a command prints, so that the start of a container does not count."""
+    process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    said = (await process.communicate())[0].split()
+    if process.returncode:
+        raise RuntimeError(f"{command[-1]} ended with {process.returncode}")
+    return float(said[-1]) - float(said[0])
 
 
 async def _session(port: int, size: int, count: int) -> None:

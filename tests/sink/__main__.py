@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import signal
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.sink.certificate import NoCertificate, context, self_signed
@@ -52,6 +53,15 @@ def _tls(name: str, certificate: Path | None, key: Path | None) -> ssl.SSLContex
         return None
 
 
+def fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it is installed: a mail costs half the CPU, which is then there for what is tested."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
 async def main(chosen: Options) -> None:
     """Serve until SIGTERM or SIGINT."""
     stop = asyncio.Event()
@@ -63,4 +73,5 @@ async def main(chosen: Options) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(options()))
+    with asyncio.Runner(loop_factory=fast_loop()) as runner:
+        runner.run(main(options()))

@@ -10,7 +10,7 @@ import asyncio
 import socket
 import struct
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 from tests.sink.actions import Action, Stage
 from tests.sink.rules import Facts
@@ -78,8 +78,7 @@ class Conversation(asyncio.Protocol):
     # From the transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's transports are none by class
         self.facts.client = transport.get_extra_info("peername")[0].removeprefix("::ffff:")
         self.facts.port = transport.get_extra_info("sockname")[1]
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import re
 import smtplib
 import ssl
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from email.message import EmailMessage
+from pathlib import Path
 from typing import Any
 
 import aiosmtplib
@@ -328,6 +332,25 @@ async def test_the_flood_is_refused_when_there_are_too_many_sessions() -> None:
     small = Sink(Options("127.0.0.1", (0,), 0, sessions=2))
     async with small, dialogue(small), dialogue(small), dialogue(small, greet=False) as talk:
         assert (await talk.reply()).startswith("421")
+
+
+async def test_the_program_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
+    options = ["--host=127.0.0.1", "--smtp-port=0", "--http-port=0", f"--spill={tmp_path / 'spill'}"]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.sink", *options, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    smtp_port, http_port = (int(number) for number in re.findall(rb"\d+", await process.stdout.readline())[-2:])
+    smtp = aiosmtplib.SMTP(hostname="127.0.0.1", port=smtp_port, start_tls=True, validate_certs=False)
+    async with smtp:
+        await smtp.send_message(mail(X_Test_Id="kept"), sender="s@example.com", recipients=["a@one.test"])
+    with pytest.raises((aiosmtplib.SMTPServerDisconnected, ConnectionResetError)):
+        async with aiosmtplib.SMTP(hostname="127.0.0.1", port=smtp_port, start_tls=False) as again:
+            await again.send_message(mail(), sender="s@example.com", recipients=["a+dot-lost@one.test"])
+    assert len(await SinkClient(f"http://127.0.0.1:{http_port}").messages()) == 2
+    process.terminate()
+    assert await process.wait() == 0
+    assert [json.loads(line)["test_id"] for line in (tmp_path / "spill").read_text().splitlines()] == ["kept", ""]
 
 
 # Control
