@@ -18,6 +18,7 @@ import pytest
 
 from tests.e2e import artefacts, receiving
 from tests.e2e.api import Api, Object, Objects, access
+from tests.e2e.fleet import Fleet, bring_up_everywhere
 from tests.e2e.mailing import client_pod
 from tests.e2e.region import Region
 from tests.e2e.waiting import gone, wait_for
@@ -175,3 +176,16 @@ async def _until_usable(region: Region, name: str) -> None:
         return await region.api.get("ServiceAccount", name, "default") is not None
 
     await wait_for(has_account, 30, f"ServiceAccount {name}/default")
+
+
+@pytest.fixture(scope="session")
+def installed_fleet(places: Mapping[str, Place], images: Mapping[str, str]) -> Fleet:
+    """Brought up once: operator, queue and pool in both regions."""
+    bring_up_everywhere(places, images)
+    return Fleet()
+
+
+@pytest.fixture
+async def fleet(installed_fleet: Fleet, sinks: dict[str, dict[str, SinkClient]]) -> Fleet:
+    """The shared fleet, with empty sinks. A test that changes it puts it back."""
+    return installed_fleet

@@ -47,7 +47,9 @@ def values(region: Region, images: Mapping[str, str]) -> list[str]:
 async def install(region: Region, images: Mapping[str, str], *more: str) -> None:
     """Install or upgrade, and return when both replicas are ready."""
     await helm(
-        region, "upgrade", "--install", RELEASE, str(CHART), "--create-namespace", *values(region, images), *more, "--wait",
+        region, "upgrade", "--install", RELEASE, str(CHART), "--create-namespace",
+        "--take-ownership",  # of CRDs that somebody applied by hand
+        *values(region, images), *more, "--wait",
         "--timeout", f"{INSTALL_SECONDS:.0f}s", seconds=INSTALL_SECONDS + 20,
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ import pytest
 from tests.testbed.clusters import kubectl
 from tests.testbed.shell import CommandError
 
-pytestmark = pytest.mark.kind
+pytestmark = pytest.mark.usefixtures("installed_fleet")
 
 QUEUE = {"kind": "QueueCluster", "spec": {"type": "RabbitMQ"}}
 IP = {"kind": "SendingIP", "spec": {"address": "203.0.113.1", "region": "eu", "heloName": "a.example.com"}}
