@@ -94,5 +94,18 @@ def relay_metrics(server: SmtpServer, delivery: DeliveryService, spool: RabbitMQ
     yield CounterMetricFamily(
         "relayfleet_relay_duplicates_dropped", "Recipients left out since a copy was delivered.", out.duplicates_dropped
     )
+    yield CounterMetricFamily(
+        "relayfleet_relay_quarantined", "Records that our own code failed on for good.", out.records_quarantined
+    )
+    yield CounterMetricFamily(
+        "relayfleet_relay_unknown_answers",
+        "Negative answers that no rule knew, judged by their first digit.",
+        delivery.classifier.unknown.total(),
+    )
+    yield GaugeMetricFamily(
+        "relayfleet_relay_unusable_sources",
+        "Sending addresses that this relay does not have.",
+        delivery.unusable_sources,
+    )
     yield GaugeMetricFamily("relayfleet_relay_in_hand", "Records under way.", delivery.in_hand)
     yield GaugeMetricFamily("relayfleet_relay_queue_ready", "1 while a record can be stored.", float(spool.ready))

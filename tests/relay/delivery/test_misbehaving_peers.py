@@ -137,6 +137,20 @@ async def test_a_peer_that_hangs_is_left_when_its_time_is_over(stage: str, monke
         assert subject.fates == {"Transient": 1}
 
 
+async def test_a_peer_that_hangs_costs_one_wait_a_minute_not_one_a_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transaction, "MAIL_SECONDS", 0.1)
+
+    async def hang(talk: Talk) -> None:
+        await talk.greet()
+        await asyncio.sleep(30)
+
+    async with peer(hang) as running, desk(ZONE, running.port) as subject:
+        for _ in range(5):
+            await subject.deliver(a_record("bob@one.test"))
+        assert subject.fates == {"Transient": 5}
+        assert len(running.talks) == 1
+
+
 async def test_no_answer_to_the_dot_in_time_is_uncertain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transaction, "END_SECONDS", 0.1)
 

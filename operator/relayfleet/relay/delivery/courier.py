@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from relayfleet.protocol.relay_config import Source
 from relayfleet.relay.delivery.envelope import Envelope, unfit
-from relayfleet.relay.delivery.errors import ConnectError, LocalError, SessionError, SmtpError
+from relayfleet.relay.delivery.errors import ConnectError, LocalError, PeerTimeoutError, SessionError, SmtpError
 from relayfleet.relay.delivery.journal import Witness
 from relayfleet.relay.delivery.judging import answered, unanswered, unfitting
 from relayfleet.relay.delivery.outcome import Outcome, Place
@@ -120,6 +120,8 @@ class Courier:
                 await run.run()
             except (SessionError, ClaimExpiredError, SpoolError) as error:
                 session.abort()
+                if isinstance(error, PeerTimeoutError):
+                    self.pool.marks.put(destination.source, session.address, error)
                 if isinstance(error, SessionError) and not fresh and not run.answered:
                     return None
                 failure = error

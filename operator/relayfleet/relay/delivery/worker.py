@@ -9,11 +9,8 @@ Whatever goes wrong inside, the record goes back to the queue: it is never dropp
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass, field
 from random import Random
 from typing import TypeVar
 
@@ -26,6 +23,7 @@ from relayfleet.relay.delivery.outcome import Fate, Outcome, Place
 from relayfleet.relay.delivery.sessions import SessionPool
 from relayfleet.relay.delivery.sources import SourceChooser
 from relayfleet.relay.delivery.suspects import FAULTS, Suspects, quarantined
+from relayfleet.relay.delivery.telling import DeliveryCounters, log, tell
 from relayfleet.relay.replies.classify import Classifier
 from relayfleet.relay.replies.rules import Rule, load_rules
 from relayfleet.relay.routing import mx
@@ -42,8 +40,6 @@ from relayfleet.relay.spool.interface import (
 )
 from relayfleet.relay.spool.record import Recipient
 
-log = logging.getLogger("relayfleet.delivery")
-
 SWEEP_SECONDS = 5.0
 PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0, 60.0)
 """Pauses before asking a queue again that was away: five minutes in all. Handing back would only make the record come again."""
@@ -52,22 +48,6 @@ FAULT_PAUSE_SECONDS = 1.0
 T = TypeVar("T")
 DOMAINS_AT_ONCE = 8
 """Of one record with many destinations; so a silent one does not hold up the others."""
-
-
-@dataclass(slots=True)
-class DeliveryCounters:
-    """For metrics. Recipients by fate; `answers` by (provider host suffix, reason); records by what became of them; seconds spent."""
-
-    recipients: Counter[str] = field(default_factory=Counter)
-    answers: Counter[tuple[str, str]] = field(default_factory=Counter)
-    records_settled: int = 0
-    records_released: int = 0
-    records_refused: int = 0
-    records_quarantined: int = 0
-    duplicates_dropped: int = 0
-    double_bounces: int = 0
-    attempts: int = 0
-    seconds: float = 0.0
 
 
 class DeliveryService:
@@ -102,6 +82,11 @@ class DeliveryService:
     def in_hand(self) -> int:
         """Records under way."""
         return len(self._in_hand)
+
+    @property
+    def unusable_sources(self) -> int:
+        """Sources that cannot send from this machine now."""
+        return len(self._courier.sources.unusable())
 
     def start(self) -> None:
         """Begin to take records."""
@@ -231,7 +216,7 @@ class DeliveryService:
     async def _attempt(self, held: Held, recipients: Sequence[Recipient]) -> list[Outcome]:
         domains, hopeless = _by_domain(recipients)
         for outcome in hopeless:
-            self._tell(held, [outcome], 0.0)
+            tell(self.counters, held.record, [outcome], 0.0)
         if len(domains) <= 1:
             parts = [await self._one_domain(held, domain, group) for domain, group in domains.items()]
         else:
@@ -247,43 +232,8 @@ class DeliveryService:
     async def _one_domain(self, held: Held, domain: str, recipients: list[Recipient]) -> list[Outcome]:
         began = time.monotonic()
         outcomes = await self._courier.deliver(held, domain, recipients)
-        self._tell(held, outcomes, time.monotonic() - began)
+        tell(self.counters, held.record, outcomes, time.monotonic() - began)
         return outcomes
-
-    def _tell(self, held: Held, outcomes: Sequence[Outcome], seconds: float) -> None:
-        """Counters, and one log line for each different answer: usually one for the whole attempt."""
-        groups: dict[tuple[object, ...], list[Outcome]] = {}
-        for each in outcomes:
-            groups.setdefault((each.fate, each.code, each.text, each.place), []).append(each)
-        self.counters.attempts += 1
-        self.counters.seconds += seconds
-        for group in groups.values():
-            self._tell_group(held, group, seconds)
-
-    def _tell_group(self, held: Held, group: Sequence[Outcome], seconds: float) -> None:
-        first, record = group[0], held.record
-        reason = first.verdict.reason if first.verdict else "Delivered"
-        self.counters.recipients[first.fate.value] += len(group)
-        self.counters.answers[_provider(first.place.host), reason] += len(group)
-        log.info(
-            "id=%s attempt=%d class=%s reason=%s from=<%s> to=%s source=%s host=%s address=%s tls=%s phase=%s code=%d status=%s"
-            " seconds=%.3f text=%r",
-            record.id,
-            record.attempt,
-            first.fate.value,
-            reason,
-            record.sender,
-            ",".join([f"<{each.recipient.address}>" for each in group]),
-            first.place.source or "-",
-            first.place.host or "-",
-            first.place.address or "-",
-            "yes" if first.place.tls else "no",
-            first.phase,
-            first.code,
-            first.status or "-",
-            seconds,
-            first.text,
-        )
 
     def _router(self, config: RelayConfig) -> Router:
         names = {self._hostname, *(source.helo_name for source in config.sources)}
@@ -312,8 +262,3 @@ def _by_domain(recipients: Sequence[Recipient]) -> tuple[dict[str, list[Recipien
         except DnsPermanent as error:
             hopeless.append(Outcome(each, Fate.PERMANENT, "dns", 0, error.status, error.text, Place(), UNROUTABLE))
     return domains, hopeless
-
-
-def _provider(host: str) -> str:
-    """The last two labels of an MX host: coarse, but bounded enough for a metric."""
-    return ".".join(host.rsplit(".", 2)[-2:])
