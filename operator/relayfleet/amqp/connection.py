@@ -119,8 +119,10 @@ class Connection(asyncio.Protocol):
             self.last_received = time.monotonic()
 
     def attach(self, channel: Channel) -> int:
-        """Give a new channel its number."""
-        number = next(each for each in range(1, CHANNEL_MAX + 1) if each not in self._channels)
+        """Give a new channel its number. Raises AmqpError when the broker has not closed so many of the old ones."""
+        number = next((each for each in range(1, CHANNEL_MAX + 1) if each not in self._channels), None)
+        if number is None:
+            raise AmqpError(f"all {CHANNEL_MAX} channels of the connection are taken")
         self._channels[number] = channel
         return number
 

@@ -117,8 +117,10 @@ class Relay:
 
     async def _reload(self) -> None:
         config = load(self._files.config.read_text())
-        if config.broker != self._config.broker or config.delivery.prefetch != self._config.delivery.prefetch:
-            log.warning("the queue's settings have changed: they are used after a restart")
+        if config.delivery.prefetch != self._config.delivery.prefetch:
+            log.warning("delivery.prefetch has changed: it is used after a restart")
+        self.spool.reconfigure(config.broker)
+        self.journal.reconfigure(config.broker)
         await self.server.reload(config)
         self.delivery.reload(config)
         self._config = config

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import aio_pika
 
 from relayfleet.protocol.relay_config import Broker
-from relayfleet.relay.spool.interface import SpoolError
+from relayfleet.relay.spool.interface import SpoolError, SpoolUnavailable
 from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
 from relayfleet.relay.spool.record import Recipient, Record, decode, new_id
 from tests.relay.rabbitmq.cluster import PASSWORD, USERNAME, Cluster
@@ -64,6 +64,17 @@ async def both_lanes(target: RabbitMQSpool) -> None:
     """Wait until both ways into the queue are up."""
     lanes = target._publisher.lanes.values()
     await until(lambda: all(each.is_up for each in lanes), 20, lambda: str([each.why_not for each in lanes]))
+
+
+async def put_at_last(target: RabbitMQSpool, record: Record) -> None:
+    """Put a record, trying again while the queue is away."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return await target.put(record)
+        except SpoolUnavailable:
+            assert time.monotonic() < deadline, target.why_not_ready
+            await asyncio.sleep(0.1)
 
 
 async def until(condition: Callable[[], bool], seconds: float, why: Callable[[], str] = lambda: "") -> None:

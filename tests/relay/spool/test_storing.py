@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -49,14 +50,7 @@ async def test_without_a_majority_put_raises_within_its_deadline_and_goes_on_whe
             assert time.monotonic() - began < 3.0
         rabbitmq.mend()
         await rabbitmq.healthy()
-        await until(lambda: queue.ready, 20, lambda: queue.why_not_ready)
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    await queue.put(new_record())
-                    break
-                except SpoolUnavailable:
-                    await asyncio.sleep(0.1)
+        await put_at_last(queue, new_record())
 
 
 async def test_confirmed_records_survive_the_death_of_all_nodes_at_once(rabbitmq: Cluster) -> None:
@@ -121,7 +115,7 @@ async def test_a_queue_deleted_under_us_is_made_again(rabbitmq: Cluster) -> None
         for name in ready_queues(prefix):
             rabbitmq.control(1, "delete_queue", name)
         record = new_record()
-        await queue.put(record)
+        await put_at_last(queue, record)
         await both_lanes(queue)
     assert await read_all(rabbitmq, ready_queues(prefix)) == [record]
 
@@ -137,6 +131,40 @@ async def test_a_broker_that_would_drop_dead_letters_is_not_used(rabbitmq: Clust
             await queue.put(new_record())
         rabbitmq.control(1, "clear_policy", prefix)
         await until(lambda: queue.ready, 20, lambda: queue.why_not_ready)
+
+
+async def test_at_the_brokers_own_alarm_new_mail_is_refused_and_accepted_again_when_it_is_over(
+    rabbitmq: Cluster,
+) -> None:
+    prefix = new_prefix()
+    async with spool(rabbitmq, prefix, broker=rabbitmq.broker(prefix, publish_timeout=1.0)) as queue:
+        await queue.put(new_record())
+        rabbitmq.control(1, "set_vm_memory_high_watermark", "absolute", "1")
+        try:
+            with pytest.raises(SpoolFull, match="takes no more records"):
+                while True:
+                    with suppress(SpoolUnavailable):
+                        await queue.put(new_record())
+            held = await queue.take()
+            await held.settle()
+        finally:
+            rabbitmq.control(1, "set_vm_memory_high_watermark", "0.4")
+        await until(lambda: queue.ready, 20, lambda: queue.why_not_ready)
+        await queue.put(new_record())
+
+
+async def test_addresses_and_quota_that_change_are_used_without_a_restart(rabbitmq: Cluster) -> None:
+    prefix = new_prefix()
+    broker = rabbitmq.broker(prefix)
+    wrong = dataclasses.replace(broker, addresses=("127.0.0.1:1",))
+    async with spool(rabbitmq, prefix, broker=wrong, wait=False) as queue:
+        await until(lambda: "cannot be reached" in queue.why_not_ready, 20, lambda: queue.why_not_ready)
+        queue.reconfigure(broker)
+        await until(lambda: queue.ready, 20, lambda: queue.why_not_ready)
+        queue.reconfigure(dataclasses.replace(broker, quota_bytes=1000))
+        await queue.put(new_record())
+        with pytest.raises(SpoolFull):
+            await queue.put(new_record())
 
 
 async def test_a_wrong_password_is_said_and_heals_when_it_is_corrected(rabbitmq: Cluster) -> None:

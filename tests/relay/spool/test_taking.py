@@ -214,7 +214,7 @@ async def test_a_record_returned_more_often_than_the_brokers_own_limit_is_still_
 async def test_large_records_waiting_in_the_relay_are_bounded_in_bytes(rabbitmq: Cluster) -> None:
     prefix = new_prefix()
     async with spool(rabbitmq, prefix) as queue:
-        records = [new_record(4 * 1024**2) for _ in range(30)]
+        records = [new_record(4 * 1024**2) for _ in range(22)]
         for each in records:
             await queue.put(each)
         keys = set()

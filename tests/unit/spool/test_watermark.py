@@ -56,3 +56,12 @@ def test_the_mean_follows_the_sizes_that_pass() -> None:
     for _ in range(1_000):
         mark.saw(5_000)
     assert 4_900 < mark.mean_size <= 5_000
+
+
+def test_another_quota_counts_at_once() -> None:
+    mark = Watermark(1_000)
+    mark.stored(1_000)
+    mark.limit(2_000)
+    assert not mark.full
+    mark.limit(500)
+    assert mark.full

@@ -50,7 +50,7 @@ class RabbitMQJournal:
         *,
         name: str = "relayfleet",
     ) -> None:
-        target = Target(broker, credentials, ca_file, name)
+        self._target = target = Target(broker, credentials, ca_file, name)
         self.holder = f"{name}/{os.urandom(4).hex()}"
         self._stream = stream(broker)
         self._ledger = Ledger()
@@ -74,6 +74,10 @@ class RabbitMQJournal:
             each.start()
         if self._marking is None:
             self._marking = asyncio.create_task(self._keep_up(), name="journal marks")
+
+    def reconfigure(self, broker: Broker) -> None:
+        """Take over the brokers' addresses; connections that stand are kept."""
+        self._target.broker = broker
 
     async def close(self) -> None:
         """Close the connections."""
@@ -239,12 +243,13 @@ class RabbitMQJournal:
 
 
 def stream(broker: Broker) -> Queue:
-    """The journal's stream: kept for an hour and a half at least, in segments small enough to be dropped in time."""
+    """The journal's stream: an hour of it, or as many bytes, in segments small enough to be dropped in time."""
     arguments = {
         "x-queue-type": "stream",
         "x-initial-cluster-size": broker.replicas,
         "x-queue-leader-locator": "balanced" if len(broker.addresses) == 1 else "client-local",
-        "x-max-age": "90m",
+        "x-max-age": "60m",
+        "x-max-length-bytes": 8 * 1024**3,
         "x-stream-max-segment-size-bytes": 32 * 1024**2,
     }
     return Queue(f"{broker.queue_prefix}.{VERSION}.journal", arguments)

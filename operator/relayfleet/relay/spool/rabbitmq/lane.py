@@ -19,6 +19,9 @@ from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane, Topology
 OVERDUE = 0.4
 """Seconds without any confirm from a queue that owes one: many times what a healthy broker takes, however busy it is."""
 
+BYTES_A_SECOND = 16 * 1024**2
+"""What a healthy broker stores at least: large records have more time."""
+
 UNCONFIRMED_BYTES = 64 * 1024**2
 
 
@@ -67,7 +70,7 @@ class PublishLane:
 
     def stalls(self) -> bool:
         """One of its queues owes an answer for too long."""
-        return self._channel is not None and self._channel.stalled() > OVERDUE
+        return self._overdue() > OVERDUE
 
     def send(self, queue: str, body: bytes, message_id: str) -> Publish:
         """Publish; the caller waits for `stored`. Raises AmqpError."""
@@ -80,8 +83,12 @@ class PublishLane:
 
     def cut_if_frozen(self) -> None:
         """To be called a few times a second."""
-        if self._channel is not None:
-            self.link.cut_if_frozen(self._channel.stalled())
+        self.link.cut_if_frozen(self._overdue())
+
+    def _overdue(self) -> float:
+        if self._channel is None:
+            return 0.0
+        return self._channel.stalled() - self._channel.unconfirmed_bytes / BYTES_A_SECOND
 
     def _trial_ended(self, stored: asyncio.Future[None]) -> None:
         if not stored.cancelled() and stored.exception() is None and not self.stalls():

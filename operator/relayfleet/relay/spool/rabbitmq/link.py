@@ -31,9 +31,9 @@ _STEADY = 5.0
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Target:
-    """Where and as whom to connect. Credentials and CA are read anew for each attempt, since both are rotated."""
+    """Where and as whom to connect. All of it is read anew for each attempt: `broker` may be replaced, credentials and CA are rotated."""
 
     broker: Broker
     credentials: Callable[[], tuple[str, str]]
@@ -47,10 +47,9 @@ class Target:
         tls = tls_context(self.ca_file) if self.broker.tls else None
         return await connect(address, login, CONNECT_TIMEOUT, tls=tls, server_name=self.broker.server_name)
 
-    def addresses(self, first: int) -> list[Address]:
-        """All nodes, beginning with number `first`."""
-        texts = self.broker.addresses
-        return [Address.parse(texts[(first + each) % len(texts)]) for each in range(len(texts))]
+    def address(self, number: int) -> Address:
+        """A node; counting goes round. Raises ValueError when what stands there is no address."""
+        return Address.parse(self.broker.addresses[number % len(self.broker.addresses)])
 
 
 class Link:
@@ -66,7 +65,7 @@ class Link:
     ) -> None:
         self._target = target
         self._purpose = purpose
-        self._addresses = target.addresses(first)
+        self._turn = first
         self._prepare = prepare
         self._down = down
         self._task: asyncio.Task[None] | None = None
@@ -105,19 +104,19 @@ class Link:
     async def _run(self) -> None:
         failures = 0
         while True:
-            address = self._addresses[0]
             began = time.monotonic()
-            why = await self._once(address)
+            why = await self._once()
             failures = 1 if time.monotonic() - began > _STEADY else failures + 1
             if why != self.why:
                 log.warning("broker %s: %s", self._purpose, why)
             self._went_down(why)
-            self._addresses = [*self._addresses[1:], address]
+            self._turn += 1
             await asyncio.sleep(_pause(failures))
 
-    async def _once(self, address: Address) -> str:
+    async def _once(self) -> str:
         """Connect and stay; returns why it ended."""
         try:
+            address = self._target.address(self._turn)
             self.connection = await self._target.dial(address, self._purpose)
             channel = await self._prepare(self.connection)
             self.why = ""
@@ -125,6 +124,9 @@ class Link:
             return str(await asyncio.shield(channel.lost))
         except (AmqpError, OSError, ValueError) as error:
             return str(error)
+        except Exception as error:
+            log.exception("broker %s: a fault of ours; the link goes on", self._purpose)
+            return repr(error)
 
     def _went_down(self, why: str) -> None:
         self.why = why

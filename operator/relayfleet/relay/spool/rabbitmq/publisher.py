@@ -19,7 +19,7 @@ from relayfleet.relay.spool.rabbitmq.lane import OVERDUE, PublishLane
 from relayfleet.relay.spool.rabbitmq.link import Target
 from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane, Topology
 
-RETURN_WAIT = 1.0
+RETURN_WAIT = 2.0
 """Seconds that a record waits for a lane to come back after all are lost."""
 
 _WATCH = 0.2
@@ -51,7 +51,7 @@ class Publisher:
     """Both lanes. `store` is safe to call from many tasks at once."""
 
     def __init__(self, target: Target, topology: Topology) -> None:
-        self._timeout = target.broker.publish_timeout
+        self._target = target
         self._changed = asyncio.Event()
         self._size_max: int | None = None
         self._up_at = 0.0
@@ -89,14 +89,15 @@ class Publisher:
         """Return when a majority has it on disk. `queue` names the lane's queue. Raises SpoolTooLarge or SpoolUnavailable."""
         if self._size_max is not None and len(body) > self._size_max:
             raise SpoolTooLarge(f"the record has {len(body)} bytes, the broker takes {self._size_max}")
-        attempt = _Attempt(queue, body, message_id, time.monotonic() + self._timeout)
+        timeout = self._target.broker.publish_timeout
+        attempt = _Attempt(queue, body, message_id, time.monotonic() + timeout)
         while attempt.left() > 0:
             sent = not attempt.is_moving() and self._send(attempt, prefer)
             if not sent and not attempt.under_way:
                 await self._wait_for_a_lane(attempt)
             elif await self._stored(attempt):
                 return
-        raise SpoolUnavailable(f"no confirm within {self._timeout:g} s{_words(attempt.failures)}")
+        raise SpoolUnavailable(f"no confirm within {timeout:g} s{_words(attempt.failures)}")
 
     def _send(self, attempt: _Attempt, prefer: Lane) -> bool:
         """Give the record to the best lane that has not got it; False when there is none."""

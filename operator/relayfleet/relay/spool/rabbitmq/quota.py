@@ -33,6 +33,12 @@ class Watermark:
     counts: dict[str, int] = field(default_factory=dict)
     full: bool = False
 
+    def limit(self, quota_bytes: int) -> None:
+        """The quota is another one from now on."""
+        self.quota_bytes = quota_bytes
+        self.full = False
+        self._judge()
+
     def saw(self, size: int) -> None:
         """A record of that size passed, in either direction."""
         self.mean_size += (size - self.mean_size) * (_WEIGHT if self.mean_size else 1)

@@ -32,7 +32,7 @@ class RabbitMQSpool:
         name: str = "relayfleet",
         ladder: tuple[int, ...] = LADDER,
     ) -> None:
-        target = Target(broker, credentials, ca_file, name)
+        self._target = target = Target(broker, credentials, ca_file, name)
         self._topology = Topology(broker.queue_prefix, broker.replicas, ladder, balanced=len(broker.addresses) == 1)
         self._watermark = Watermark(broker.quota_bytes)
         self._publisher = Publisher(target, self._topology)
@@ -45,6 +45,11 @@ class RabbitMQSpool:
         """Connect in the background, for as long as it takes; `put` raises SpoolUnavailable until then."""
         self._publisher.start()
         self._census.start()
+
+    def reconfigure(self, broker: Broker) -> None:
+        """Take over addresses, quota and deadline. The queues' prefix is the pool's name and stays. Connections that stand are kept."""
+        self._target.broker = broker
+        self._watermark.limit(broker.quota_bytes)
 
     @property
     def ready(self) -> bool:
