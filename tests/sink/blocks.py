@@ -1,6 +1,6 @@
 """A long list of JSON lines in little memory: numbered, append-only, the oldest fall off, full blocks are compressed.
 
-Two million records of mail take about 500 MiB instead of 1.5 GiB. With a spill file every line also goes to disk, so that nothing
+Two million records of mail take about a quarter of a GiB instead of 1.5. With a spill file every line also goes to disk, so that nothing
 that fell off is gone.
 """
 
