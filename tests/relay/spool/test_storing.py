@@ -17,6 +17,7 @@ from tests.relay.spool.support import (
     by_key,
     new_prefix,
     new_record,
+    put_at_last,
     read_all,
     ready_queues,
     spool,
