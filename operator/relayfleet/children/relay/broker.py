@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from relayfleet.api.queuecluster import ExternalBroker, ManagedRabbitMQ, QueueClusterSpec
+from relayfleet.children.rabbitmq import names as rabbitmq_names
 from relayfleet.protocol.relay_config import Broker
-
-AMQPS = 5671
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +22,19 @@ def access(queue: dict[str, Any], spec: QueueClusterSpec, prefix: str, quota_byt
     """How the relays of a pool reach the queue; `prefix` begins the names of the pool's queues."""
     if spec.external:
         return _external(spec.external, prefix, quota_bytes)
-    return _managed(queue["metadata"], spec.rabbitmq or ManagedRabbitMQ(), prefix, quota_bytes)
+    return _managed(queue, spec.rabbitmq or ManagedRabbitMQ(), prefix, quota_bytes)
 
 
-def _managed(metadata: dict[str, Any], rabbitmq: ManagedRabbitMQ, prefix: str, quota_bytes: int) -> Access:
-    name = f"{metadata['name']}-rabbitmq"
-    hosts = (f"{name}-{number}.{name}.{metadata['namespace']}.svc" for number in range(rabbitmq.replicas))
+def _managed(queue: dict[str, Any], rabbitmq: ManagedRabbitMQ, prefix: str, quota_bytes: int) -> Access:
+    hosts = (rabbitmq_names.host(queue, number) for number in range(rabbitmq.replicas))
     broker = Broker(
-        addresses=tuple(f"{host}:{AMQPS}" for host in hosts),
+        addresses=tuple(f"{host}:{rabbitmq_names.AMQPS}" for host in hosts),
+        vhost=rabbitmq_names.VHOST,
         queue_prefix=prefix,
         replicas=rabbitmq.replicas,
         quota_bytes=quota_bytes,
     )
-    return Access(broker, {"secret": _secret(f"{name}-client", "username", "password", "ca.crt")})
+    return Access(broker, {"secret": _secret(rabbitmq_names.client_secret(queue), "username", "password", "ca.crt")})
 
 
 def _external(external: ExternalBroker, prefix: str, quota_bytes: int) -> Access:

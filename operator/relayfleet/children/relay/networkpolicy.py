@@ -7,8 +7,8 @@ from typing import Any
 
 from relayfleet.api.labels import MONITORING, NAMESPACE_NAME, POOL, QUEUE
 from relayfleet.children.meta import metadata
+from relayfleet.children.rabbitmq.names import AMQPS
 from relayfleet.children.relay import names
-from relayfleet.children.relay.broker import AMQPS
 
 SMTP = 25
 

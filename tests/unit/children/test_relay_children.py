@@ -1,0 +1,274 @@
+"""What a RelayPool's children look like."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from relayfleet.api.labels import LISTED, MANAGED_BY, MANAGER, POOL
+from relayfleet.children.rabbitmq import names as rabbitmq
+from relayfleet.children.relay import (
+    account,
+    broker,
+    config,
+    deployment,
+    disruption,
+    names,
+    networkpolicy,
+    pod,
+    service,
+    slices,
+)
+from relayfleet.decide.weights import QUARTERS, Condition
+from relayfleet.protocol.relay_config import load
+from relayfleet.relay.files import Files
+from tests.unit.children.scene import pool, pool_spec, queue, sending_ip
+
+EXTERNAL = {
+    "type": "External",
+    "external": {
+        "addresses": ["a.example:5671", "b.example:5672"],
+        "credentialsRef": {"name": "creds"},
+        "tls": {"caSecretRef": {"name": "authority"}, "serverName": "broker.example"},
+    },
+}
+
+
+def access(**spec: Any) -> broker.Access:
+    return broker.access(*queue(**spec), prefix="p", quota_bytes=1)
+
+
+def template(**spec: Any) -> dict[str, Any]:
+    obj = pool(**spec)
+    return pod.template(obj, pool_spec(obj), access().volume, "relayfleet:1", "eu")
+
+
+def every_child() -> list[dict[str, Any]]:
+    obj = pool()
+    spec = pool_spec(obj)
+    return [
+        account.service_account(obj),
+        config.config_map(obj, "{}"),
+        deployment.deployment(obj, 3, template(), {}),
+        disruption.disruption_budget(obj),
+        networkpolicy.network_policy(obj, 2, "mail", (), "relayfleet-system"),
+        service.service(obj, spec.service, spec.listeners),
+        slices.endpoint_slice(obj, spec.listeners, "IPv4", 0, 0, []),
+    ]
+
+
+@pytest.mark.parametrize("child", every_child(), ids=lambda child: child["kind"])
+def test_every_child_is_owned_found_by_label_and_copies_nothing_from_its_parent(child: dict[str, Any]) -> None:
+    metadata = child["metadata"]
+    (owner,) = metadata["ownerReferences"]
+    assert (owner["kind"], owner["name"], owner["uid"], owner["controller"]) == ("RelayPool", "tx", "uid-of-tx", True)
+    assert metadata["namespace"] == "mail"
+    assert (metadata["labels"][MANAGED_BY], metadata["labels"][POOL]) == (MANAGER, "tx")
+    assert "argo" not in str(metadata)
+
+
+def test_relays_run_restricted_and_without_a_token() -> None:
+    body = template()["spec"]
+    (container,) = body["containers"]
+    assert body["automountServiceAccountToken"] is False
+    assert account.service_account(pool())["automountServiceAccountToken"] is False
+    assert body["securityContext"]["runAsNonRoot"] and body["securityContext"]["runAsUser"] == 65532
+    assert body["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def test_files_are_mounted_where_relays_look_for_them() -> None:
+    (container,) = template()["spec"]["containers"]
+    files = Files()
+    mounted = {each["mountPath"] for each in container["volumeMounts"]}
+    assert mounted == {
+        str(each) for each in (files.config.parent, files.auth, files.key.parent, files.broker_ca.parent)
+    }
+
+
+def test_what_is_not_asked_for_is_not_mounted() -> None:
+    volumes = template(authSecretRef=None, tlsSecretRef=None)["spec"]["volumes"]
+    assert [each["name"] for each in volumes] == ["relay", "broker"]
+
+
+def test_a_relay_has_time_to_drain_before_it_is_killed() -> None:
+    grace = template(drain={"gracePeriod": "5m"})["spec"]["terminationGracePeriodSeconds"]
+    assert grace > names.UNLIST + 300
+
+
+def test_a_pod_is_ready_only_while_it_is_listed() -> None:
+    assert template()["spec"]["readinessGates"] == [{"conditionType": LISTED}]
+
+
+def test_a_rollout_never_takes_a_relay_before_its_successor_serves() -> None:
+    strategy = deployment.deployment(pool(), 3, template(), {})["spec"]["strategy"]["rollingUpdate"]
+    assert strategy == {"maxUnavailable": 0, "maxSurge": 1}
+
+
+def test_the_template_says_what_the_user_states_and_nothing_empty() -> None:
+    stated = {
+        "image": "registry.example/relay:7",
+        "imagePullSecrets": [{"name": "pull"}],
+        "annotations": {"a": "b"},
+        "resources": {"requests": {"cpu": "2"}},
+        "nodeSelector": {"disk": "fast"},
+        "tolerations": [{"key": "mail", "operator": "Exists"}],
+        "priorityClassName": "high",
+    }
+    found = template(template=stated)
+    (container,) = found["spec"]["containers"]
+    assert (container["image"], container["resources"]) == (stated["image"], stated["resources"])
+    assert found["metadata"]["annotations"] == stated["annotations"]
+    for key in ("imagePullSecrets", "nodeSelector", "tolerations", "priorityClassName"):
+        assert found["spec"][key] == stated[key]
+        assert key not in template()["spec"]
+
+
+def test_a_change_of_configuration_is_no_change_of_the_pod_template() -> None:
+    changed = {"retry": {"first": "5m"}, "limits": {"sessions": 7}, "quota": "1Gi", "allowedNetworks": ["192.0.2.0/24"]}
+    assert template(**changed) == template()
+
+
+def test_the_configuration_reads_back_as_what_the_pool_states() -> None:
+    obj = pool(
+        allowedNetworks=["192.0.2.0/24"],
+        quota="1Gi",
+        service={"proxyProtocol": {"sources": ["198.18.0.0/15"]}},
+        retry={"first": "2m", "factorPercent": 150, "max": "1h", "lifetime": "24h"},
+        limits={"messageSize": "1Mi", "sessions": 5, "sessionLifetime": "90s"},
+        drain={"gracePeriod": "30s"},
+    )
+    bound = sending_ip("203.0.113.9", egress={"direct": {"bindAddress": "192.0.2.7"}})
+    sources = [("eu-2", sending_ip("203.0.113.10")), ("eu-1", bound)]
+    document = config.document(obj, pool_spec(obj), sources, access().broker, "eu")
+    text, digest = config.rendered(document)
+    assert load(text) == document
+    assert config.rendered(load(text)) == (text, digest)
+    assert document.pool == "mail/tx"
+    assert [(each.name, each.bind_address) for each in document.sources] == [("eu-1", "192.0.2.7"), ("eu-2", None)]
+    assert [(each.name, each.tls, each.ports[0]) for each in document.listeners] == [
+        ("submission", "StartTLS", 2520),
+        ("smtps", "Implicit", 2530),
+    ]
+    assert (document.retry.first, document.retry.longest, document.retry.lifetime) == (120, 3600, 86400)
+    assert (document.limits.message_bytes, document.limits.sessions, document.limits.session_seconds) == (2**20, 5, 90)
+    assert (document.allowed_networks, document.proxy_sources) == (("192.0.2.0/24",), ("198.18.0.0/15",))
+    assert document.drain.grace == 30
+
+
+def test_two_regions_on_one_broker_have_queues_of_their_own() -> None:
+    assert config.queue_prefix(pool(), "eu") != config.queue_prefix(pool(), "us")
+
+
+def test_relays_look_for_managed_brokers_where_they_are() -> None:
+    obj, spec = queue(rabbitmq={"replicas": 5})
+    found = broker.access(obj, spec, "p", 1)
+    assert found.broker.addresses == tuple(f"{rabbitmq.host(obj, each)}:{rabbitmq.AMQPS}" for each in range(5))
+    assert (found.broker.replicas, found.broker.tls) == (5, True)
+    assert found.volume["secret"]["secretName"] == rabbitmq.client_secret(obj)
+
+
+def test_an_external_broker_is_reached_by_what_the_user_states() -> None:
+    found = access(**EXTERNAL)
+    assert found.broker.addresses == ("a.example:5671", "b.example:5672")
+    assert (found.broker.tls, found.broker.server_name) == (True, "broker.example")
+    assert {each["secret"]["name"] for each in found.volume["projected"]["sources"]} == {"creds", "authority"}
+
+
+def test_an_external_broker_without_tls_is_reached_in_the_clear() -> None:
+    plain = {"addresses": ["a.example:5672"], "credentialsRef": {"name": "creds"}}
+    assert access(type="External", external=plain).broker.tls is False
+
+
+def test_the_service_has_no_selector_and_the_users_settings() -> None:
+    stated = {
+        "type": "LoadBalancer",
+        "externalTrafficPolicy": "Cluster",
+        "loadBalancerClass": "example.com/lb",
+        "annotations": {"a": "b"},
+        "ipFamilyPolicy": "PreferDualStack",
+        "ipFamilies": ["IPv6", "IPv4"],
+    }
+    obj = pool(service=stated, listeners=[{"name": "submission", "port": 587, "nodePort": 30587}])
+    found = service.service(obj, pool_spec(obj).service, pool_spec(obj).listeners)
+    assert "selector" not in found["spec"]
+    assert found["metadata"]["annotations"] == stated["annotations"]
+    assert all(found["spec"][key] == value for key, value in stated.items() if key != "annotations")
+    assert found["spec"]["ports"] == [{"name": "submission", "port": 587, "protocol": "TCP", "nodePort": 30587}]
+
+
+def test_a_service_for_the_inside_has_nothing_for_the_outside() -> None:
+    obj = pool()
+    spec = service.service(obj, pool_spec(obj).service, pool_spec(obj).listeners)["spec"]
+    assert set(spec) == {"type", "ports"}
+
+
+def test_slices_name_the_ports_that_relays_listen_on() -> None:
+    obj = pool()
+    spec = pool_spec(obj)
+    document = config.document(obj, spec, [], access().broker, "eu")
+    for lane in range(names.LANES):
+        ports = slices.endpoint_slice(obj, spec.listeners, "IPv4", lane, 0, [])["ports"]
+        assert {each["name"]: each["port"] for each in ports} == {
+            each.name: each.ports[lane] for each in document.listeners
+        }
+
+
+def test_there_is_a_port_for_every_weight() -> None:
+    assert names.LANES == QUARTERS
+
+
+def test_every_condition_that_is_decided_can_be_written() -> None:
+    assert set(slices.CONDITIONS) == {str(each) for each in Condition}
+
+
+def test_an_endpoint_says_which_pod_it_is_and_where() -> None:
+    member = slices.Endpoint("198.18.0.1", "LastResort", "tx-1", "uid-1", "node-1", "zone-1")
+    obj = pool()
+    (found,) = slices.endpoint_slice(obj, pool_spec(obj).listeners, "IPv4", 0, 0, [member])["endpoints"]
+    assert found == {
+        "addresses": ["198.18.0.1"],
+        "conditions": {"ready": False, "serving": True, "terminating": True},
+        "targetRef": {"kind": "Pod", "namespace": "mail", "name": "tx-1", "uid": "uid-1"},
+        "nodeName": "node-1",
+        "zone": "zone-1",
+    }
+
+
+@pytest.mark.parametrize("place", [("IPv4", 0, 0), ("IPv6", 3, 0), ("IPv4", 1, 12)])
+def test_a_slices_name_tells_its_place(place: tuple[str, int, int]) -> None:
+    assert slices.place_of("tx", slices.name("tx", *place)) == place
+
+
+@pytest.mark.parametrize("name", ["tx", "tx-ipv4", "other-ipv4-0", "tx-2-ipv4-0", "tx-ipv4-0-x"])
+def test_a_name_that_we_never_give_has_no_place(name: str) -> None:
+    assert slices.place_of("tx", name) is None
+
+
+def test_the_network_policy_opens_every_port_that_slices_name_and_no_more() -> None:
+    policy = networkpolicy.network_policy(pool(), 2, "mail", (), "relayfleet-system")["spec"]
+    smtp, status = policy["ingress"]
+    open_ports = {port for each in smtp["ports"] for port in range(each["port"], each["endPort"] + 1)}
+    assert open_ports == {names.listener_port(number, lane) for number in range(2) for lane in range(names.LANES)}
+    assert "from" not in smtp
+    assert "relayfleet-system" in str(status["from"])
+
+
+def test_relays_reach_dns_their_brokers_and_smtp_and_nothing_else() -> None:
+    dns, brokers, smtp = networkpolicy.network_policy(pool(), 1, "mail", (), "x")["spec"]["egress"]
+    assert {each["port"] for each in dns["ports"]} == {53}
+    assert brokers["to"] == [{"podSelector": {"matchLabels": {"relayfleet.io/queue": "mail"}}}]
+    assert [each["port"] for each in smtp["ports"]] == [25]
+    addresses = EXTERNAL["external"]["addresses"]  # type: ignore[index]
+    _, outside, _ = networkpolicy.network_policy(pool(), 1, "mail", addresses, "x")["spec"]["egress"]
+    assert [each["port"] for each in outside["ports"]] == [5671, 5672]
+
+
+def test_drains_take_one_relay_and_never_one_that_is_the_last_resort() -> None:
+    spec = disruption.disruption_budget(pool())["spec"]
+    assert (spec["maxUnavailable"], spec["unhealthyPodEvictionPolicy"]) == (1, "IfHealthyBudget")

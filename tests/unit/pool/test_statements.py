@@ -1,0 +1,210 @@
+"""What a pool's status says, as sentences."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from relayfleet.api.conditions import Reason
+from relayfleet.decide.health.words import Level
+from relayfleet.decide.pool.facts import Pod, Pool, Queue, Sources, Waiting
+from relayfleet.decide.pool.problems import PATIENCE, problems
+from relayfleet.decide.pool.statements import invalid, statements
+from relayfleet.decide.statement import Statement
+
+UP = tuple(Pod(name, listed=True, serves=True) for name in ("a", "b", "c"))
+STARTING = Pod("d", age=5)
+STUCK = Pod("d", age=PATIENCE)
+SOFT = Pod("d", serves=True, level=Level.SOFT)
+NO_SECRET = Pod(
+    "d",
+    waiting=Waiting("ContainerCreating"),
+    mount_failure='MountVolume.SetUp failed for volume "auth" : secret "submitters" not found',
+)
+WELL = Pool("eu", 3, Queue("mail"), Sources(("eu-1",)), UP)
+NEW = replace(WELL, pods=(STARTING,) * 3)
+
+
+def said(pool: Pool) -> dict[str, str]:
+    """Each condition as `Reason`, or as `not Reason` when it is False."""
+    return {each.type: each.reason if each.status == "True" else f"not {each.reason}" for each in statements(pool)}
+
+
+@pytest.mark.parametrize(
+    ("pool", "ready", "degraded", "reconciling"),
+    [
+        pytest.param(WELL, "Serving", "not AsAsked", "not AsAsked", id="all as asked"),
+        pytest.param(NEW, "not NoRelayReady", "not AsAsked", "Starting", id="new: wait"),
+        pytest.param(
+            replace(WELL, pods=(*UP[:2], STARTING)), "Serving", "not AsAsked", "Starting", id="one comes back: wait"
+        ),
+        pytest.param(
+            replace(WELL, pods=(*UP[:2], STUCK)),
+            "Serving",
+            "RelaysNotReady",
+            "not AsAsked",
+            id="one does not come back",
+        ),
+        pytest.param(
+            replace(WELL, pods=(*UP[:2], SOFT)), "Serving", "Cordoned", "not AsAsked", id="one is cordoned by order"
+        ),
+        pytest.param(
+            replace(WELL, pods=(SOFT,) * 3), "Serving", "Cordoned", "not AsAsked", id="all are, and are the last resort"
+        ),
+        pytest.param(replace(WELL, pods=UP[:2]), "Serving", "not AsAsked", "Scaling", id="grows"),
+        pytest.param(replace(WELL, wanted=2), "Serving", "not AsAsked", "Scaling", id="shrinks"),
+        pytest.param(replace(WELL, outdated=1), "Serving", "not AsAsked", "Rolling", id="rolls"),
+        pytest.param(replace(WELL, settled=False), "Serving", "not AsAsked", "Rolling", id="spec just changed"),
+        pytest.param(
+            replace(WELL, wanted=0, pods=()), "ScaledToZero", "not AsAsked", "not AsAsked", id="none were asked for"
+        ),
+        pytest.param(
+            replace(WELL, pods=(NO_SECRET,) * 3), "not SecretNotFound", "SecretNotFound", "not AsAsked", id="no Secret"
+        ),
+        pytest.param(
+            replace(WELL, queue=Queue("mail", found=False), pods=()),
+            "not QueueNotFound",
+            "not AsAsked",
+            "QueueNotFound",
+            id="no queue yet",
+        ),
+        pytest.param(
+            replace(WELL, queue=Queue("mail", found=False)),
+            "not QueueNotFound",
+            "QueueNotFound",
+            "QueueNotFound",
+            id="the queue of a pool that serves is gone",
+        ),
+        pytest.param(
+            replace(NEW, queue=Queue("mail", ready=False, coming=True)),
+            "not QueueNotReady",
+            "not AsAsked",
+            "QueueNotReady",
+            id="queue and pool are new",
+        ),
+        pytest.param(
+            replace(WELL, queue=Queue("mail", ready=False)),
+            "not QueueNotReady",
+            "QueueNotReady",
+            "not AsAsked",
+            id="the queue has failed",
+        ),
+        pytest.param(
+            replace(WELL, sources=Sources(elsewhere=("us-1",))),
+            "not NoSendingIP",
+            "NoSendingIP",
+            "not AsAsked",
+            id="mail can come in but not go out",
+        ),
+        pytest.param(replace(WELL, paused=True), "Paused", "not AsAsked", "not Paused", id="paused"),
+        pytest.param(
+            replace(WELL, odd_cordons=("d",)), "Serving", "Cordoned", "not AsAsked", id="a cordon that is no known word"
+        ),
+    ],
+)
+def test_conditions(pool: Pool, ready: str, degraded: str, reconciling: str) -> None:
+    assert said(pool) == {
+        "Ready": ready,
+        "Degraded": degraded,
+        "Reconciling": reconciling,
+        "Stalled": "not AsAsked",
+    }
+
+
+def test_a_child_that_the_api_server_refuses_needs_a_person_and_the_rest_serves_on() -> None:
+    pool = replace(WELL, refused="Service tx: nodePort 31000 is taken")
+    assert said(pool) == {
+        "Ready": "Serving",
+        "Degraded": "not AsAsked",
+        "Reconciling": "not AsAsked",
+        "Stalled": "ApplyFailed",
+    }
+    assert said(replace(pool, pods=()))["Ready"] == "not ApplyFailed"
+
+
+def test_a_paused_pool_that_cannot_serve_does_not_claim_to() -> None:
+    (ready, *_) = statements(replace(WELL, paused=True, pods=()))
+    assert (ready.status, ready.reason) == ("False", "Paused")
+
+
+def test_no_sending_ip_says_why_those_that_match_do_not_count() -> None:
+    (ready, *_) = statements(replace(WELL, sources=Sources(elsewhere=("us-1",), unclaimed=("eu-2",))))
+    assert "held" in ready.message and "us-1" in ready.message and "eu-2" in ready.message
+
+
+@pytest.mark.parametrize(
+    ("pod", "reason", "words"),
+    [
+        pytest.param(NO_SECRET, "SecretNotFound", ["submitters", "authSecretRef", "create it"], id="Secret missing"),
+        pytest.param(
+            Pod(
+                "d",
+                mount_failure='MountVolume.SetUp failed for volume "tls" : references non-existent secret key: tls.key',
+            ),
+            "SecretInvalid",
+            ["tlsSecretRef", "tls.key"],
+            id="key missing in a Secret",
+        ),
+        pytest.param(
+            Pod("d", mount_failure='MountVolume.SetUp failed for volume "relay" : configmap "tx-relay" not found'),
+            "RelaysNotReady",
+            ["configmap"],
+            id="another mount fails",
+        ),
+        pytest.param(
+            Pod("d", waiting=Waiting("ImagePullBackOff", "no such image example/relay:9")),
+            "ImageNotPulled",
+            ["example/relay:9"],
+            id="image not there",
+        ),
+        pytest.param(
+            Pod("d", waiting=Waiting("CrashLoopBackOff", "", "3 restarts, last exit code 2: no such file")),
+            "Crashing",
+            ["exit code 2", "no such file"],
+            id="crashes",
+        ),
+        pytest.param(
+            Pod("d", waiting=Waiting("CreateContainerConfigError", "container has runAsNonRoot")),
+            "RelaysNotReady",
+            ["runAsNonRoot"],
+            id="the kubelet refuses the container",
+        ),
+        pytest.param(
+            Pod("d", unschedulable="0/2 nodes are available: 2 Insufficient cpu."),
+            "Unschedulable",
+            ["Insufficient cpu"],
+            id="no node",
+        ),
+        pytest.param(STUCK, "RelaysNotReady", ["log"], id="never ready"),
+        pytest.param(SOFT, "Cordoned", ["relayfleet.io/cordon"], id="cordoned"),
+    ],
+)
+def test_what_holds_a_relay_up(pod: Pod, reason: str, words: list[str]) -> None:
+    (found,) = problems([pod])
+    assert found.reason == reason
+    assert all(word in found.message for word in words), found.message
+
+
+@pytest.mark.parametrize(
+    "pod",
+    [
+        pytest.param(Pod("a", listed=True, serves=True), id="in traffic"),
+        pytest.param(Pod("a", age=5, waiting=Waiting("ContainerCreating")), id="being created"),
+        pytest.param(Pod("a", serves=True, age=10 * PATIENCE), id="about to be listed"),
+    ],
+)
+def test_a_relay_without_a_problem(pod: Pod) -> None:
+    assert problems([pod]) == []
+
+
+def test_every_reason_is_a_word_of_the_contract() -> None:
+    pools = [
+        WELL,
+        NEW,
+        replace(WELL, paused=True),
+        replace(WELL, wanted=0, pods=()),
+        replace(WELL, refused="x", pods=()),
+    ]
+    every: list[Statement] = [each for pool in pools for each in statements(pool)] + list(invalid("x"))
+    assert {each.reason for each in every} <= {str(reason) for reason in Reason}
