@@ -1,0 +1,248 @@
+"""A pool's children follow its spec, and its status says how it is."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from relayfleet.api.labels import CONFIG_DIGEST, DELETION_COST, PAUSED
+from relayfleet.controllers.relaypool import CALM, UNCALM, reconcile
+from relayfleet.kube.client import Object
+from relayfleet.kube.errors import KubeInvalid
+from tests.fakes.kube import FakeKube
+from tests.unit.children.scene import pool, queue, resource
+from tests.unit.controllers.scene import context, relay_pod
+
+CHILDREN = {
+    ("ConfigMap", "tx-relay"),
+    ("Deployment", "tx-relay"),
+    ("NetworkPolicy", "tx-relay"),
+    ("PodDisruptionBudget", "tx-relay"),
+    ("Service", "tx"),
+    ("ServiceAccount", "tx-relay"),
+}
+
+
+def ready(obj: Object, status: str = "True") -> Object:
+    conditions = [{"type": "Ready", "status": status, "reason": "x", "message": "x"}]
+    return obj | {"status": {"conditions": conditions}}
+
+
+def sending_ip(name: str, region: str = "eu") -> Object:
+    obj = ready(resource("SendingIP", name, address="203.0.113.10", region=region, heloName="a.mail.example.com"))
+    obj["metadata"]["labels"] = {"pool": "tx"}
+    return obj
+
+
+def world(*more: Object, **spec: Any) -> FakeKube:
+    return FakeKube(pool(**spec), ready(queue()[0]), sending_ip("eu-1"), *more)
+
+
+def condition(kube: FakeKube, type_: str = "Ready") -> tuple[str, str]:
+    found = {each["type"]: each for each in kube.seen("RelayPool", "tx")["status"]["conditions"]}[type_]
+    return found["status"], found["reason"]
+
+
+def children(kube: FakeKube) -> set[tuple[str, str]]:
+    return {(kind, name) for kind, _, name in kube.objects} & CHILDREN
+
+
+def config(kube: FakeKube) -> Any:
+    return json.loads(kube.seen("ConfigMap", "tx-relay")["data"]["relay.json"])
+
+
+async def test_all_children_are_made_and_made_again_when_they_are_deleted() -> None:
+    kube = world()
+    both = context(kube)
+    await reconcile(both, "mail", "tx")
+    assert children(kube) == CHILDREN
+    for kind, name in CHILDREN:
+        del kube.objects[kind, "mail", name]
+        await reconcile(both, "mail", "tx")
+        assert children(kube) == CHILDREN
+
+
+async def test_children_that_are_as_they_were_left_are_not_written_again() -> None:
+    kube = world()
+    both = context(kube)
+    await reconcile(both, "mail", "tx")
+    kube.writes.clear()
+    await reconcile(both, "mail", "tx")
+    assert kube.writes == []
+
+
+async def test_an_edited_child_is_put_right_and_only_that_one() -> None:
+    kube = world()
+    both = context(kube)
+    await reconcile(both, "mail", "tx")
+    kube.seen("Deployment", "tx-relay")["spec"]["replicas"] = 1
+    kube.writes.clear()
+    await reconcile(both, "mail", "tx")
+    assert kube.writes == [("apply", "Deployment", "tx-relay")]
+    assert kube.seen("Deployment", "tx-relay")["spec"]["replicas"] == 3
+
+
+async def test_a_new_operator_restarts_no_relay_until_the_user_changes_something() -> None:
+    kube = world()
+    await reconcile(context(kube), "mail", "tx")
+    before = kube.seen("Deployment", "tx-relay")["spec"]["template"]
+    newer = context(kube, image="relayfleet:2")
+    await reconcile(newer, "mail", "tx")
+    assert kube.seen("Deployment", "tx-relay")["spec"]["template"] == before
+    kube.seen("RelayPool", "tx")["spec"]["template"] = {"priorityClassName": "high"}
+    await reconcile(newer, "mail", "tx")
+    after = kube.seen("Deployment", "tx-relay")["spec"]["template"]
+    assert after["spec"]["containers"][0]["image"] == "relayfleet:2"
+
+
+async def test_relays_get_the_configuration_without_a_new_template_and_are_told_to_look() -> None:
+    kube = world(relay_pod("a", "198.18.0.1"))
+    both = context(kube)
+    await reconcile(both, "mail", "tx")
+    template = kube.seen("Deployment", "tx-relay")["spec"]["template"]
+    digest = kube.seen("Pod", "a")["metadata"]["annotations"][CONFIG_DIGEST]
+    kube.put(sending_ip("eu-2"))
+    await reconcile(both, "mail", "tx")
+    assert [each["name"] for each in config(kube)["sources"]] == ["eu-1", "eu-2"]
+    assert kube.seen("Deployment", "tx-relay")["spec"]["template"] == template
+    assert kube.seen("Pod", "a")["metadata"]["annotations"][CONFIG_DIGEST] != digest
+
+
+async def test_only_sending_ips_of_this_region_that_match_and_hold_their_claim_are_used() -> None:
+    other_label, unclaimed = sending_ip("eu-3"), ready(sending_ip("eu-4"), "False")
+    other_label["metadata"]["labels"] = {"pool": "other"}
+    kube = world(sending_ip("us-1", region="us"), other_label, unclaimed)
+    await reconcile(context(kube), "mail", "tx")
+    assert [each["name"] for each in config(kube)["sources"]] == ["eu-1"]
+    assert kube.seen("RelayPool", "tx")["status"]["sendingIPs"] == ["eu-1"]
+
+
+async def test_a_cordoned_relay_goes_first_and_no_more_when_it_is_taken_back() -> None:
+    kube = world(relay_pod("a", "198.18.0.1", cordon="Hard"))
+    both = context(kube)
+    await reconcile(both, "mail", "tx")
+    annotations = kube.seen("Pod", "a")["metadata"]["annotations"]
+    assert int(annotations[DELETION_COST]) < 0
+    kube.put(relay_pod("a", "198.18.0.1"))
+    await reconcile(both, "mail", "tx")
+    assert DELETION_COST not in kube.seen("Pod", "a")["metadata"]["annotations"]
+
+
+async def test_without_a_queue_what_depends_on_it_waits_and_the_rest_is_made() -> None:
+    kube = FakeKube(pool(), sending_ip("eu-1"))
+    both = context(kube)
+    assert await reconcile(both, "mail", "tx") == UNCALM
+    assert children(kube) == {("Service", "tx"), ("ServiceAccount", "tx-relay"), ("PodDisruptionBudget", "tx-relay")}
+    assert condition(kube) == ("False", "QueueNotFound")
+    kube.put(ready(queue()[0]))
+    await reconcile(both, "mail", "tx")
+    assert children(kube) == CHILDREN
+
+
+async def test_a_queue_that_goes_takes_no_relay_with_it() -> None:
+    kube = world()
+    both = context(kube)
+    await reconcile(both, "mail", "tx")
+    del kube.objects["QueueCluster", "mail", "mail"]
+    await reconcile(both, "mail", "tx")
+    assert children(kube) == CHILDREN
+    assert condition(kube) == ("False", "QueueNotFound")
+
+
+async def test_a_refused_child_is_told_of_and_keeps_no_other_from_being_made() -> None:
+    kube = world()
+
+    def refuse(obj: Object) -> None:
+        if obj["kind"] == "Service":
+            raise KubeInvalid("nodePort 31000 is taken", 422)
+
+    kube.refuse = refuse
+    await reconcile(context(kube), "mail", "tx")
+    assert children(kube) == CHILDREN - {("Service", "tx")}
+    assert condition(kube, "Stalled") == ("True", "ApplyFailed")
+
+
+async def test_somebody_elses_object_of_the_same_name_is_not_touched() -> None:
+    theirs = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"namespace": "mail", "name": "tx"},
+        "spec": {"selector": {"app": "theirs"}},
+    }
+    kube = world(theirs)
+    await reconcile(context(kube), "mail", "tx")
+    assert kube.seen("Service", "tx")["spec"] == theirs["spec"]
+    assert condition(kube, "Stalled") == ("True", "ApplyFailed")
+
+
+async def test_a_paused_pools_children_are_left_alone() -> None:
+    kube = world()
+    both = context(kube)
+    await reconcile(both, "mail", "tx")
+    kube.seen("RelayPool", "tx")["metadata"]["annotations"] = {PAUSED: "true"}
+    del kube.objects["ConfigMap", "mail", "tx-relay"]
+    await reconcile(both, "mail", "tx")
+    assert ("ConfigMap", "tx-relay") not in children(kube)
+    assert condition(kube)[1] == "Paused"
+
+
+async def test_a_spec_that_cannot_be_read_is_said_and_nothing_is_changed() -> None:
+    kube = world(listeners=[{"name": "submission", "port": 587, "tls": "SomethingNew"}])
+    await reconcile(context(kube), "mail", "tx")
+    assert children(kube) == set()
+    assert condition(kube, "Stalled") == ("True", "SpecInvalid")
+
+
+async def test_a_missing_secret_is_seen_from_the_events_of_the_pods() -> None:
+    waiting = relay_pod("a", "198.18.0.1", ready=False)
+    waiting["status"]["containerStatuses"] = [{"state": {"waiting": {"reason": "ContainerCreating"}}}]
+    message = 'MountVolume.SetUp failed for volume "auth" : secret "submitters" not found'
+    event = {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"namespace": "mail", "name": "a.1"},
+        "involvedObject": {"uid": "uid-of-a"},
+        "reason": "FailedMount",
+        "message": message,
+        "lastTimestamp": "2026-11-24T12:01:00Z",
+    }
+    kube = world(waiting, event)
+    await reconcile(context(kube), "mail", "tx")
+    assert condition(kube) == ("False", "SecretNotFound")
+
+
+async def test_a_pool_that_is_as_asked_says_so_and_rests() -> None:
+    relays = [relay_pod(name, f"198.18.0.{number}") for number, name in enumerate("abc")]
+    for each in relays:
+        each["status"]["conditions"].append({"type": "relayfleet.io/listed", "status": "True"})
+    kube = world(*relays)
+    assert await reconcile(context(kube), "mail", "tx") == CALM
+    status = kube.seen("RelayPool", "tx")["status"]
+    assert condition(kube) == ("True", "Serving")
+    assert (status["replicas"], status["readyReplicas"], status["relays"]) == (3, 3, "3/3")
+    assert status["selector"] == "relayfleet.io/pool=tx"
+
+
+async def test_one_cause_is_one_event() -> None:
+    kube = world()
+    both = context(kube)
+    for _ in range(3):
+        await reconcile(both, "mail", "tx")
+    events = [obj["reason"] for (kind, _, _), obj in kube.objects.items() if kind == "Event"]
+    assert events == ["NoRelayReady"]
+
+
+@pytest.mark.parametrize("going", [True, False], ids=["going", "gone"])
+async def test_a_pool_that_is_gone_is_forgotten(going: bool) -> None:
+    kube = world()
+    both = context(kube)
+    await reconcile(both, "mail", "tx")
+    if going:
+        kube.seen("RelayPool", "tx")["metadata"]["deletionTimestamp"] = "2026-11-24T13:00:00Z"
+    else:
+        del kube.objects["RelayPool", "mail", "tx"]
+    kube.writes.clear()
+    assert await reconcile(both, "mail", "tx") is None
+    assert (kube.writes, dict(both.memory)) == ([], {})

@@ -1,0 +1,153 @@
+"""Slices and readiness gates follow the pods."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from relayfleet.api.labels import PAUSED, POOL
+from relayfleet.controllers.relaytraffic import reconcile
+from relayfleet.kube.errors import KubeConflict
+from tests.fakes.kube import FakeKube
+from tests.unit.children.scene import pool
+from tests.unit.controllers.scene import context, endpoints, gates, relay_pod
+
+READY, LAST, OUT = (True, True, False), (False, True, True), (False, False, False)
+
+
+async def direct(kube: FakeKube) -> None:
+    await reconcile(context(kube), "mail", "tx")
+
+
+async def test_a_relay_that_serves_is_listed_and_then_its_gate_opens() -> None:
+    kube = FakeKube(pool(), relay_pod("a", "198.18.0.1"), relay_pod("b", "198.18.0.2", ready=False))
+    await direct(kube)
+    assert endpoints(kube) == {"a": READY, "b": OUT}
+    assert gates(kube) == {"a": "True", "b": ""}
+    assert kube.writes == [("create", "EndpointSlice", "tx-ipv4-0"), ("patch", "Pod", "a")]
+
+
+async def test_what_is_as_it_should_be_is_not_written_again() -> None:
+    kube = FakeKube(pool(), relay_pod("a", "198.18.0.1"))
+    await direct(kube)
+    kube.writes.clear()
+    await direct(kube)
+    assert kube.writes == []
+
+
+async def test_a_relay_that_leaves_is_unlisted_first_and_then_its_gate_closes() -> None:
+    kube = FakeKube(pool(), relay_pod("a", "198.18.0.1"), relay_pod("b", "198.18.0.2"))
+    await direct(kube)
+    kube.writes.clear()
+    kube.seen("Pod", "a")["metadata"]["deletionTimestamp"] = "2026-11-24T13:00:00Z"
+    await direct(kube)
+    assert endpoints(kube) == {"a": LAST, "b": READY}
+    assert kube.writes == [("replace", "EndpointSlice", "tx-ipv4-0"), ("patch", "Pod", "a")]
+    assert gates(kube) == {"a": "False", "b": "True"}
+
+
+async def test_a_relay_that_is_gone_or_has_failed_is_listed_no_more() -> None:
+    kube = FakeKube(pool(), *(relay_pod(name, f"198.18.0.{number}") for number, name in enumerate("abc")))
+    await direct(kube)
+    del kube.objects["Pod", "mail", "a"]
+    kube.seen("Pod", "b")["status"]["phase"] = "Failed"
+    await direct(kube)
+    assert endpoints(kube) == {"c": READY}
+
+
+@pytest.mark.parametrize(
+    ("word", "expected"),
+    [
+        pytest.param("Soft", LAST, id="soft"),
+        pytest.param("Hard", OUT, id="hard"),
+        pytest.param("yes please", LAST, id="a word that nobody knows is taken as soft"),
+    ],
+)
+async def test_a_person_can_cordon_a_relay_by_annotation(word: str, expected: tuple[bool, bool, bool]) -> None:
+    kube = FakeKube(pool(), relay_pod("a", "198.18.0.1", cordon=word), relay_pod("b", "198.18.0.2"))
+    await direct(kube)
+    assert endpoints(kube) == {"a": expected, "b": READY}
+    assert gates(kube) == {"a": "", "b": "True"}
+
+
+async def test_a_slice_that_somebody_edited_is_put_right() -> None:
+    kube = FakeKube(pool(), relay_pod("a", "198.18.0.1"))
+    await direct(kube)
+    edited = kube.seen("EndpointSlice", "tx-ipv4-0")
+    as_it_was = copy.deepcopy(edited["endpoints"])
+    edited["endpoints"][0]["addresses"] = ["198.18.9.9"]
+    edited["metadata"]["labels"] = {POOL: "tx"}
+    await direct(kube)
+    assert kube.seen("EndpointSlice", "tx-ipv4-0")["endpoints"] == as_it_was
+    assert kube.seen("EndpointSlice", "tx-ipv4-0")["metadata"]["labels"]["kubernetes.io/service-name"] == "tx"
+
+
+async def test_a_slice_that_lost_all_its_labels_is_found_by_its_name() -> None:
+    kube = FakeKube(pool(), relay_pod("a", "198.18.0.1"))
+    await direct(kube)
+    kube.seen("EndpointSlice", "tx-ipv4-0")["metadata"]["labels"] = {}
+    await direct(kube)
+    assert kube.seen("EndpointSlice", "tx-ipv4-0")["metadata"]["labels"][POOL] == "tx"
+
+
+async def test_a_slice_of_ours_with_a_name_that_we_never_give_goes() -> None:
+    kube = FakeKube(pool(), relay_pod("a", "198.18.0.1"))
+    await direct(kube)
+    stray = copy.deepcopy(kube.seen("EndpointSlice", "tx-ipv4-0"))
+    stray["metadata"]["name"] = "tx-stray"
+    kube.put(stray)
+    await direct(kube)
+    assert [name for kind, _, name in kube.objects if kind == "EndpointSlice"] == ["tx-ipv4-0"]
+
+
+async def test_a_slice_that_changes_meanwhile_is_not_overwritten() -> None:
+    kube = FakeKube(pool(), relay_pod("a", "198.18.0.1"))
+    await direct(kube)
+    kube.put(relay_pod("b", "198.18.0.2"))
+    others = kube.seen("EndpointSlice", "tx-ipv4-0")
+    read = kube.list
+
+    async def list_then_change(kind: str, *more: object, **named: object) -> list[dict[str, object]]:
+        found = await read(kind, *more, **named)  # type: ignore[arg-type]
+        if kind == "EndpointSlice":
+            kube.put(others)
+        return found
+
+    kube.list = list_then_change  # type: ignore[method-assign]
+    with pytest.raises(KubeConflict):
+        await direct(kube)
+    assert endpoints(kube) == {"a": READY}
+    assert gates(kube)["b"] == "", "a gate opens only after the slice is written"
+
+
+async def test_a_paused_pool_is_left_alone() -> None:
+    obj = pool()
+    obj["metadata"]["annotations"] = {PAUSED: "true"}
+    kube = FakeKube(obj, relay_pod("a", "198.18.0.1"))
+    await direct(kube)
+    assert kube.writes == []
+
+
+async def test_nothing_is_made_for_a_pool_that_is_gone_or_going() -> None:
+    going = pool()
+    going["metadata"]["deletionTimestamp"] = "2026-11-24T13:00:00Z"
+    for kube in (FakeKube(relay_pod("a", "198.18.0.1")), FakeKube(going, relay_pod("a", "198.18.0.1"))):
+        await direct(kube)
+        assert kube.writes == []
+
+
+async def test_a_dual_stack_service_gets_slices_of_both_families() -> None:
+    both = relay_pod("a", "198.18.0.1")
+    both["status"]["podIPs"].append({"ip": "2001:db8::1"})
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"namespace": "mail", "name": "tx"},
+        "spec": {"ipFamilies": ["IPv6", "IPv4"]},
+    }
+    kube = FakeKube(pool(), both, service)
+    await direct(kube)
+    for family, address in (("4", "198.18.0.1"), ("6", "2001:db8::1")):
+        found = kube.seen("EndpointSlice", f"tx-ipv{family}-0")
+        assert (found["addressType"], found["endpoints"][0]["addresses"]) == (f"IPv{family}", [address])
