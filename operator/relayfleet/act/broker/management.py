@@ -47,13 +47,14 @@ class Management:
 
     def __init__(self, endpoints: Sequence[Endpoint], username: str, password: str, certificate_authority: str) -> None:
         self._endpoints = list(endpoints)
-        self._login = aiohttp.BasicAuth(username, password)
+        login = base64.b64encode(f"{username}:{password}".encode()).decode()
+        self._headers = {"Authorization": f"Basic {login}"}
         self._tls = ssl.create_default_context(cadata=certificate_authority)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         timeout = aiohttp.ClientTimeout(total=DEADLINE, sock_connect=CONNECT)
-        self._session = aiohttp.ClientSession(auth=self._login, timeout=timeout)
+        self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
         return self
 
     async def __aexit__(
@@ -125,15 +126,16 @@ class Management:
         return await self._call("GET", path, missing_is_fine=missing_is_fine)
 
     async def _call(self, method: str, path: str, body: Any = None, *, missing_is_fine: bool = False) -> Any:
-        failures = []
+        failures: dict[str, str] = {}
         for endpoint in list(self._endpoints):
             try:
                 return await self._ask(endpoint, method, path, body, missing_is_fine)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
-                failures.append(f"{endpoint.name}: {error or type(error).__name__}")
+                failures.setdefault(_cause(error), endpoint.name)
                 self._endpoints.remove(endpoint)
                 self._endpoints.append(endpoint)
-        raise BrokerUnreachable("; ".join(failures) or "no broker has an address yet")
+        causes = "; ".join(f"{name}: {cause}" for cause, name in failures.items())
+        raise BrokerUnreachable(causes or "no broker has an address yet")
 
     async def _ask(self, endpoint: Endpoint, method: str, path: str, body: Any, missing_is_fine: bool) -> Any:
         if self._session is None:
@@ -151,6 +153,15 @@ class Management:
             if response.status >= 300:
                 raise BrokerFailed(f"management API: {method} {path}: {response.status} {text[:200]}")
             return await response.json() if text and response.content_type == "application/json" else None
+
+
+def _cause(error: Exception) -> str:
+    """In few words, without addresses, so that the same cause reads the same."""
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return "its certificate is not one of this queue's"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.strerror or "no connection"
+    return "no answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
 
 
 def password_fits(password: str, password_hash: str) -> bool:

@@ -9,7 +9,7 @@ from relayfleet.api.meta import PodTemplate
 from relayfleet.children.meta import labels
 from relayfleet.children.rabbitmq import names, sizes
 
-QUORUM_SECONDS, DRAIN_SECONDS, GRACE_SECONDS = 60, 10, 110
+QUORUM_SECONDS, DRAIN_SECONDS, GRACE_SECONDS = 30, 10, 80
 """A broker that is told to go waits so long for each of its queues to have a majority without it, hands its leaders over, and stops.
 Bounded: a broker that waits for ever keeps its node from being drained."""
 

@@ -112,7 +112,7 @@ def _hurt(cluster: Cluster) -> Problem | None:
 
 
 def _missing(cluster: Cluster) -> Problem | None:
-    if not cluster.set_up or len(cluster.serving) >= cluster.wanted or _change(cluster):
+    if not cluster.set_up or not cluster.majority <= len(cluster.serving) < cluster.wanted or _change(cluster):
         return None
     return Problem("MembersMissing", f"{_count(cluster)}; mail is safe as long as {cluster.majority} do")
 
