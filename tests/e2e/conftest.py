@@ -18,7 +18,7 @@ import pytest
 
 from tests.e2e import artefacts, receiving
 from tests.e2e.api import Api, Object, Objects, access
-from tests.e2e.fleet import Fleet, bring_up_everywhere
+from tests.e2e.fleet import Fleet, bring_up_everywhere, well
 from tests.e2e.mailing import client_pod
 from tests.e2e.region import Region
 from tests.e2e.waiting import gone, wait_for
@@ -186,6 +186,8 @@ def installed_fleet(places: Mapping[str, Place], images: Mapping[str, str]) -> F
 
 
 @pytest.fixture
-async def fleet(installed_fleet: Fleet, sinks: dict[str, dict[str, SinkClient]]) -> Fleet:
-    """The shared fleet, with empty sinks. A test that changes it puts it back."""
+async def fleet(installed_fleet: Fleet, regions: dict[str, Region], sinks: dict[str, dict[str, SinkClient]]) -> Fleet:
+    """The shared fleet, well in both regions, with empty sinks."""
+    for region in regions.values():
+        await well(region)
     return installed_fleet

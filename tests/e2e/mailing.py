@@ -85,7 +85,9 @@ async def send_from_outside(account: Account, sender: str, recipients: list[str]
         async with smtp:
             if account.username is not None:
                 await smtp.login(account.username, account.password)
-            _, text = await smtp.sendmail(sender, recipients, message)
+            _, text = await smtp.sendmail(
+                sender, recipients, message, mail_options=_options(sender, recipients, message)
+            )
             return text
     except SMTPResponseException as error:
         raise NotAccepted(error.code, error.message) from error
@@ -93,3 +95,9 @@ async def send_from_outside(account: Account, sender: str, recipients: list[str]
         raise NotAccepted(error.recipients[0].code, error.recipients[0].message) from error
     except (aiosmtplib.SMTPException, OSError) as error:
         raise NotAccepted(0, str(error) or type(error).__name__) from error
+
+
+def _options(sender: str, recipients: list[str], message: bytes) -> list[str]:
+    """What a mail needs of the server."""
+    options = [] if message.isascii() else ["BODY=8BITMIME"]
+    return options if "".join([sender, *recipients]).isascii() else [*options, "SMTPUTF8"]

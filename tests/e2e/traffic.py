@@ -68,6 +68,7 @@ async def flowing(
         username=USER,
         password=PASSWORD,
         timeout=10.0,
+        give_up=400.0,  # with one relay left, only one of the nodes answers
         **{"concurrency": 4, "reuse": 20, **more},
     )
     with Ledger(traffic.ledger) as ledger:

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import settings
+from . import settings, wheels
 from .nodeimage import LEGACY_BUILDER
 from .progress import step
 from .shell import TestbedError, run, succeeds
@@ -21,11 +21,13 @@ BUILD_TIMEOUT = 900.0
 
 @dataclass(frozen=True)
 class Image:
-    """`inputs` are glob patterns from the root of the checkout; the Dockerfile is always one of them."""
+    """`inputs` are glob patterns from the root of the checkout; the Dockerfile is always one of them. `wheels`: Python packages are
+    fetched here, and not in the build, which may know neither this machine's package index nor whom it trusts."""
 
     name: str
     dockerfile: str
     inputs: tuple[str, ...] = ()
+    wheels: bool = False
 
     def files(self, root: Path = settings.ROOT) -> list[Path]:
         found = {path for pattern in (self.dockerfile, *self.inputs) for path in root.glob(pattern)}
@@ -40,7 +42,7 @@ class Image:
 
 
 IMAGES = (
-    Image("relayfleet", "Dockerfile", ("operator/relayfleet/**/*", "requirements/runtime.txt", "build/wheels/*.whl")),
+    Image("relayfleet", "Dockerfile", ("operator/relayfleet/**/*", "requirements/runtime.txt"), wheels=True),
     Image("rabbitmq", "images/rabbitmq/Dockerfile", ("images/rabbitmq/**/*",)),
     Image("dns", "images/dns/Dockerfile", ("images/dns/**/*",)),
     Image("sink", "tests/sink/Dockerfile", ("tests/sink/*.py",)),
@@ -74,9 +76,13 @@ def _build(image: Image, reference: str) -> None:
     with tempfile.TemporaryDirectory(prefix="relayfleet-context-") as folder:
         with tarfile.open(fileobj=io.BytesIO(_context(image))) as context:
             context.extractall(folder, filter="data")
-        base = f"BASE={settings.BASE_IMAGE}"
+        arguments = [f"BASE={settings.BASE_IMAGE}"]
+        if image.wheels:
+            wheels.put(Path(folder, "build", "wheels"))
+            arguments.append("PIP_ARGS=--no-index")
+        options = [part for each in arguments for part in ("--build-arg", each)]
         run(
-            "docker", "build", "-t", reference, "--build-arg", base, "-f", Path(folder, image.dockerfile), folder,
+            "docker", "build", "-t", reference, *options, "-f", Path(folder, image.dockerfile), folder,
             env=LEGACY_BUILDER, timeout=BUILD_TIMEOUT, log=settings.LOGS / "images.log",
         )  # fmt: skip
 
