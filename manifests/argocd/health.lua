@@ -29,6 +29,10 @@ end
 if says("Degraded") then
   return {status = "Degraded", message = seen["Degraded"].message}
 end
+-- Serving, but on its way (rolling, scaling): the other region must not start meanwhile.
+if says("Ready") and says("Reconciling") then
+  return {status = "Progressing", message = seen["Reconciling"].message}
+end
 if says("Ready") then
   return {status = "Healthy", message = ready.message}
 end

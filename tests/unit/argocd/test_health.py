@@ -41,6 +41,7 @@ def resource(generation: int = 2, observed: int | None = 2, deleted: bool = Fals
         pytest.param(resource(3, 2, Ready=YES), "Progressing", id="spec changed, not seen yet"),
         pytest.param(resource(Ready=NO, Reconciling=YES), "Progressing", id="converging"),
         pytest.param(resource(Ready=YES, Reconciling=NO, Degraded=NO), "Healthy", id="serving fully"),
+        pytest.param(resource(Ready=YES, Reconciling=YES), "Progressing", id="serving, but rolling"),
         pytest.param(resource(Ready=YES, Degraded=YES), "Degraded", id="serving with less than asked"),
         pytest.param(resource(Ready=NO, Reconciling=YES, Degraded=YES), "Degraded", id="not serving, still trying"),
         pytest.param(resource(Ready=NO, Stalled=YES), "Degraded", id="a person has to act"),
