@@ -34,8 +34,6 @@ cluster_formation.peer_discovery_backend = classic_config
 cluster_formation.discovery_retry_limit = 1000000
 cluster_formation.discovery_retry_interval = 500
 cluster_partition_handling = pause_minority
-# The journal is a stream, and a stream's frozen leader is replaced only when the nodes miss it: after 6 to 10 s instead of 45 to 75.
-net_ticktime = 8
 """,
     "doors": """
 listeners.tcp = none
