@@ -15,7 +15,7 @@ from tests.demo.timeline import Tally, Timeline
 from tests.e2e import receiving
 from tests.e2e.api import Api, access
 from tests.e2e.region import Region
-from tests.testbed import __main__ as testbed
+from tests.testbed.__main__ import main as testbed
 from tests.testbed.images import references
 from tests.testbed.settings import BIN, REGIONS
 from tests.testbed.shell import TestbedError
@@ -29,7 +29,7 @@ def main() -> int:
         "relayfleet: a demo on two clusters on this machine. It may take minutes; everything says what it does.",
         flush=True,
     )
-    if status := testbed.main(["up"]):
+    if status := testbed(["up"]):
         return status
     try:
         return asyncio.run(demo(references()))

@@ -61,7 +61,7 @@ class Relay:
             config, self.spool, hostname, auth_folder=files.auth, tls_folder=files.certificate.parent
         )
         resolver = Resolver(Lookup(parse_servers(config.delivery.resolvers) or system_servers()))
-        sources = SourcesInTurn(config.sources, hostname)
+        sources = SourcesInTurn(config.sources)
         self.delivery = DeliveryService(config, self.spool, resolver, self.journal, sources, hostname)
         self._was_ready = False
         self._draining = False

@@ -82,7 +82,13 @@ async def desk(
     async with responder(zone) as dns:
         resolver = Resolver(Lookup([dns.address]))
         service = DeliveryService(
-            config, spool, resolver, journal, SourcesInTurn(sources, HOSTNAME), HOSTNAME, random=Random(1)
+            config,
+            spool,
+            resolver,
+            journal,
+            SourcesInTurn(sources or (Source("pod", "", HOSTNAME),)),
+            HOSTNAME,
+            random=Random(1),
         )
         service.start()
         try:

@@ -26,36 +26,34 @@ def names(chooser: SourcesInTurn, count: int, record: Record = RECORD) -> Counte
 
 
 def test_sources_take_turns() -> None:
-    assert names(SourcesInTurn(HERE, "pod.test"), 30) == {"eu-1": 10, "eu-2": 10, "eu-3": 10}
+    assert names(SourcesInTurn(HERE), 30) == {"eu-1": 10, "eu-2": 10, "eu-3": 10}
 
 
 def test_a_source_whose_address_is_not_here_is_passed_over_and_named() -> None:
-    chooser = SourcesInTurn([ELSEWHERE, *HERE], "pod.test")
+    chooser = SourcesInTurn([ELSEWHERE, *HERE])
     assert names(chooser, 30) == {"eu-1": 10, "eu-2": 10, "eu-3": 10} or "us-1" not in names(chooser, 30)
     assert chooser.unusable() == ("us-1",)
 
 
 def test_no_usable_source_is_none_not_the_pods_own_address() -> None:
-    assert SourcesInTurn([ELSEWHERE], "pod.test").choose(RECORD, ()) is None
+    assert SourcesInTurn([ELSEWHERE]).choose(RECORD, ()) is None
 
 
-def test_without_sources_the_pod_sends_under_its_own_name() -> None:
-    chosen = SourcesInTurn([], "pod.test").choose(RECORD, ())
-    assert chosen is not None
-    assert (chosen.helo_name, chosen.bind_address) == ("pod.test", None)
+def test_without_sources_nothing_is_sent() -> None:
+    assert SourcesInTurn([]).choose(RECORD, ()) is None
 
 
 def test_a_greylisted_record_keeps_its_source_while_it_is_usable() -> None:
     kept = Record("ID", "a@b.test", (), b"", last_source="eu-2")
-    assert names(SourcesInTurn(HERE, "pod.test"), 9, kept) == {"eu-2": 9}
+    assert names(SourcesInTurn(HERE), 9, kept) == {"eu-2": 9}
     lost = Record("ID", "a@b.test", (), b"", last_source="us-1")
-    assert "us-1" not in names(SourcesInTurn([ELSEWHERE, *HERE], "pod.test"), 9, lost)
+    assert "us-1" not in names(SourcesInTurn([ELSEWHERE, *HERE]), 9, lost)
 
 
 def test_a_source_that_failed_is_looked_at_again_at_once_and_then_now_and_then() -> None:
     clock = Clock()
     moving = Source("eu-1", "192.0.2.1", "eu.test", "127.0.0.1")
-    chooser = SourcesInTurn([moving], "pod.test", clock)
+    chooser = SourcesInTurn([moving], clock)
     assert chooser.choose(RECORD, ()) is moving
     gone = Source("eu-1", "192.0.2.1", "eu.test", "198.18.77.77")
     chooser.reload([gone])

@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from relayfleet.protocol.relay_config import Broker, RelayConfig
+from relayfleet.protocol.relay_config import Broker, RelayConfig, Source
 from relayfleet.relay.delivery import worker
 from relayfleet.relay.delivery.sources import SourcesInTurn
 from relayfleet.relay.delivery.suspects import DEADLY, FAULTS, Suspects
@@ -38,7 +38,7 @@ class FragileJournal(MemoryJournal):
 
 def service(spool: MemorySpool, journal: MemoryJournal) -> DeliveryService:
     config = RelayConfig("test/pool", "eu", Broker(()), ())
-    sources = SourcesInTurn((), "relay.test")
+    sources = SourcesInTurn((Source("pod", "", "relay.test"),))
     return DeliveryService(config, spool, Resolver(NoSuchDomain()), journal, sources, "relay.test", random=Random(1))
 
 

@@ -42,15 +42,14 @@ class SourceChooser(Protocol):
 class SourcesInTurn:
     """Fits SourceChooser. A record that was greylisted keeps its source (`last_source`): the peer waits for that address."""
 
-    def __init__(self, sources: Sequence[Source], hostname: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self._own = Source("pod", "", hostname)
+    def __init__(self, sources: Sequence[Source], clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._turn = 0
         self.reload(sources)
 
     def reload(self, sources: Sequence[Source]) -> None:
-        """Without sources the pod's own address and name are used."""
-        self._sources = tuple(sources) or (self._own,)
+        """Without sources nothing can be sent: mail from an address that nobody vouches for would do more harm than waiting."""
+        self._sources = tuple(sources)
         self._broken_until: dict[str, float] = {}
         self._checked_until: dict[str, float] = {}
 

@@ -175,8 +175,11 @@ class RabbitMQJournal:
             _pass_on(done.exception(), stored)
         self._send()
 
+    async def _declare(self, connection: Connection) -> None:
+        await declare(connection, [self._stream], lambda: self._target.dial_others(connection, "look"))
+
     async def _prepare_writer(self, connection: Connection) -> PublishChannel:
-        await declare(connection, [self._stream])
+        await self._declare(connection)
         self._writer = await PublishChannel.open(connection, DEADLINE)
         self._send()
         return self._writer
@@ -190,7 +193,7 @@ class RabbitMQJournal:
     # Reading.
 
     async def _prepare_reader(self, connection: Connection) -> ConsumeChannel:
-        await declare(connection, [self._stream])
+        await self._declare(connection)
         channel = await ConsumeChannel.open(connection, DEADLINE)
         start = LOOK_BACK if self._offset is None else self._offset + 1
         arguments = {"x-stream-offset": start}

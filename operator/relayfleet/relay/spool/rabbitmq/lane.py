@@ -30,6 +30,7 @@ class PublishLane:
 
     def __init__(self, lane: Lane, target: Target, topology: Topology, changed: Callable[[], None]) -> None:
         self.lane = lane
+        self._target = target
         self._topology = topology
         self._changed = changed
         self._channel: PublishChannel | None = None
@@ -96,7 +97,9 @@ class PublishLane:
             self._changed()
 
     async def _prepare(self, connection: Connection) -> PublishChannel:
-        await declare(connection, self._topology.queues(self.lane))
+        await declare(
+            connection, self._topology.queues(self.lane), lambda: self._target.dial_others(connection, "look")
+        )
         if not self._proven:
             await prove_dead_letters_are_kept(connection, self._topology)
             self._proven = True

@@ -47,6 +47,19 @@ class Target:
         tls = tls_context(self.ca_file) if self.broker.tls else None
         return await connect(address, login, CONNECT_TIMEOUT, tls=tls, server_name=self.broker.server_name)
 
+    async def dial_others(self, connection: Connection, purpose: str) -> list[Connection]:
+        """Connections to all nodes but the one of `connection`. Raises ConnectError when one of them cannot be reached."""
+        addresses = [Address.parse(each) for each in self.broker.addresses]
+        dials = (self.dial(each, purpose) for each in addresses if str(each) != connection.peer)
+        found = await asyncio.gather(*dials, return_exceptions=True)
+        failures = [each for each in found if isinstance(each, BaseException)]
+        opened = [each for each in found if not isinstance(each, BaseException)]
+        if failures:
+            for each in opened:
+                each.lose(ConnectionLost("not needed"))
+            raise failures[0]
+        return opened
+
     def address(self, number: int) -> Address:
         """A node; counting goes round. Raises ValueError when what stands there is no address."""
         return Address.parse(self.broker.addresses[number % len(self.broker.addresses)])
