@@ -53,6 +53,7 @@ class Connection(asyncio.Protocol):
         self.last_received = time.monotonic()
         self.frame_max = FRAME_MAX
         self.blocked = ""
+        self.peer = ""
         self.lost: asyncio.Future[AmqpError] = self._loop.create_future()
 
     # What the event loop calls.

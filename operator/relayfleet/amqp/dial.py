@@ -65,6 +65,7 @@ async def connect(
     try:
         async with asyncio.timeout(timeout):
             connection = await _socket(address, tls, server_name)
+            connection.peer = str(address)
             await connection.handshake(login.username, login.password, login.vhost, heartbeat, login.name)
             return connection
     except TimeoutError as error:

@@ -14,15 +14,16 @@ import tempfile
 import time
 from pathlib import Path
 
+from relayfleet.amqp.channel import Channel
+from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.dial import Address, Login, connect, tls_context
 from relayfleet.amqp.errors import AmqpError
 from relayfleet.amqp.publishing import PublishChannel
 from relayfleet.protocol.relay_config import Broker
 from tests.relay.rabbitmq import certificates
-from tests.testbed import baseimage, engine, settings
+from tests.testbed import baseimage, engine, images
 from tests.testbed.shell import run, succeeds
 
-IMAGE = "relayfleet/rabbitmq-test:trixie"
 LABEL = "relayfleet.test=rabbitmq"
 NETWORK = "relayfleet-rabbitmq-test"
 SUBNET = "198.19.200.0/24"
@@ -43,7 +44,6 @@ cluster_formation.classic_config.nodes.1 = rabbit@rabbit-1
 cluster_formation.classic_config.nodes.2 = rabbit@rabbit-2
 cluster_formation.classic_config.nodes.3 = rabbit@rabbit-3
 cluster_partition_handling = pause_minority
-net_ticktime = 8
 disk_free_limit.absolute = 50MB
 default_user = relay
 default_pass = secret
@@ -82,12 +82,12 @@ class Cluster:
 
     def start(self) -> None:
         """Build what is missing and start the nodes; `healthy` waits for them."""
-        _ensure_image()
+        image = _image()
         remove_leftovers()
         self._write_files()
         run("docker", "network", "create", "--label", LABEL, "--subnet", SUBNET, NETWORK)
         for node in self.nodes:
-            self._run(node)
+            self._run(node, image)
 
     def stop(self) -> None:
         """Remove everything."""
@@ -152,11 +152,23 @@ class Cluster:
                     raise AssertionError(f"node {node} is not well: {failure}\n{logs}")
                 await asyncio.sleep(0.3)
 
-    async def _try(self, node: int) -> Exception | None:
-        login = Login(USERNAME, PASSWORD)
+    async def connect(self, node: int) -> Connection:
+        """A connection to one node. Raises ConnectError."""
         address = Address.parse(self.addresses[node - 1])
+        tls = tls_context(self.ca_file)
+        return await connect(address, Login(USERNAME, PASSWORD), 3, tls=tls, server_name=SERVER_NAME)
+
+    async def look(self, queue: str, node: int = 1) -> int:
+        """Records that are ready in a queue, as a node knows it. Raises NotFound."""
+        connection = await self.connect(node)
         try:
-            connection = await connect(address, login, 3, tls=tls_context(self.ca_file), server_name=SERVER_NAME)
+            return (await (await Channel.open(connection, 5)).declare(queue, 5, passive=True)).messages
+        finally:
+            await connection.close()
+
+    async def _try(self, node: int) -> Exception | None:
+        try:
+            connection = await self.connect(node)
         except AmqpError as error:
             return error
         try:
@@ -180,7 +192,7 @@ class Cluster:
         for each in (self.folder, *self.folder.rglob("*")):
             each.chmod(0o755 if each.is_dir() else 0o644)
 
-    def _run(self, node: int) -> None:
+    def _run(self, node: int, image: str) -> None:
         address = self.addresses[node - 1].rpartition(":")[0]
         files = (("rabbitmq.conf", "/etc/rabbitmq/rabbitmq.conf"), ("advanced.config", "/etc/rabbitmq/advanced.config"))
         mounts = [
@@ -191,7 +203,7 @@ class Cluster:
             "--network", NETWORK, "--ip", address, "--network-alias", f"rabbit-{node}", *mounts,
             "-e", f"RABBITMQ_NODENAME=rabbit@rabbit-{node}",
             "-e", "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
-            "--entrypoint", "sh", IMAGE, "-c", START,
+            "--entrypoint", "sh", image, "-c", START,
         )  # fmt: skip
 
 
@@ -208,10 +220,7 @@ def _name(node: int) -> str:
     return f"relayfleet-rabbitmq-test-{node}"
 
 
-def _ensure_image() -> None:
+def _image() -> str:
     engine.ensure()
-    if not succeeds("docker", "image", "inspect", IMAGE):
-        baseimage.ensure(engine.can_pull())
-        folder = Path(__file__).parent
-        build = ("docker", "build", "-q", "--build-arg", f"BASE={settings.BASE_IMAGE}", "-t", IMAGE, folder)
-        run(*build, timeout=600, env={"DOCKER_BUILDKIT": "0"})
+    baseimage.ensure(engine.can_pull())
+    return images.build("rabbitmq")

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import pytest
 
+from relayfleet.amqp.errors import NotFound
 from relayfleet.relay.spool.interface import SpoolUnavailable
 from tests.relay.rabbitmq.cluster import Cluster
 from tests.relay.spool.support import new_prefix, new_record, read_all, ready_queues, spool, traffic, until
@@ -123,3 +124,31 @@ async def test_a_relay_whose_put_was_cancelled_goes_on(rabbitmq: Cluster) -> Non
         record = new_record()
         await queue.put(record)
     assert record.key in {each.key for each in await read_all(rabbitmq, ready_queues(prefix))}
+
+
+async def test_no_queue_is_made_while_a_node_that_may_have_it_is_silent(rabbitmq: Cluster) -> None:
+    """A declaration on a node that lost sight of a queue would remove the queue everywhere."""
+    prefix = new_prefix()
+    rabbitmq.freeze(3)
+    async with spool(rabbitmq, prefix, wait=False) as queue:
+        await until(
+            lambda: "may exist on a node that does not answer" in queue.why_not_ready, 30, lambda: queue.why_not_ready
+        )
+        for name in ready_queues(prefix):
+            with pytest.raises(NotFound):
+                await rabbitmq.look(name)
+        rabbitmq.thaw(3)
+        await until(lambda: queue.ready, 30, lambda: queue.why_not_ready)
+        await queue.put(new_record())
+
+
+async def test_a_known_pool_starts_with_a_node_missing(rabbitmq: Cluster) -> None:
+    prefix = new_prefix()
+    record = new_record()
+    async with spool(rabbitmq, prefix) as queue:
+        await queue.put(record)
+    rabbitmq.kill(3)
+    async with spool(rabbitmq, prefix) as queue:
+        held = await queue.take()
+        assert held.record == record
+        await held.settle()

@@ -68,10 +68,11 @@ class Topology:
         return own + [Queue(self._rung(rung, lane), self._waiting(rung, lane)) for rung in self.ladder]
 
     def probe(self, suffix: str) -> Queue:
-        """A queue of one record whose dead letters have nowhere to go; see `declaring.dead_letters_are_kept`."""
+        """A queue of one record and one member whose dead letters have nowhere to go; see `declaring.prove_dead_letters_are_kept`."""
         name = f"{self.prefix}.{VERSION}.probe.{suffix}"
         dead = self._dead_lettering(1, f"{name}.nowhere")
-        return Queue(name, self._arguments() | dead | {"x-max-length": 1, "x-expires": 60_000})
+        small = {"x-max-length": 1, "x-expires": 60_000, "x-quorum-initial-group-size": 1}
+        return Queue(name, self._arguments() | dead | small)
 
     def _rung(self, rung: int, lane: Lane) -> str:
         return f"{self.prefix}.{VERSION}.wait.{rung}.{lane}"
