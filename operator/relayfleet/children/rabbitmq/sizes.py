@@ -8,7 +8,7 @@ from relayfleet.api.meta import size_in_bytes
 
 MI = 2**20
 
-RESOURCES: dict[str, Any] = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}}
+RESOURCES: dict[str, Any] = {"requests": {"cpu": "50m", "memory": "256Mi"}, "limits": {"memory": "2Gi"}}
 """For a broker whose owner did not say: small requests, so that it starts on a small machine, and room for bursts."""
 
 
