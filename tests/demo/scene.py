@@ -124,9 +124,8 @@ class Scene:
     async def kill_relay(self) -> str:
         """SIGKILL, without a word to anybody."""
         pods = await self.region.api.list("Pod", NAMESPACE, {"relayfleet.io/pool": POOL})
-        name = str(pods[0]["metadata"]["name"])
-        await self.region.api.delete("Pod", NAMESPACE, name, grace=0)
-        return f"relay {name} killed"
+        await operating.kill(self.region, pods[0])
+        return f"relay {pods[0]['metadata']['name']} killed (SIGKILL)"
 
     async def kill_broker(self) -> str:
         name = f"{QUEUE}-rabbitmq-0"

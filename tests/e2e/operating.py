@@ -77,3 +77,21 @@ async def tag_on_nodes(region: Region, image: str, other: str) -> None:
     for node in region.place.nodes:
         command = ["docker", "exec", node, "ctr", "-n", "k8s.io", "images", "tag", "--force"]
         await asyncio.to_thread(run, *command, f"docker.io/{image}", f"docker.io/{other}")
+
+
+_KILL = """
+for process in /proc/[0-9]*; do
+  grep -qsE 'pod({dashes}|{underscores})' $process/cgroup || continue
+  grep -qs relayfleet $process/cmdline || continue
+  kill -KILL ${{process#/proc/}} && echo ${{process#/proc/}}
+done
+"""
+
+
+async def kill(region: Region, pod: Object) -> None:
+    """SIGKILL to the main process of a pod of ours, from its node: it gets no chance to say good-bye."""
+    uid = str(pod["metadata"]["uid"])
+    script = _KILL.format(dashes=uid, underscores=uid.replace("-", "_"))
+    command = ("docker", "exec", str(pod["spec"]["nodeName"]), "sh", "-c", script)
+    killed = await asyncio.to_thread(run, *command)
+    assert killed.strip(), f"no process of {pod['metadata']['name']} found"

@@ -25,7 +25,9 @@ async def slice_uid(region: Region, fleet: Fleet) -> str:
 
 async def test_a_standby_takes_over_from_a_killed_leader(us: Region, fleet: Fleet) -> None:
     before, epoch = await operating.leader(us)
-    await us.api.delete("Pod", operating.NAMESPACE, before, grace=0)
+    pod = await us.api.get("Pod", operating.NAMESPACE, before)
+    assert pod is not None
+    await operating.kill(us, pod)
     began = time.monotonic()
     [old] = await us.api.list("EndpointSlice", fleet.namespace, {"relayfleet.io/pool": fleet.pool})
     await us.api.delete("EndpointSlice", fleet.namespace, old["metadata"]["name"])

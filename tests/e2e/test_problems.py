@@ -44,11 +44,33 @@ async def test_the_same_address_twice_is_claimed_by_the_oldest(us: Region, names
     await waiting.condition(us.api, second, "Ready", "True", 20)
 
 
-async def test_an_image_that_cannot_be_had_is_named(us: Region, namespace: str, fleet: Fleet) -> None:
+async def test_an_image_that_cannot_be_had_is_named_and_a_better_one_is_used(
+    us: Region, namespace: str, fleet: Fleet, images: dict[str, str]
+) -> None:
     queue = queue_cluster(namespace, template={"image": "relayfleet/absent:1"})
     await us.apply(queue)
     said = await waiting.condition(us.api, queue, "Ready", "False", 90, "ImageNotPulled")
     assert "relayfleet/absent:1" in ready_of(said)["message"]
+    await us.apply(queue_cluster(namespace, template={"image": images["rabbitmq"]}))
+    await waiting.ready(us.api, queue, budget=240)
+
+
+async def test_an_empty_queue_whose_policy_is_delete_goes_with_its_volumes(
+    us: Region, namespace: str, fleet: Fleet
+) -> None:
+    queue = queue_cluster(namespace, deletionPolicy="Delete")
+    await us.apply(queue)
+    await waiting.ready(us.api, queue, budget=240)
+    await us.api.delete("QueueCluster", namespace, "mail")
+
+    async def nothing_left() -> bool:
+        left = [*await us.api.list("StatefulSet", namespace), *await us.api.list("PersistentVolumeClaim", namespace)]
+        left += [each for each in await us.api.list("Secret", namespace) if "rabbitmq" in each["metadata"]["name"]]
+        if left:
+            raise NotYet(", ".join(each["metadata"]["name"] for each in left))
+        return True
+
+    await wait_for(nothing_left, 180, "brokers, volumes and Secrets are gone")
 
 
 MAIL = b"From: sender@example.test\r\nTo: r@later.example.test\r\nX-Test-Id: kept\r\nSubject: kept\r\n\r\nkept\r\n"

@@ -1,0 +1,95 @@
+"""The chart gives the operator exactly the rights that it uses. Runs last: what all the other tests made it do is in the audit log."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.e2e import operating
+from tests.e2e.fleet import Fleet
+from tests.e2e.region import Region
+from tests.testbed import settings
+from tests.testbed.shell import run
+
+ACCOUNT = "system:serviceaccount:relayfleet-system:relayfleet"
+LOG = "/var/log/kubernetes/audit.log"
+
+Right = tuple[str, str, str]
+"""API group, resource with subresource, verb."""
+
+
+def granted() -> set[Right]:
+    """What the chart's roles say."""
+    text = run(settings.BIN / "helm", "template", operating.RELEASE, operating.CHART, "--set", "region=eu")
+    roles = [each for each in yaml.safe_load_all(text) if each and each["kind"] in ("ClusterRole", "Role")]
+    return {
+        (group, resource, verb)
+        for role in roles
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def entries(region: Region) -> list[dict[str, Any]]:
+    """The audit log of a region's API server, as far as it is about the operator."""
+    lines = run("docker", "exec", region.place.control_plane, "cat", LOG).splitlines()
+    found = (json.loads(line) for line in lines)
+    return [
+        each
+        for each in found
+        if each["user"]["username"] == ACCOUNT and each["stage"] == "ResponseComplete" and "objectRef" in each
+    ]
+
+
+def used(entry: dict[str, Any]) -> set[Right]:
+    """The rights that a request needed. A server-side apply that made an object needed the right to create, too."""
+    about = entry["objectRef"]
+    resource = about["resource"] + (f"/{about['subresource']}" if about.get("subresource") else "")
+    rights = {(about.get("apiGroup", ""), resource, entry["verb"])}
+    if entry["verb"] == "patch" and entry["responseStatus"]["code"] == 201:
+        rights.add((about.get("apiGroup", ""), resource, "create"))
+    return rights
+
+
+@pytest.fixture
+async def log(regions: dict[str, Region], fleet: Fleet) -> list[dict[str, Any]]:
+    found = await asyncio.gather(*(asyncio.to_thread(entries, each) for each in regions.values()))
+    return [entry for part in found for entry in part]
+
+
+async def test_nothing_was_forbidden(log: list[dict[str, Any]]) -> None:
+    refused = {right for each in log if each["responseStatus"]["code"] == 403 for right in used(each)}
+    assert log
+    assert refused == set()
+
+
+async def test_no_right_is_given_that_is_not_used(log: list[dict[str, Any]], request: pytest.FixtureRequest) -> None:
+    ran = {item.path.name for item in request.session.items}
+    if missing := {"test_children.py", "test_operator.py", "test_problems.py"} - ran:
+        pytest.skip(
+            f"only a run of all end-to-end tests uses every right; this one left out {', '.join(sorted(missing))}"
+        )
+    needed = {right for each in log for right in used(each)}
+    assert granted() - needed == set()
+    assert needed - granted() == set()
+
+
+async def test_secrets_are_neither_listed_nor_watched(log: list[dict[str, Any]]) -> None:
+    verbs = {each["verb"] for each in log if each["objectRef"]["resource"] == "secrets"}
+    assert verbs <= {"get", "create", "patch"}
+
+
+async def test_no_secret_of_a_user_was_read(log: list[dict[str, Any]]) -> None:
+    names = {
+        each["objectRef"]["name"]
+        for each in log
+        if each["objectRef"]["resource"] == "secrets" and "name" in each["objectRef"]
+    }
+    assert names
+    assert all("-rabbitmq-" in name for name in names)
