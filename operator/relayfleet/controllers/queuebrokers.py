@@ -19,6 +19,9 @@ log = logging.getLogger(__name__)
 CALM, UNCALM = 15.0, 2.0
 """Seconds between two questions: while nothing changes, and while something is under way."""
 
+RAFT_STORE = "khepri_db"
+"""RabbitMQ's feature flag for keeping users, queues and permissions by Raft."""
+
 _ROUNDS = 4
 """Members that a queue may get in one look: from three to seven."""
 
@@ -40,7 +43,9 @@ async def look_after(
     try:
         async with Management(endpoints, admin["username"], admin["password"], admin["ca.crt"]) as management:
             await _relays_may_log_in(management, client)
-            memory.brokers = await _grown(management, await read(management), pods, memory)
+            brokers = await read(management)
+            await _keep_users_and_queues_in_raft(management, brokers, pods)
+            memory.brokers = await _grown(management, brokers, pods, memory)
         memory.unreachable = ""
     except BrokerError as error:
         memory.brokers, memory.unreachable = None, str(error)
@@ -69,6 +74,13 @@ async def records(management: Management) -> int | None:
     if counted := sum(counts):
         return counted
     return sum([await management.holds_record(each["vhost"], each["name"]) for each in queues])
+
+
+async def _keep_users_and_queues_in_raft(management: Management, brokers: Brokers, pods: Sequence[Pod]) -> None:
+    """Once all brokers are together. The older store, with which a cluster of RabbitMQ before 4.2 begins, waits after a total stop for the
+    broker that stopped last, which may be the one that is lost; with this one any majority gets going again."""
+    if brokers.running >= {pod.node for pod in pods} and await management.enable(RAFT_STORE):
+        log.info("the brokers now keep users and queues in Raft (%s)", RAFT_STORE)
 
 
 async def _relays_may_log_in(management: Management, client: dict[str, str]) -> None:

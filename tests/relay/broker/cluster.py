@@ -52,6 +52,12 @@ class Brokers:
         for number in BROKERS:
             self._run(number, image)
 
+    def grow(self, number: int) -> None:
+        """One more broker, with the list of nodes that a larger cluster gets."""
+        text = config.rabbitmq_conf(QUEUE, ManagedRabbitMQ(replicas=5), PodTemplate())
+        (self.folder / "config" / "rabbitmq.conf").write_text(text)
+        self._run(number, images.build("rabbitmq"))
+
     def stop(self) -> None:
         """Remove everything."""
         remove_leftovers()

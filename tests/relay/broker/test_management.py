@@ -13,7 +13,7 @@ import pytest
 from relayfleet.act.broker.authority import new_authority
 from relayfleet.act.broker.errors import BrokerFailed, BrokerRefused, BrokerUnreachable
 from relayfleet.act.broker.management import Management
-from relayfleet.amqp.errors import AccessRefused
+from relayfleet.amqp.errors import AccessRefused, AmqpError
 from relayfleet.amqp.publishing import PublishChannel
 from relayfleet.children.rabbitmq import names
 from relayfleet.controllers import queuebrokers
@@ -175,6 +175,35 @@ async def test_another_broker_answers_when_the_first_is_dead(brokers: Brokers) -
     await whole(brokers)
 
 
+async def test_after_all_stopped_any_majority_gets_going_with_the_mail(brokers: Brokers) -> None:
+    async with brokers.management() as management:
+        await provided(management)
+    async with relay(brokers) as channel:
+        await channel.declare("survives", 10, arguments={"x-queue-type": "quorum", "x-quorum-initial-group-size": 3})
+        async with asyncio.timeout(20):
+            await asyncio.gather(*(channel.publish("survives", b"mail", str(each)).stored for each in range(50)))
+    endpoints = [brokers.endpoint(number) for number in BROKERS]
+    client = {"username": USER, "password": PASSWORD}
+    await queuebrokers.look_after(endpoints, brokers.admin, client, pods(), QueueMemory())
+    for number in BROKERS:
+        brokers.kill(number)
+    for number in (0, 1):  # 2 stopped last and stays away
+        brokers.restart(number)
+
+    async def counted() -> bool:
+        try:
+            async with relay(brokers) as channel:
+                return (await channel.declare("survives", 5, passive=True)).messages == 50
+        except AmqpError:
+            return False
+
+    await until(counted, "two brokers serve all 50 records", seconds=60)
+    brokers.restart(2)
+    await whole(brokers)
+    async with relay(brokers) as channel:
+        await channel.delete("survives", 10)
+
+
 async def test_the_largest_record_is_taken(brokers: Brokers) -> None:
     async with brokers.management() as management:
         await provided(management)
@@ -183,6 +212,29 @@ async def test_the_largest_record_is_taken(brokers: Brokers) -> None:
         async with asyncio.timeout(60):
             await channel.publish("large", bytes(101 * 2**20), "1").stored
         await channel.delete("large", 10)
+
+
+async def test_a_broker_that_comes_later_joins_and_serves(brokers: Brokers) -> None:
+    """The last test: the cluster stays larger."""
+    endpoints = [brokers.endpoint(number) for number in BROKERS]
+    client = {"username": USER, "password": PASSWORD}
+    await queuebrokers.look_after(endpoints, brokers.admin, client, pods(), QueueMemory())
+    brokers.grow(3)
+
+    async def joined() -> bool:
+        async with brokers.management() as management:
+            return names.node(QUEUE, 3) in (await queuebrokers.read(management)).running
+
+    await until(joined, "a fourth broker runs", seconds=90)
+
+    async def serves() -> bool:
+        try:
+            await (await brokers.log_in(USER, PASSWORD, number=3)).close()
+        except AmqpError:
+            return False
+        return True
+
+    await until(serves, "and knows the relays' user", seconds=60)
 
 
 def _queue(seen: Seen | None, name: str) -> Queue:

@@ -116,6 +116,14 @@ class Management:
         """Ask the cluster to move leaders so that each broker leads about as many queues."""
         await self._call("POST", "rebalance/queues")
 
+    async def enable(self, feature: str) -> bool:
+        """See that a feature flag is on; False when it was, or when these brokers do not know it."""
+        flags = {each["name"]: each["state"] for each in await self._list("feature-flags?columns=name,state")}
+        if flags.get(feature) != "disabled":
+            return False
+        await self._call("PUT", f"feature-flags/{quote(feature, safe='')}/enable", {"name": feature})
+        return True
+
     async def _list(self, path: str) -> list[dict[str, Any]]:
         found = await self._get(path)
         if not isinstance(found, list):
