@@ -92,6 +92,7 @@ async def _managed(context: Context, queue: Object, spec: QueueClusterSpec) -> N
         brokers=memory.brokers,
         unreachable=memory.unreachable,
         set_up=memory.brokers is not None or "version" in (queue.get("status") or {}),
+        served=_served(queue),
         refused="; ".join(outcome.refused),
         lost=held.lost,
         paused=paused(queue),
@@ -129,6 +130,13 @@ async def _look_after(
         await queuebrokers.look_after(queuepods.endpoints(queue, pods), held.admin, held.client, brokers, memory)
     else:
         memory.brokers, memory.unreachable = None, ""
+
+
+def _served(queue: Object) -> bool:
+    """Whether brokers that do not serve now are a loss, and not just new."""
+    conditions = (queue.get("status") or {}).get("conditions") or []
+    ready: Object = next((each for each in conditions if each["type"] == "Ready"), {})
+    return ready.get("status") == "True" or ready.get("reason") == "NoMajority"
 
 
 def _volumes(queue: Object, claims: Objects) -> int:

@@ -20,7 +20,7 @@ def pod(number: int, **what: object) -> Pod:
 
 NODES = frozenset(f"node-{number}" for number in range(3))
 SEEN = Brokers("4.0.5", running=NODES, known=NODES, queues=(Queue("/", "ready", NODES, NODES, "node-0"),))
-WELL = Cluster(3, 3, tuple(pod(number) for number in range(3)), SEEN, set_up=True)
+WELL = Cluster(3, 3, tuple(pod(number) for number in range(3)), SEEN, set_up=True, served=True)
 NEW = Cluster(3, 3, tuple(pod(number, ready=False, started=False, age=5.0) for number in range(3)))
 
 
@@ -56,6 +56,10 @@ CASES: dict[str, tuple[Cluster, str, str, str, str, str]] = {
         "NoMajority", "AsAsked", "Starting", "AsAsked", "451",
     ),
     "a broker's pod is gone": (replace(WELL, pods=(pod(0), pod(1))), "Serving", "AsAsked", "Scaling", "AsAsked", "2 of 3"),
+    "the first of three has started": (
+        replace(NEW, pods=(pod(0), *NEW.pods[1:]), set_up=True),
+        "Creating", "AsAsked", "Starting", "AsAsked", "1 of 3 brokers serve, 2 are needed; they are starting",
+    ),
     "the image cannot be pulled": (
         all_bad(waiting="ImagePullBackOff", message="no such image"),
         "ImageNotPulled", "ImageNotPulled", "Creating", "AsAsked", "spec.template: no such image",

@@ -50,7 +50,7 @@ class Brokers:
 @dataclass(frozen=True, slots=True)
 class Cluster:
     """Everything at once. `wanted`: brokers that should be there; `stated`: what the spec says, less than `wanted` when shrinking is refused.
-    `brokers` None: the management API did not answer, `unreachable` says why. `set_up`: the relays' user was once made. `refused`: why the
+    `brokers` None: the management API did not answer, `unreachable` says why. `set_up`: the relays' user was once made. `served`: a majority once took mail. `refused`: why the
     API server does not take a child. `lost`: what to do about lost credentials. `unbound`: volume claims that wait for a volume."""
 
     wanted: int
@@ -59,6 +59,7 @@ class Cluster:
     brokers: Brokers | None = None
     unreachable: str = ""
     set_up: bool = False
+    served: bool = False
     refused: str = ""
     lost: str = ""
     paused: bool = False

@@ -77,7 +77,7 @@ def _few(cluster: Cluster) -> Problem | None:
     hurt = problems(cluster)
     if hurt:
         return Problem(hurt[0].reason, f"{_count(cluster)}: {hurt[0].message}")
-    if not cluster.set_up:
+    if not cluster.served:
         return Problem("Creating", f"{_count(cluster)}, {cluster.majority} are needed; they are starting")
     return Problem(
         "NoMajority", f"{_count(cluster)}, {cluster.majority} are needed: mail is refused with 451 until they are back"
