@@ -22,4 +22,5 @@ async def rabbitmq(_rabbitmq_nodes: Cluster) -> AsyncIterator[Cluster]:
     """Three nodes, all well; whatever the test does to them is undone for the next one."""
     _rabbitmq_nodes.mend()
     await _rabbitmq_nodes.healthy()
+    _rabbitmq_nodes.keep_metadata_by_raft()
     yield _rabbitmq_nodes

@@ -63,6 +63,7 @@ class Cluster:
     nodes = (1, 2, 3)
 
     def __init__(self) -> None:
+        self._by_raft = False
         self.folder = Path(tempfile.mkdtemp(prefix="relayfleet-rabbitmq-"))
         self.addresses = tuple(f"198.19.200.{10 + node}:{PORT}" for node in self.nodes)
 
@@ -88,6 +89,12 @@ class Cluster:
         run("docker", "network", "create", "--label", LABEL, "--subnet", SUBNET, NETWORK)
         for node in self.nodes:
             self._run(node, image)
+
+    def keep_metadata_by_raft(self) -> None:
+        """As the operator has it in its own clusters: with Mnesia a node that was frozen for longer than the net tick loses sight of queues."""
+        if not self._by_raft:
+            self.control(1, "enable_feature_flag", "--opt-in", "khepri_db")
+            self._by_raft = True
 
     def stop(self) -> None:
         """Remove everything."""

@@ -138,8 +138,10 @@ async def test_a_relay_that_gets_its_own_record_back_can_settle_it_and_does_not_
         await held.settle()
         second = new_record()
         await queue.put(second)
-        assert (await queue.take()).record == second
-    assert [each.key for each in await read_all(rabbitmq, ready_queues(prefix))] == [second.key]
+        held = await queue.take()
+        assert held.record == second
+        await held.settle()
+        await rabbitmq.emptied(prefix)
 
 
 async def test_two_copies_of_a_record_in_one_relay_are_handed_out_once(rabbitmq: Cluster) -> None:
@@ -153,8 +155,10 @@ async def test_two_copies_of_a_record_in_one_relay_are_handed_out_once(rabbitmq:
         await held.settle()
         await publish_raw(rabbitmq, ready_queues(prefix)[1], encode(record))
         await publish_raw(rabbitmq, ready_queues(prefix)[1], encode(last))
-        assert (await queue.take()).record == last
-    assert [each.key for each in await read_all(rabbitmq, ready_queues(prefix))] == [last.key]
+        held = await queue.take()
+        assert held.record == last
+        await held.settle()
+        await rabbitmq.emptied(prefix)
 
 
 async def test_when_the_first_copy_is_released_the_second_one_is_handed_out(rabbitmq: Cluster) -> None:
