@@ -15,6 +15,7 @@ from relayfleet.relay.delivery import connecting, session, transaction
 from relayfleet.relay.spool.interface import ClaimRefusedError, Seen, SpoolUnavailable
 from relayfleet.relay.spool.record import Recipient
 from tests.fakes.peer import EHLO, Behaviour, Talk, peer
+from tests.fakes.spool import MemorySpool
 from tests.relay.delivery.desk import BODY, Desk, a_record, desk, until
 from tests.sink.certificate import self_signed
 
@@ -490,21 +491,24 @@ async def test_a_claim_that_came_too_late_stops_the_dot() -> None:
 
 async def test_a_record_that_is_not_ours_any_more_is_neither_sent_nor_settled() -> None:
     got: list[bytes] = []
+    spools: list[MemorySpool] = []
 
     async def listening(talk: Talk) -> None:
         await talk.greet()
         while await talk.hear() != "DATA":
             talk.say(b"250 ok\r\n")
+        spools[0].taking = False  # what is handed back stays in the queue
         talk.say(b"354 go on\r\n")
         got.append(await talk.reader.read(1000))
 
-    async with peer(listening) as running, desk(ZONE, running.port, delivery=Delivery(prefetch=1)) as subject:
+    async with peer(listening) as running, desk(ZONE, running.port) as subject:
+        spools.append(subject.spool)
         subject.journal.fail_next.append(ClaimRefusedError("the connection to the queue was lost"))
-        subject.journal.fail_next.append(ClaimRefusedError("again"))
         await subject.deliver(a_record("bob@one.test"))
         await until(lambda: bool(got))
-        assert got[0] == b""
+        assert got == [b""]
         assert subject.service.counters.records_settled == 0
+        assert len(subject.spool.waiting) == 1
 
 
 async def test_without_a_journal_nothing_is_sent() -> None:
