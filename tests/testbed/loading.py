@@ -10,12 +10,13 @@ import json
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from . import binaries
 from .network import on_node
 from .progress import step
 from .settings import REGIONS, Region
@@ -34,7 +35,7 @@ class Saved:
     layers: tuple[tuple[str, str, int], ...]  # digest, path in the archive, size
 
 
-def load(references: Iterable[str], regions: Iterable[Region] = tuple(REGIONS.values())) -> None:
+def load(references: Iterable[str], regions: Sequence[Region] = tuple(REGIONS.values())) -> None:
     wanted = {_full(reference): reference for reference in references}
     nodes = [node for region in regions for node in region.nodes]
     missing = {node: [wanted[name] for name in wanted.keys() - present(node)] for node in nodes}
@@ -45,8 +46,24 @@ def load(references: Iterable[str], regions: Iterable[Region] = tuple(REGIONS.va
     with step(f"load {', '.join(needed)} into {len(lacking)} nodes"), tempfile.TemporaryDirectory() as folder:
         archive = Path(folder, "images.tar")
         run("docker", "save", "-o", archive, *needed, timeout=IMPORT_TIMEOUT)
+        if not _plain(archive):
+            _load_whole(needed, regions)
+            return
         with ThreadPoolExecutor(max_workers=4) as pool:
             list(pool.map(lambda node: _load_node(node, archive, missing[node]), lacking))
+
+
+def _plain(archive: Path) -> bool:
+    """Docker's containerd store saves layers compressed, under other digests than the image's own; those go whole."""
+    with tarfile.open(archive) as source:
+        layers = [layer for image in saved(source) for layer in image.layers]
+    return all(not path.startswith("blobs/") or path == _blob(digest) for digest, path, _ in layers)
+
+
+def _load_whole(references: list[str], regions: Iterable[Region]) -> None:
+    for region in regions:
+        command = ("load", "docker-image", *references, "--name", region.cluster)
+        run(binaries.TOOLS.path("kind"), *command, timeout=IMPORT_TIMEOUT)
 
 
 def present(node: str) -> set[str]:

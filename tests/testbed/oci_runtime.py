@@ -32,7 +32,7 @@ def there_are() -> set[str]:
 def cut(process: dict[str, Any], available: set[str]) -> None:
     """Leave a process only what there is."""
     for kind, names in (process.get("capabilities") or {}).items():
-        process["capabilities"][kind] = [name for name in names if name in available]
+        process["capabilities"][kind] = [name for name in names or () if name in available]
     process.pop("rlimits", None)
     process.pop("oomScoreAdj", None)
 
