@@ -24,7 +24,7 @@ $(BIN)/.installed: requirements/dev.txt
 
 setup: $(BIN)/.installed
 
-demo: setup ## Two regions on this machine, the operator, a real mail flow; kills a relay and a broker, prints what happened
+demo: setup ## Two regions on this machine, the operator, a real mail flow; kills a relay, prints what happened
 	@$(BIN)/python -m tests.demo
 
 test: setup ## All set-up, then every test (what CI runs)

@@ -1,1 +1,1 @@
-"""`make demo`: two regions on this machine, a real mail flow, a killed relay and a killed broker, and what became of the mail."""
+"""`make demo`: two regions on this machine, a real mail flow, a killed relay, and what became of the mail."""

@@ -159,6 +159,7 @@ async def test_uninstalling_keeps_crds_resources_relays_and_mail(
     us: Region, fleet: Fleet, images: Mapping[str, str]
 ) -> None:
     before = pods_of(await us.api.list("Pod", fleet.namespace))
+    await scale_operator(us, 0)  # or it would work on for a moment after its rights are gone
     await operating.helm(us, "uninstall", operating.RELEASE, "--wait")
     try:
         names = await us.kubectl("get", "crd", "-o", "name")

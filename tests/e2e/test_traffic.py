@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from tests.e2e import waiting
 from tests.e2e.fleet import Fleet
 from tests.e2e.objects import queue_cluster
@@ -12,6 +14,8 @@ from tests.e2e.region import Region
 from tests.e2e.traffic import flowing
 from tests.e2e.waiting import NotYet, wait_for
 from tests.sink.client import SinkClient
+
+pytestmark = pytest.mark.timeout(1500)
 
 Sinks = dict[str, dict[str, SinkClient]]
 

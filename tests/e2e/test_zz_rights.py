@@ -22,6 +22,13 @@ Right = tuple[str, str, str]
 """API group, resource with subresource, verb."""
 
 
+RARE: dict[Right, str] = {
+    ("", "pods", "delete"): "a broker that hangs in a rollout is deleted, to be made again",
+    ("discovery.k8s.io", "endpointslices", "get"): "a slice that somebody else made under the name of ours is read",
+}
+"""Rights for what no test forces to happen, each with its use."""
+
+
 def granted() -> set[Right]:
     """What the chart's roles say."""
     text = run(settings.BIN / "helm", "template", operating.RELEASE, operating.CHART, "--set", "region=eu")
@@ -64,7 +71,10 @@ async def log(regions: dict[str, Region], fleet: Fleet) -> list[dict[str, Any]]:
 
 
 async def test_nothing_was_forbidden(log: list[dict[str, Any]]) -> None:
-    refused = {right for each in log if each["responseStatus"]["code"] == 403 for right in used(each)}
+    decision = (
+        "authorization.k8s.io/decision"  # other refusals, say of a namespace that is ending, are no matter of rights
+    )
+    refused = {right for each in log if each["annotations"].get(decision) == "forbid" for right in used(each)}
     assert log
     assert refused == set()
 
@@ -76,7 +86,7 @@ async def test_no_right_is_given_that_is_not_used(log: list[dict[str, Any]], req
             f"only a run of all end-to-end tests uses every right; this one left out {', '.join(sorted(missing))}"
         )
     needed = {right for each in log for right in used(each)}
-    assert granted() - needed == set()
+    assert granted() - needed - set(RARE) == set()
     assert needed - granted() == set()
 
 
