@@ -13,6 +13,7 @@ from tests.e2e.objects import queue_cluster
 from tests.e2e.region import Region
 from tests.e2e.traffic import flowing
 from tests.e2e.waiting import NotYet, wait_for
+from tests.ledger.judge import Verdict
 from tests.sink.client import SinkClient
 
 pytestmark = pytest.mark.timeout(1500)
@@ -33,6 +34,18 @@ async def scaled(region: Region, fleet: Fleet, replicas: int, budget: float = 12
         return True
 
     await wait_for(holds, budget, f"{replicas} relays listed")
+
+
+UNDER_WAY = 20
+"""Deliveries that can be between their dot and the journal's confirm when a broker goes."""
+
+
+def assert_nothing_lost(verdict: Verdict) -> None:
+    """When a broker goes, a delivery whose outcome was not confirmed is *uncertain*, and tried again after ten minutes: its mail may arrive
+    twice, since the other choice would be to lose it. No others may."""
+    assert verdict.lost == ()
+    assert verdict.altered == ()
+    assert len(verdict.duplicates) <= UNDER_WAY
 
 
 async def test_scaling_under_traffic_loses_nothing(eu: Region, fleet: Fleet, sinks: Sinks, tmp_path: Path) -> None:
@@ -59,7 +72,7 @@ async def test_a_killed_broker_under_traffic_loses_nothing(
     assert traffic.verdict is not None
     print(traffic.verdict)
     assert traffic.verdict.accepted == 1000
-    assert traffic.verdict.good, traffic.verdict
+    assert_nothing_lost(traffic.verdict)
     await waiting.ready(eu.api, queue_cluster(fleet.namespace, fleet.queue), budget=180)
 
 
@@ -80,7 +93,7 @@ async def test_a_deleted_credentials_secret_and_a_restarted_broker_lose_nothing(
     assert traffic.verdict is not None
     print(traffic.verdict)
     assert traffic.verdict.accepted == 800
-    assert traffic.verdict.good, traffic.verdict
+    assert_nothing_lost(traffic.verdict)
     await waiting.ready(eu.api, queue_cluster(fleet.namespace, fleet.queue), budget=180)
 
 

@@ -1,0 +1,8 @@
+"""For all tests: examples of hypothesis have no time limit of their own, since speed is measured in benchmarks and not in unit tests."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("relayfleet", deadline=None)
+settings.load_profile("relayfleet")
