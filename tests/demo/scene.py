@@ -81,7 +81,7 @@ class Scene:
             "-f",
             USER,
             "-t",
-            mark,
+            f"{mark}@example.test",
             f"{BULK}:2525",
         )
         began = time.monotonic()
