@@ -58,12 +58,9 @@ def _netem() -> str:
 
 
 def _network_policy() -> str:
-    needed = ("NETFILTER_NETLINK_QUEUE", "NETFILTER_XT_TARGET_NFQUEUE", "NFT_COMPAT")
-    if missing := [name for name in needed if kernel_option(name) is False]:
-        return f"cannot be enforced: the kernel lacks {', '.join(missing)}"
     if kernel_option("NFT_QUEUE") is False:
-        return "enforced, through xtables' NFQUEUE (this kernel has no nftables `queue`; see policies.py)"
-    return "enforced"
+        return "NetworkPolicies are not enforced: this kernel has no nftables `queue` (CONFIG_NFT_QUEUE is not set)"
+    return "NetworkPolicies are not enforced: no policy agent is installed"
 
 
 def _disk() -> str:
