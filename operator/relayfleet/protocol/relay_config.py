@@ -53,7 +53,7 @@ class Broker:
     vhost: str = "/"
     queue_prefix: str = ""
     replicas: int = 3
-    publish_timeout: float = 2.0
+    publish_timeout: float = 5.0
     quota_bytes: int = 2 * 1024**3
 
 
