@@ -87,6 +87,11 @@ class Brokers:
         """Start a killed broker with its disk as it was."""
         run("docker", "start", _name(number))
 
+    def lose_volume(self, number: int) -> None:
+        """The broker dies with its disk and comes back with an empty one."""
+        run("docker", "rm", "-f", "-v", _name(number))
+        self._run(number, images.build("rabbitmq"))
+
     def open_ports(self, number: int) -> set[int]:
         """TCP ports on which a broker listens for anybody."""
         lines = run("docker", "exec", _name(number), "cat", "/proc/net/tcp", "/proc/net/tcp6").splitlines()
