@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import itertools
 import time
 from collections.abc import AsyncIterator
@@ -72,6 +73,17 @@ async def test_of_relays_that_claim_the_same_copy_at_once_exactly_one_is_granted
             found = await asyncio.gather(*claims, return_exceptions=True)
             refused = [each for each in found if isinstance(each, ClaimRefusedError)]
             assert len(refused) == 1, found
+
+
+async def test_a_copy_that_was_deferred_learns_that_its_twin_was_delivered(rabbitmq: Cluster) -> None:
+    prefix = new_prefix()
+    async with journal(rabbitmq, prefix, "one") as one, journal(rabbitmq, prefix, "two") as two:
+        held = hold(new_record())
+        successor = dataclasses.replace(held.record, attempt=held.record.attempt + 1)
+        await one.claim(held, TO, "eu-1", "mx.example.org")
+        assert await two.seen(successor) == Seen()
+        await one.outcome(held, TO, True, "250 ok")
+        await told(two, successor, Seen(delivered=frozenset(TO)))
 
 
 async def test_after_a_refusal_by_the_peer_another_relay_may_claim(rabbitmq: Cluster) -> None:

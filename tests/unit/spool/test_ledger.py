@@ -77,6 +77,23 @@ def test_what_is_seen() -> None:
     assert ledger.seen("k.1", "abcd") == Seen()
 
 
+def test_a_successor_learns_that_its_twin_was_delivered_under_the_earlier_key() -> None:
+    """Two copies: one relay delivers to a, another could not and goes on with a and b under the next key."""
+    ledger = Ledger()
+    ledger.apply(claim(ONE, "a"), 0.0)
+    assert ledger.seen("k.1", "ab", ("k.0",)) == Seen()
+    ledger.apply(outcome(ONE, "a", delivered=True), 0.0)
+    assert ledger.seen("k.1", "ab", ("k.0",)) == Seen(frozenset("a"))
+    assert ledger.seen("k.2", "ab", ("k.1", "k.0")) == Seen(frozenset("a"))
+
+
+def test_a_refusal_or_an_open_claim_under_an_earlier_key_stops_no_successor() -> None:
+    ledger = Ledger()
+    ledger.apply(claim(ONE, "a", "b"), 0.0)
+    ledger.apply(outcome(ONE, "a", delivered=False), 0.0)
+    assert ledger.seen("k.1", "ab", ("k.0",)) == Seen()
+
+
 @given(ENTRIES)
 def test_no_recipient_is_granted_to_a_second_relay_before_it_was_refused(entries: list[Entry]) -> None:
     ledger = Ledger()

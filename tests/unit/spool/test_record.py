@@ -53,3 +53,9 @@ def test_ids_are_unique_and_sort_by_time() -> None:
     assert len(set(ids)) == 1000
     assert all(len(each) == 26 for each in ids)
     assert [each[:10] for each in ids] == sorted(each[:10] for each in ids)
+
+
+def test_a_record_knows_what_it_goes_on_from() -> None:
+    assert Record("A", "", (), b"").earlier_keys == ()
+    assert Record("A", "", (), b"", attempt=3).earlier_keys == ("A.2", "A.1", "A.0")
+    assert len(Record("A", "", (), b"", attempt=500).earlier_keys) == 8

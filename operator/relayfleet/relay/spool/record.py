@@ -23,6 +23,10 @@ _PREFIX = struct.Struct("!4sI")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
+EARLIER = 8
+"""Attempts that are looked back on; eight of them take hours, and the journal keeps less."""
+
+
 class RecordError(ValueError):
     """The bytes are no record, or one of a version that this relay does not know."""
 
@@ -61,6 +65,12 @@ class Record:
     def key(self) -> str:
         """The name of this very copy: id, attempt and part."""
         return f"{self.id}.{self.attempt}{self.part}"
+
+    @property
+    def earlier_keys(self) -> tuple[str, ...]:
+        """The names of the copies that this one may go on from, the latest first, as far back as a journal can remember."""
+        oldest = max(self.attempt - EARLIER, 0)
+        return tuple(f"{self.id}.{attempt}{self.part}" for attempt in range(self.attempt - 1, oldest - 1, -1))
 
 
 def new_id() -> str:

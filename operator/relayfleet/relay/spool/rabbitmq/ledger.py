@@ -10,7 +10,7 @@ after `KEEP` seconds, which is longer than the ten minutes that a final answer c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from relayfleet.relay.spool.interface import Seen
 from relayfleet.relay.spool.rabbitmq.entries import Entry
@@ -46,11 +46,19 @@ class Ledger:
             newest.update(dict.fromkeys(slots, holder))
         return granted
 
-    def seen(self, key: str, recipients: Iterable[str]) -> Seen:
-        """Who of the recipients was delivered to, and who is claimed without an outcome."""
+    def seen(self, key: str, recipients: Iterable[str], earlier: Sequence[str] = ()) -> Seen:
+        """Who of the recipients was delivered to, and who is claimed without an outcome.
+
+        `earlier` are the keys that this record goes on from. Of two copies of a record one may be delivered while the other, at another
+        relay, is deferred: its successor has a new key, and only the old one tells that the mail has arrived.
+        """
         states = {each: self._state(_slot(key, each)) for each in recipients}
-        delivered = frozenset(each for each, state in states.items() if state == _DELIVERED)
-        uncertain = frozenset(each for each, state in states.items() if state is not None and state >= 0)
+        delivered = frozenset(
+            each
+            for each, state in states.items()
+            if state == _DELIVERED or any(self._state(_slot(old, each)) == _DELIVERED for old in earlier)
+        )
+        uncertain = frozenset(each for each, state in states.items() if state is not None and state >= 0) - delivered
         return Seen(delivered, uncertain)
 
     def _state(self, slot: int) -> int | None:
