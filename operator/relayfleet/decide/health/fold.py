@@ -147,7 +147,8 @@ class Folding:
         relay, prompt = self._relay(each.relay), each.latency < self._policy.timeout
         healthy = relay.standing.level is Level.ACTIVE
         self._hear(source, each.relay, each.latency if healthy else None, at)
-        lost = sum(s < sent - _SAME for s in probing.unanswered)
+        view = self._views[source]
+        lost = sum(s < sent - _SAME and view.blames(s) for s in probing.unanswered)
         answered = self._answered(probing, lost, sent, at, prompt)
         if healthy:  # what this answer ends is a silence of a healthy relay
             refuted = sum(s < sent and suspicious(at - s, self._policy) for s in open_probes(relay))
@@ -171,7 +172,9 @@ class Folding:
         """Another answer to this source; `latency` None: it says nothing of how fast healthy relays are."""
         view = self._views.get(source) or View()
         step = 0.0 if latency is None else 0.1 * (min(latency, self._policy.excusable) - view.pace)
-        self._views[source] = View(view.heard.seen(relay, at), view.pace + step)
+        last = view.heard.first_at
+        dark = (last, at) if len(self._names) > 1 and at - last > self._policy.timeout else view.dark
+        self._views[source] = View(view.heard.seen(relay, at), view.pace + step, dark)
 
     def _heartbeat(self, each: seen.Heartbeat, at: float) -> None:
         if not math.isfinite(each.late):

@@ -125,10 +125,18 @@ class RelayState:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What one source sees of the whole pool: who answered last, and how fast relays answer just now (mean latency, seconds)."""
+    """What one source sees of the whole pool: who answered last, and how fast relays answer just now (mean latency, seconds).
+
+    `dark`: the last time, from and to, in which it heard from no relay at all; a loss in it is the source's own.
+    """
 
     heard: Sightings = Sightings()
     pace: float = 0.0
+    dark: tuple[float, float] = (NEVER, NEVER)
+
+    def blames(self, sent: float) -> bool:
+        """Whether a probe sent then tells of the relay: the source was not in the dark."""
+        return not self.dark[0] < sent < self.dark[1]
 
 
 @dataclass(frozen=True, slots=True)

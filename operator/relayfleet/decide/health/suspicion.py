@@ -23,7 +23,7 @@ from relayfleet.decide.health.fold import FAILURES, TELEMETRY, suspicious
 from relayfleet.decide.health.outcomes import weigh_outcomes
 from relayfleet.decide.health.policy import Policy
 from relayfleet.decide.health.roster import Relay, Roster
-from relayfleet.decide.health.state import NEVER, Probing, RelayState, Source, State, Subject, Trial
+from relayfleet.decide.health.state import NEVER, Probing, RelayState, Source, State, Subject, Trial, View
 from relayfleet.decide.health.words import Level, Reason
 
 LAPSE = 1.0
@@ -164,9 +164,9 @@ class Silence:
 def _silence(judge: Judge, source: Source, probing: Probing, alive: float) -> Silence:
     """As far as the source is known to see: a burst gap beyond the last proof at most."""
     end = min(probing.as_of, judge.proven(source, probing.as_of) + judge.policy.burst_gap)
-    open_ = [sent for sent in probing.unanswered if alive < sent < end]
-    view = judge.state.views.get(source)
-    pace = view.pace if view else 0.0
+    view = judge.state.views.get(source, View())
+    open_ = [sent for sent in probing.unanswered if alive < sent < end and view.blames(sent)]
+    pace = view.pace
     weight = sum(_one_probe(judge, end - sent - pace) for sent in open_)
     count = sum(suspicious(end - sent, judge.policy) for sent in open_)
     return Silence(end - open_[0] if open_ else 0.0, weight, count)
