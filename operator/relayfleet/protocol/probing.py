@@ -1,0 +1,155 @@
+"""What the leading operator and a prober say to each other: JSON objects, one a line, over mutually authenticated TLS.
+
+The leader connects. It says `Hello` first, then `Watch` whenever targets change (all of them, each time), and `Burst` when it wants a
+closer look at once. The prober sends `Seen`: bad news at once, good news gathered for `GATHER` seconds.
+A prober serves the leader of the highest epoch it has met and closes the connection of any other. Without a leader it probes nothing.
+
+Times are ages in seconds at the moment of sending, so clocks of machines need not agree.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+PORT = 9641
+GATHER = 0.05
+MOST_BYTES = 4 * 1024 * 1024
+"""Longest line: `Watch` with ten thousand targets has about half of it."""
+
+Kind = Literal["Answered", "Silent", "Refused", "Reset", "Erred"]
+Probe = Literal["Dialogue", "Connect", "Transaction"]
+_KINDS = ("Answered", "Silent", "Refused", "Reset", "Erred")
+_PROBES = ("Dialogue", "Connect", "Transaction")
+
+
+class ProtocolError(ValueError):
+    """A line that is none of these messages; the text says what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The leader's first word: who it is and the epoch of its lease."""
+
+    identity: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One relay to probe. `key` is the leader's name for it; `implicit_tls`: TLS from the first byte. Times in seconds."""
+
+    key: str
+    host: str
+    port: int
+    implicit_tls: bool = False
+    interval: float = 0.25
+    timeout: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """All that is to be probed from now on; what is not named is no longer probed."""
+
+    targets: tuple[Target, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Burst:
+    """Probe these keys at once, each on a fresh socket."""
+
+    keys: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """One observation. `age`: how long ago, at sending; `latency` of an answer; `code` of a reply that says failure; `open` of a silence:
+    how long ago each unanswered probe was sent, the oldest first, 16 at most."""
+
+    key: str
+    kind: Kind
+    probe: Probe
+    age: float
+    latency: float = 0.0
+    code: int = 0
+    open: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a prober saw since its last word."""
+
+    sights: tuple[Sight, ...]
+
+
+Order = Hello | Watch | Burst
+
+
+def encode(message: Order | Seen) -> bytes:
+    """One line, with its end."""
+    if isinstance(message, Seen):
+        body: Any = {"seen": [[s.key, s.kind, s.probe, s.age, s.latency, s.code, list(s.open)] for s in message.sights]}
+    elif isinstance(message, Watch):
+        body = {"watch": [asdict(target) for target in message.targets]}
+    elif isinstance(message, Burst):
+        body = {"burst": list(message.keys)}
+    else:
+        body = {"hello": asdict(message)}
+    return json.dumps(body, separators=(",", ":")).encode() + b"\n"
+
+
+def decode_order(line: bytes) -> Order:
+    """What a leader said. Raises ProtocolError."""
+    match _object(line):
+        case {"hello": {"identity": str(identity), "epoch": int(epoch)}}:
+            return Hello(identity, epoch)
+        case {"watch": [*targets]}:
+            return Watch(tuple(_target(each) for each in targets))
+        case {"burst": [*keys]} if all(isinstance(key, str) for key in keys):
+            return Burst(tuple(keys))
+    raise ProtocolError(f"no order of a leader: {line[:200]!r}")
+
+
+def decode_seen(line: bytes) -> Seen:
+    """What a prober said. Raises ProtocolError."""
+    match _object(line):
+        case {"seen": [*sights]}:
+            return Seen(tuple(_sight(each) for each in sights))
+    raise ProtocolError(f"no word of a prober: {line[:200]!r}")
+
+
+def _object(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise ProtocolError(f"not JSON: {line[:200]!r}") from error
+
+
+def _target(each: Any) -> Target:
+    match each:
+        case {
+            "key": str(key),
+            "host": str(host),
+            "port": int(port),
+            "implicit_tls": bool(implicit_tls),
+            "interval": float(interval) | int(interval),
+            "timeout": float(timeout) | int(timeout),
+        } if 0 < port < 65536 and 0.01 <= interval <= 3600 and 0.01 <= timeout <= 3600:
+            return Target(key, host, port, implicit_tls, interval, timeout)
+    raise ProtocolError(f"no target: {str(each)[:200]}")
+
+
+def _sight(each: Any) -> Sight:
+    match each:
+        case [str(key), kind, probe, age, latency, int(code), [*open_]] if (
+            kind in _KINDS and probe in _PROBES and _times((age, latency, *open_)) and len(open_) <= 16
+        ):
+            return Sight(key, kind, probe, float(age), float(latency), code, tuple(map(float, open_)))
+    raise ProtocolError(f"no observation: {str(each)[:200]}")
+
+
+def _times(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, int | float) and math.isfinite(value) and value >= 0 for value in values)

@@ -1,0 +1,71 @@
+"""The words between leader and prober: what is said is understood, and what is not said right is refused."""
+
+from __future__ import annotations
+
+import pytest
+from relayfleet.protocol.probing import (
+    Burst,
+    Hello,
+    ProtocolError,
+    Seen,
+    Sight,
+    Target,
+    Watch,
+    decode_order,
+    decode_seen,
+    encode,
+)
+
+
+@pytest.mark.parametrize(
+    "order",
+    [Hello("operator-1", 7), Watch(()), Watch((Target("a/b/c", "10.0.0.1", 2520, True, 1, 0.5),)), Burst(("a/b/c",))],
+)
+def test_an_order_arrives_as_it_was_given(order: Hello | Watch | Burst) -> None:
+    assert decode_order(encode(order)) == order
+
+
+def test_a_sight_arrives_as_it_was_seen() -> None:
+    seen = Seen(
+        (
+            Sight("a", "Answered", "Dialogue", 0.1, latency=0.002),
+            Sight("a", "Silent", "Connect", 0.0, open=(0.5, 0.25)),
+            Sight("a", "Erred", "Transaction", 0.0, latency=0.01, code=451),
+        )
+    )
+    assert decode_seen(encode(seen)) == seen
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"",
+        b"\xff\n",
+        b"[]",
+        b'{"watch":[{"key":"a"}]}',
+        b'{"watch":[{"key":"a","host":"h","port":0,"implicit_tls":false,"interval":1,"timeout":1}]}',
+        b'{"watch":[{"key":"a","host":"h","port":25,"implicit_tls":false,"interval":0,"timeout":1}]}',
+        b'{"burst":[1]}',
+        b'{"hello":{"identity":"x"}}',
+    ],
+)
+def test_what_is_no_order_is_refused(line: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        decode_order(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"seen":[["a","Answered","Dialogue",-1,0,0,[]]]}',
+        b'{"seen":[["a","Answered","Dialogue",NaN,0,0,[]]]}',
+        b'{"seen":[["a","Answered","Dialogue",Infinity,0,0,[]]]}',
+        b'{"seen":[["a","Silent","Dialogue",0,0,0,["x"]]]}',
+        b'{"seen":[["a","Guessed","Dialogue",0,0,0,[]]]}',
+        b'{"seen":[[1,"Answered","Dialogue",0,0,0,[]]]}',
+        b'{"burst":[]}',
+    ],
+)
+def test_what_is_no_sight_is_refused(line: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        decode_seen(line)
