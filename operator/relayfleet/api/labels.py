@@ -38,7 +38,7 @@ CONFIG_DIGEST = f"{GROUP}/config-digest"
 
 CORDON = f"{GROUP}/cordon"
 """Annotation that a person puts on a relay pod: `Soft` gives it new connections only when no other relay takes any, `Hard` gives it
-none. Removing it takes the relay back into traffic."""
+none, and with `None` it stays in traffic whatever its evidence says. Removing it leaves the relay to its evidence."""
 
 DELETION_COST = "controller.kubernetes.io/pod-deletion-cost"
 """Annotation of a pod: of several that are well, a ReplicaSet that shrinks deletes the one with the lowest first."""

@@ -140,6 +140,36 @@ class RetrySettings(Model):
     )
 
 
+class HealthSettings(Model):
+    """How relays are watched, and how many may be taken out of traffic."""
+
+    interval: Duration = Field(
+        default="250ms",
+        json_schema_extra=rules(
+            rule(
+                "duration(self) >= duration('100ms') && duration(self) <= duration('10s')",
+                "health.interval must be between 100ms and 10s",
+            )
+        ),
+        description="Time between two probes of a relay by one replica of the operator.",
+    )
+    timeout: Duration = Field(
+        default="500ms",
+        json_schema_extra=rules(
+            rule(
+                "duration(self) >= duration('100ms') && duration(self) <= duration('10s')",
+                "health.timeout must be between 100ms and 10s",
+            )
+        ),
+        description="An answer later than this counts as late. Silence counts from the first 30 ms, the more the longer it lasts.",
+    )
+    max_cordoned: Annotated[str, Field(pattern=r"^(100|[1-9]?[0-9])%$", max_length=4)] = Field(
+        default="50%",
+        description="Largest share of relays that may get no traffic at all, or little for slowness or errors. A silent relay that is only "
+        "passed over while others take mail does not count.",
+    )
+
+
 class RelayPoolSpec(Model):
     """What a user states about a fleet of relays."""
 
@@ -191,6 +221,7 @@ class RelayPoolSpec(Model):
     )
     retry: RetrySettings = Field(default=RetrySettings(), description="When deferred mail is tried again.")
     drain: DrainSettings = Field(default=DrainSettings(), description="How a relay leaves.")
+    health: HealthSettings = Field(default=HealthSettings(), description="When a relay leaves traffic and comes back.")
     template: PodTemplate = Field(default=PodTemplate(), description="What the relays' pods look like.")
 
 
@@ -214,6 +245,17 @@ CRD_RULES = (
 )
 
 
+class CordonedRelay(Model):
+    """A relay that is out of traffic, by its evidence or by order."""
+
+    name: Name = Field(description="Name of its pod.")
+    level: Literal["SoftCordoned", "HardCordoned"] = Field(
+        description="SoftCordoned: new connections only while no other relay takes any. HardCordoned: none."
+    )
+    reason: str = Field(max_length=64, description="One word for the cause, for programs.")
+    message: str = Field(max_length=1024, description="The cause, for people.")
+
+
 class RelayPoolStatus(Status):
     """What the operator says about it."""
 
@@ -226,4 +268,10 @@ class RelayPoolStatus(Status):
         max_length=1000,
         json_schema_extra={"x-kubernetes-list-type": "set"},
         description="SendingIPs that the pool sends by in this region.",
+    )
+    cordoned: list[CordonedRelay] = Field(
+        default=[],
+        max_length=100,
+        json_schema_extra=list_map("name"),
+        description="Relays that are out of traffic, and why; the first hundred by name.",
     )

@@ -1,4 +1,4 @@
-"""What every controller gets: the API server, the settings, the recorder, and a memory that lives as long as the leader does."""
+"""What every controller gets: the API server, the settings, the recorder, the verdicts on relays, and a memory that lives as long as the leader does."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relayfleet.act.kubernetes.events import Recorder
+from relayfleet.controllers.relayhealth import Health
 from relayfleet.kube.client import Kube
 from relayfleet.runtime.settings import Settings
 
@@ -17,4 +18,5 @@ class Context:
     kube: Kube
     settings: Settings
     recorder: Recorder
+    health: Health
     memory: dict[Any, Any] = field(default_factory=dict)

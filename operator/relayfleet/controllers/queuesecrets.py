@@ -7,7 +7,8 @@ import datetime
 import logging
 from dataclasses import dataclass
 
-from relayfleet.act.broker import authority, generate
+from relayfleet.act import authority
+from relayfleet.act.broker import generate
 from relayfleet.api.labels import QUEUE
 from relayfleet.children.rabbitmq import names
 from relayfleet.children.rabbitmq.secrets import secret, texts

@@ -24,7 +24,7 @@ from relayfleet.children.relay import (
     pod,
     service,
 )
-from relayfleet.controllers import relaypods
+from relayfleet.controllers import relaywatch
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.specs import parsed
 from relayfleet.decide import rollout
@@ -130,7 +130,8 @@ class Children:
 
     async def _mark(self, relay: Object, digest: str | None) -> None:
         """The order of scale-down, and the configuration that the relay should have (so that the kubelet looks at its mounts at once)."""
-        cost = deletion_cost(relaypods.level(relay))
+        place = relaywatch.place(self._context, relay, relaywatch.pool_name(self._pool))
+        cost = deletion_cost(place.level)
         wanted: dict[str, str | None] = {DELETION_COST: None if cost is None else str(cost)}
         if digest:
             wanted[CONFIG_DIGEST] = digest

@@ -7,12 +7,14 @@ from collections.abc import Mapping, Sequence
 
 from relayfleet.act.kubernetes.pods import gate
 from relayfleet.api.labels import CORDON
-from relayfleet.decide.health.words import Level
+from relayfleet.decide.health.verdict import Verdict
+from relayfleet.decide.health.words import Level, Manual, Reason
 from relayfleet.decide.pool.facts import Pod, Waiting
-from relayfleet.decide.pool.relays import Relay
+from relayfleet.decide.pool.relays import IN_TRAFFIC, Place, Relay
+from relayfleet.decide.weights import QUARTERS
 from relayfleet.kube.client import Object
 
-_LEVELS = {"": Level.ACTIVE, "Soft": Level.SOFT, "Hard": Level.HARD}
+_LEVELS = {"": Level.ACTIVE, "None": Level.ACTIVE, "Soft": Level.SOFT, "Hard": Level.HARD}
 
 
 def ended(pod: Object) -> bool:
@@ -36,25 +38,43 @@ def odd_cordon(pod: Object) -> bool:
     return cordon(pod) not in _LEVELS
 
 
-def level(pod: Object) -> Level:
-    """The level that a person ordered. A word that is not known is taken as Soft: somebody wanted less traffic there, and a soft cordon
-    can never empty the pool."""
-    return _LEVELS.get(cordon(pod), Level.SOFT)
+def manual(pod: Object) -> Manual:
+    """A person's order about the relay."""
+    return {"": Manual.NONE, "None": Manual.UNCORDON}.get(cordon(pod), Manual.CORDON)
 
 
-def relay(pod: Object) -> Relay:
+def place(pod: Object, verdict: Verdict | None) -> Place:
+    """The relay's place in traffic: a person's order, or else the verdict on it (None: it is no case for health).
+
+    A word in the annotation that is not known is taken as Soft: somebody wanted less traffic there, and a soft cordon can never empty the pool.
+    """
+    if manual(pod) is Manual.CORDON:
+        message = f"cordoned by order: remove its annotation {CORDON} to take it back"
+        return Place(_LEVELS.get(cordon(pod), Level.SOFT), QUARTERS, Reason.ORDERED.value, message)
+    if verdict is None or manual(pod) is Manual.UNCORDON:
+        return IN_TRAFFIC
+    return Place(verdict.level, verdict.weight, verdict.reason.value, verdict.message)
+
+
+def relay(pod: Object, place: Place) -> Relay:
     """The relay for decisions about traffic."""
-    ips = [each["ip"] for each in pod["status"].get("podIPs") or []]
     return Relay(
         pod["metadata"]["name"],
-        addresses={("IPv6" if ":" in ip else "IPv4"): ip for ip in ips},
-        serves=_serves(pod),
+        addresses=addresses(pod),
+        serves=serves(pod),
         leaving=leaving(pod),
-        level=level(pod),
+        level=place.level,
+        weight=place.weight,
     )
 
 
-def facts(pod: Object, now: datetime.datetime, mount_failures: Mapping[str, str]) -> Pod:
+def addresses(pod: Object) -> dict[str, str]:
+    """One address for each family (IPv4, IPv6)."""
+    ips = [each["ip"] for each in pod["status"].get("podIPs") or []]
+    return {("IPv6" if ":" in ip else "IPv4"): ip for ip in ips}
+
+
+def facts(pod: Object, place: Place, now: datetime.datetime, mount_failures: Mapping[str, str]) -> Pod:
     """The relay for decisions about the status; `mount_failures` by uid of pod."""
     scheduled = _condition(pod, "PodScheduled")
     unscheduled = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
@@ -63,9 +83,9 @@ def facts(pod: Object, now: datetime.datetime, mount_failures: Mapping[str, str]
     return Pod(
         pod["metadata"]["name"],
         listed=gate(pod),
-        serves=_serves(pod),
+        serves=serves(pod),
         age=_age(pod, now),
-        level=level(pod),
+        place=place,
         unschedulable=scheduled.get("message", "no node fits") if unscheduled else "",
         waiting=waiting,
         mount_failure=mount_failures.get(pod["metadata"]["uid"], "") if creating else "",
@@ -85,7 +105,8 @@ def mount_failures(events: Sequence[Object]) -> dict[str, str]:
     return {each["involvedObject"]["uid"]: each["message"] for each in ordered if each["reason"] == "FailedMount"}
 
 
-def _serves(pod: Object) -> bool:
+def serves(pod: Object) -> bool:
+    """Whether its containers are ready, by the kubelet's probes."""
     return _condition(pod, "ContainersReady").get("status") == "True"
 
 

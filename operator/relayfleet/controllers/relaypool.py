@@ -11,11 +11,12 @@ from relayfleet.api.labels import POOL
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.relay import names
-from relayfleet.controllers import relaypods
+from relayfleet.controllers import relaypods, relaywatch
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.relaychildren import Children, Needs, Outcome, memory_key
 from relayfleet.controllers.specs import parsed, paused, why_invalid
 from relayfleet.controllers.telling import tell
+from relayfleet.decide.health.words import Level
 from relayfleet.decide.pool import facts
 from relayfleet.decide.pool.statements import invalid, statements
 from relayfleet.decide.statement import Statement
@@ -38,7 +39,7 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
         return None
     relays, (needs, sources) = await asyncio.gather(_relays(context, namespace, name), _needs(context, pool, spec))
     outcome = await _children(context, pool, spec, needs, relays)
-    found = await _facts(context, spec, needs, sources, relays, outcome, paused(pool))
+    found = await _facts(context, pool, spec, needs, sources, relays, outcome)
     said = statements(found)
     await tell(context, pool, said, _fields(name, found))
     return CALM if _calm(said) else UNCALM
@@ -85,14 +86,14 @@ def _claimed(sending_ip: Object) -> bool:
 
 async def _facts(
     context: Context,
+    pool: Object,
     spec: RelayPoolSpec,
     needs: Needs,
     sources: facts.Sources,
     relays: Objects,
     outcome: Outcome,
-    is_paused: bool,
 ) -> facts.Pool:
-    now = datetime.datetime.now(datetime.UTC)
+    whose, now = relaywatch.pool_name(pool), datetime.datetime.now(datetime.UTC)
     failures = await _mount_failures(context, relays, now)
     status = (outcome.deployment or {}).get("status", {})
     generation = (outcome.deployment or {}).get("metadata", {}).get("generation")
@@ -101,8 +102,8 @@ async def _facts(
         wanted=spec.replicas,
         queue=_queue(spec.queue_ref.name, needs.queue),
         sources=sources,
-        pods=tuple(relaypods.facts(each, now, failures) for each in relays),
-        paused=is_paused,
+        pods=tuple(relaypods.facts(each, relaywatch.place(context, each, whose), now, failures) for each in relays),
+        paused=paused(pool),
         outdated=max(0, status.get("replicas", 0) - status.get("updatedReplicas", 0)),
         settled=status.get("observedGeneration") == generation,
         refused="; ".join([*outcome.refused, *_no_pods(status)]),
@@ -139,13 +140,20 @@ async def _mount_failures(context: Context, relays: Objects, now: datetime.datet
     return relaypods.mount_failures(await context.kube.list("Event", namespace, fields=selector))
 
 
+def _cordoned(pod: facts.Pod) -> Object:
+    place = pod.place
+    return {"name": pod.name, "level": place.level.value, "reason": place.reason, "message": place.message[:1024]}
+
+
 def _fields(name: str, pool: facts.Pool) -> Object:
+    out = [pod for pod in pool.pods if pod.place.level is not Level.ACTIVE]
     return {
         "replicas": len(pool.pods),
         "readyReplicas": pool.listed,
         "relays": f"{pool.listed}/{pool.wanted}",
         "selector": f"{POOL}={name}",
         "sendingIPs": list(pool.sources.used) or None,
+        "cordoned": [_cordoned(each) for each in sorted(out, key=lambda each: each.name)[:100]] or None,
     }
 
 

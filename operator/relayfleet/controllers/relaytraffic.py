@@ -14,7 +14,7 @@ from relayfleet.act.kubernetes import endpoints, pods
 from relayfleet.api.labels import POOL, ZONE
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.children.relay import slices
-from relayfleet.controllers import relaypods
+from relayfleet.controllers import relaynews, relaypods, relaywatch
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.specs import parsed, paused
 from relayfleet.decide import weights
@@ -32,10 +32,15 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
     seen = await _look(context, namespace, name)
     if seen is None:
         return None
-    wanted, listed = _decide(seen)
+    await relaywatch.watch(context, seen.pool, seen.spec, seen.pods)
+    if paused(seen.pool):
+        return CALM
+    wanted, listed = _decide(context, seen)
     # KubeConflict (somebody else writes slices) goes to the work queue: the other's write is an event, so all of this runs again at once.
     await endpoints.write(context.kube, seen.slices, wanted)
     await asyncio.gather(*(_set_gate(context, pod, pod["metadata"]["name"] in listed) for pod in seen.pods))
+    await relaynews.tell(context, seen.pool, seen.pods)
+    await relaywatch.remember(context, seen.pool)
     return CALM
 
 
@@ -51,7 +56,7 @@ class _Seen:
 
 
 async def _look(context: Context, namespace: str, name: str) -> _Seen | None:
-    """None when there is nothing to do: no such pool, or one that is going, paused, or not understood."""
+    """None when there is nothing to do: no such pool, or one that is going or not understood."""
     kube, labels = context.kube, {POOL: name}
     pool, pods_, slices_, service = await asyncio.gather(
         kube.get("RelayPool", namespace, name),
@@ -60,7 +65,9 @@ async def _look(context: Context, namespace: str, name: str) -> _Seen | None:
         kube.get("Service", namespace, name),
     )
     spec = parsed(RelayPoolSpec, pool) if pool else None
-    if pool is None or spec is None or "deletionTimestamp" in pool["metadata"] or paused(pool):
+    if pool is None or "deletionTimestamp" in pool["metadata"]:
+        relaywatch.forget(context, (namespace, name))
+    if pool is None or spec is None or "deletionTimestamp" in pool["metadata"]:
         return None
     # Before there is a Service there are no relays either; its address families are known by the time there are.
     families = service["spec"].get("ipFamilies") if service else None
@@ -68,10 +75,13 @@ async def _look(context: Context, namespace: str, name: str) -> _Seen | None:
     return _Seen(pool, spec, staying, {each["metadata"]["name"]: each for each in slices_}, families or ["IPv4"])
 
 
-def _decide(seen: _Seen) -> tuple[list[Object | str], frozenset[str]]:
+def _decide(context: Context, seen: _Seen) -> tuple[list[Object | str], frozenset[str]]:
     """The slices as they should be (or the name of one that has to go), the most urgent first; and the relays listed as ready."""
     name = seen.pool["metadata"]["name"]
-    relays = [relaypods.relay(pod) for pod in seen.pods if pod["status"].get("podIPs")]
+    whose = relaywatch.pool_name(seen.pool)
+    relays = [
+        relaypods.relay(pod, relaywatch.place(context, pod, whose)) for pod in seen.pods if relaypods.addresses(pod)
+    ]
     before = _places(name, seen.slices)
     after = placement.place(weights.lanes(shares(relays)), relays, seen.families, before)
     stray = [each for each in seen.slices if slices.place_of(name, each) is None]

@@ -10,6 +10,8 @@ import asyncio
 import contextlib
 import logging
 import signal
+import tempfile
+from pathlib import Path
 
 import kopf
 import uvloop
@@ -17,16 +19,25 @@ import uvloop
 from relayfleet.act.kubernetes.events import Recorder
 from relayfleet.controllers import queuecluster, relaypool, relaytraffic, sendingip
 from relayfleet.controllers.context import Context
-from relayfleet.controllers.handlers import Wiring
+from relayfleet.controllers.handlers import TRAFFIC, Wiring
+from relayfleet.controllers.relayhealth import Health
 from relayfleet.controllers.trouble import Reconcile, reconciled
 from relayfleet.kube.client import Kube, connect
 from relayfleet.kube.errors import KubeError
+from relayfleet.protocol.probing import Hello
+from relayfleet.runtime import proberprocess
+from relayfleet.runtime.control import Identity, identity
+from relayfleet.runtime.healthmetrics import HealthMetrics
 from relayfleet.runtime.lease import Lease
 from relayfleet.runtime.liveness import Liveness
 from relayfleet.runtime.settings import Settings
+from relayfleet.runtime.vantages import Ears, Vantages
 from relayfleet.runtime.workqueue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
+
+TICK = 0.1
+"""Seconds between two looks for what time alone changes: dwell times that end, ramps."""
 
 RECONCILE: dict[str, Reconcile] = {
     "RelayPool": relaypool.reconcile,
@@ -48,10 +59,13 @@ async def _run(settings: Settings) -> int:
     lease = Lease(elector, settings.namespace, settings.lease, settings.identity)
     kube = await connect(lease.check)
     liveness = Liveness(lambda: lease.held)
+    files = tempfile.TemporaryDirectory(prefix="relayfleet-")
+    known = asyncio.create_task(identity(elector, settings, Path(files.name)))
     tasks = {
         "stop": asyncio.create_task(stop.wait()),
         "status server": asyncio.create_task(liveness.serve(settings.status_port)),
-        "lead": asyncio.create_task(_lead(settings, lease, kube, liveness)),
+        "prober": asyncio.create_task(proberprocess.keep(known)),
+        "lead": asyncio.create_task(_lead(settings, lease, kube, liveness, known)),
     }
     try:
         done, _ = await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
@@ -66,13 +80,23 @@ async def _run(settings: Settings) -> int:
         await lease.release()
         await kube.close()
         await elector.close()
+        known.cancel()
+        files.cleanup()
 
 
-async def _lead(settings: Settings, lease: Lease, kube: Kube, liveness: Liveness) -> None:
+async def _lead(
+    settings: Settings, lease: Lease, kube: Kube, liveness: Liveness, known: asyncio.Task[Identity]
+) -> None:
     """Acquire the lease, work, return when it is lost."""
     log.info("%s waits for lease %s/%s", settings.identity, settings.namespace, settings.lease)
     await lease.acquire()
-    context = Context(kube, settings, Recorder(kube, settings.identity))
+
+    def changed(namespace: str, name: str) -> None:
+        traffic.add(Key(TRAFFIC, namespace, name))
+        queue.add(Key("RelayPool", namespace, name))
+
+    context = Context(kube, settings, Recorder(kube, settings.identity), Health(changed))
+    liveness.registry.register(HealthMetrics(context.health))
 
     async def work(key: Key) -> float | None:
         return await reconciled(context, key.kind, key.namespace, key.name, RECONCILE[key.kind])
@@ -86,6 +110,8 @@ async def _lead(settings: Settings, lease: Lease, kube: Kube, liveness: Liveness
         asyncio.create_task(queue.run()),
         asyncio.create_task(traffic.run()),
         asyncio.create_task(_watch(settings, kube, Wiring(queue, traffic, liveness))),
+        asyncio.create_task(_observe(settings, lease, kube, context.health, known)),
+        asyncio.create_task(_tick(context.health)),
     ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -96,6 +122,22 @@ async def _lead(settings: Settings, lease: Lease, kube: Kube, liveness: Liveness
             task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _observe(settings: Settings, lease: Lease, kube: Kube, health: Health, known: asyncio.Task[Identity]) -> None:
+    """Evidence from the probers of all replicas. Until there is an identity, nothing is known of any relay, and nothing is concluded."""
+    identity_ = await asyncio.shield(known)
+    hello = Hello(settings.identity, lease.epoch)
+    vantages = Vantages(kube, settings.namespace, hello, identity_.client(), Ears(health.take, health.present))
+    health.probers = vantages
+    health.watch()
+    await vantages.run()
+
+
+async def _tick(health: Health) -> None:
+    while True:
+        await asyncio.sleep(TICK)
+        health.tick()
 
 
 async def _watch(settings: Settings, kube: Kube, wiring: Wiring) -> None:

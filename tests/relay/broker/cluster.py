@@ -11,7 +11,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from relayfleet.act.broker import authority, generate
+from relayfleet.act import authority
+from relayfleet.act.broker import generate
 from relayfleet.act.broker.management import Endpoint, Management
 from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.dial import Address, Login, connect, tls_context

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 
-from relayfleet.act.broker.authority import new_authority
+from relayfleet.act.authority import new_authority
 from relayfleet.act.broker.errors import BrokerFailed, BrokerRefused, BrokerUnreachable
 from relayfleet.act.broker.management import Management
 from relayfleet.amqp.errors import AccessRefused, AmqpError

@@ -8,6 +8,7 @@ from typing import Any, cast
 from relayfleet.act.kubernetes.events import Recorder
 from relayfleet.api.labels import CORDON, LISTED, POOL
 from relayfleet.controllers.context import Context
+from relayfleet.controllers.relayhealth import Health
 from relayfleet.kube.client import Kube, Object
 from relayfleet.runtime.settings import Settings
 from tests.fakes.kube import FakeKube
@@ -24,7 +25,8 @@ SETTINGS = Settings(
 def context(kube: FakeKube, **settings: Any) -> Context:
     """What controllers get; `settings` change single settings."""
     server = cast("Kube", kube)
-    return Context(server, replace(SETTINGS, **settings), Recorder(server, "test"))
+    health = Health(lambda namespace, name: None)
+    return Context(server, replace(SETTINGS, **settings), Recorder(server, "test"), health)
 
 
 def relay_pod(name: str, ip: str, *, ready: bool = True, leaving: bool = False, cordon: str = "") -> Object:

@@ -10,13 +10,22 @@ from relayfleet.api.conditions import Reason
 from relayfleet.decide.health.words import Level
 from relayfleet.decide.pool.facts import Pod, Pool, Queue, Sources, Waiting
 from relayfleet.decide.pool.problems import PATIENCE, problems
+from relayfleet.decide.pool.relays import Place
 from relayfleet.decide.pool.statements import invalid, statements
 from relayfleet.decide.statement import Statement
 
 UP = tuple(Pod(name, listed=True, serves=True) for name in ("a", "b", "c"))
 STARTING = Pod("d", age=5)
 STUCK = Pod("d", age=PATIENCE)
-SOFT = Pod("d", serves=True, level=Level.SOFT)
+SOFT = Pod(
+    "d",
+    serves=True,
+    place=Place(
+        Level.SOFT,
+        reason="Ordered",
+        message="cordoned by order: remove its annotation relayfleet.io/cordon to take it back",
+    ),
+)
 NO_SECRET = Pod(
     "d",
     waiting=Waiting("ContainerCreating"),

@@ -6,7 +6,7 @@ import datetime
 
 import pytest
 
-from relayfleet.act.broker.authority import new_authority, new_certificate, read
+from relayfleet.act.authority import new_authority, new_certificate, read
 from relayfleet.decide.queue.farewell import PATIENCE, SETTLING, Orphan, Step, next_step
 from relayfleet.decide.queue.renewal import MARGIN, VALIDITY, needs_renewal
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import secrets
 
-from relayfleet.act.broker.authority import new_authority
+from relayfleet.act.authority import new_authority
 
 
 def password() -> str:

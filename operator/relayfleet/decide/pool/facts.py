@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relayfleet.decide.health.words import Level
+from relayfleet.decide.pool.relays import IN_TRAFFIC, Place
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +26,7 @@ class Pod:
     listed: bool = False
     serves: bool = False
     age: float = 0.0
-    level: Level = Level.ACTIVE
+    place: Place = IN_TRAFFIC
     unschedulable: str = ""
     waiting: Waiting | None = None
     mount_failure: str = ""
@@ -78,4 +79,4 @@ class Pool:
     @property
     def last_resort(self) -> int:
         """Cordoned relays that get new connections all the same, since no relay is listed (see `listing`)."""
-        return 0 if self.listed else sum(pod.serves and pod.level is not Level.ACTIVE for pod in self.pods)
+        return 0 if self.listed else sum(pod.serves and pod.place.level is not Level.ACTIVE for pod in self.pods)

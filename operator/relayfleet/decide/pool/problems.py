@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from relayfleet.decide.health.words import Level
+from relayfleet.decide.health.words import Level, Reason
 from relayfleet.decide.pool.facts import Pod
 
 PATIENCE = 60.0
@@ -40,11 +40,12 @@ def _problem(pod: Pod) -> Problem | None:
 
 
 def _cordoned(pod: Pod) -> Problem | None:
-    if pod.level is Level.ACTIVE:
+    place = pod.place
+    if place.level is Level.ACTIVE:
         return None
-    return Problem(
-        "Cordoned", f"relay {pod.name} is cordoned by order: remove its annotation relayfleet.io/cordon to take it back"
-    )
+    if place.reason == Reason.ORDERED:
+        return Problem("Cordoned", f"relay {pod.name} is {place.message}")
+    return Problem(place.reason, f"relay {pod.name} is out of traffic: {place.message}")
 
 
 def _unscheduled(pod: Pod) -> Problem | None:

@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from relayfleet.decide.health.words import Level
+from relayfleet.decide.health.words import Level, Reason
 from relayfleet.decide.weights import QUARTERS
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A relay's place in traffic: its level and weight (in quarters), and why, in a word and in a sentence."""
+
+    level: Level = Level.ACTIVE
+    weight: int = QUARTERS
+    reason: str = Reason.HEALTHY.value
+    message: str = ""
+
+
+IN_TRAFFIC = Place()
 
 
 @dataclass(frozen=True, slots=True)

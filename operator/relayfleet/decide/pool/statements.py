@@ -125,7 +125,7 @@ def _short(pool: Pool) -> Problem | None:
 def _odd(pool: Pool) -> Problem:
     return Problem(
         "Cordoned",
-        f"annotation relayfleet.io/cordon of {', '.join(pool.odd_cordons)} is neither Soft nor Hard; taken as Soft",
+        f"annotation relayfleet.io/cordon of {', '.join(pool.odd_cordons)} is none of Soft, Hard and None; taken as Soft",
     )
 
 

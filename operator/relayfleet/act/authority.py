@@ -1,6 +1,6 @@
-"""The brokers' own certificate authority: one CA a QueueCluster, and server certificates that it signs.
+"""Certificate authorities of our own: one CA a QueueCluster for its brokers, and one for the operator's own channels.
 
-The CA lives for twenty years in the admin Secret, and relays trust nothing else for this queue. Server certificates are short and renewed.
+A CA lives for twenty years in a Secret, and those who use it trust nothing else. What it signs is short and renewed, or lives in memory only.
 """
 
 from __future__ import annotations
@@ -41,15 +41,24 @@ def new_authority(name: str, now: datetime.datetime) -> tuple[str, str]:
 
 
 def new_certificate(
-    authority: str, authority_key: str, name: str, hosts: Sequence[str], now: datetime.datetime
+    authority: str,
+    authority_key: str,
+    name: str,
+    hosts: Sequence[str],
+    now: datetime.datetime,
+    *,
+    validity: datetime.timedelta = VALIDITY,
+    client: bool = False,
 ) -> tuple[str, str]:
-    """A server certificate for the hosts as (certificate, key), both PEM. Raises ValueError for a CA that cannot be used."""
+    """A server certificate for the hosts as (certificate, key), both PEM; with `client` it also vouches for a client. Raises
+    ValueError for a CA that cannot be used."""
     issuer, signer = x509.load_pem_x509_certificate(authority.encode()), _key(authority_key)
     key = ec.generate_private_key(ec.SECP256R1())
-    builder = _builder(_name(name), issuer.subject, key.public_key(), now, VALIDITY)
+    builder = _builder(_name(name), issuer.subject, key.public_key(), now, validity)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
     builder = builder.add_extension(_usage(signs=False), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+    uses = [ExtendedKeyUsageOID.SERVER_AUTH, *([ExtendedKeyUsageOID.CLIENT_AUTH] if client else [])]
+    builder = builder.add_extension(x509.ExtendedKeyUsage(uses), critical=False)
     alternatives = x509.SubjectAlternativeName([x509.DNSName(host) for host in hosts])
     builder = builder.add_extension(alternatives, critical=False)
     identifier = x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())

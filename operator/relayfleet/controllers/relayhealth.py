@@ -1,0 +1,178 @@
+"""The verdicts on all relays, in the leader's memory: evidence comes in, and whose place in traffic changes is told.
+
+Nothing is decided here (`decide.health` does) and nothing is written (`relaytraffic` does). A pool is known from the first look that its
+traffic work took at it; what its state was before this leader came is handed in then, so a change of leader moves no traffic.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from relayfleet.api.meta import seconds
+from relayfleet.api.relaypool import HealthSettings
+from relayfleet.controllers.evidence import evidence, key, split
+from relayfleet.decide.health.decision import decide
+from relayfleet.decide.health.evidence import Evidence
+from relayfleet.decide.health.policy import Policy
+from relayfleet.decide.health.roster import Relay, Roster, Vantage
+from relayfleet.decide.health.state import State
+from relayfleet.decide.health.store import dump
+from relayfleet.decide.health.verdict import Decision, Verdict
+from relayfleet.decide.health.words import Level
+from relayfleet.protocol.probing import Seen, Target
+
+PoolName = tuple[str, str]
+"""Namespace and name."""
+
+
+class Probers(Protocol):
+    """Whoever carries targets and bursts to the probers."""
+
+    def watch(self, targets: Sequence[Target]) -> None:
+        """Probe these from now on, and no others."""
+
+    def burst(self, keys: Sequence[str]) -> None:
+        """Probe these at once."""
+
+
+@dataclass(slots=True)
+class Counts:
+    """Totals since this leader came. `seen`: observations by vantage and kind; `verdicts`: changes of level by pool, level and reason;
+    `ignored`: observations that could not be used."""
+
+    seen: Counter[tuple[str, str]] = field(default_factory=Counter)
+    verdicts: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
+    ignored: int = 0
+
+
+@dataclass(slots=True)
+class _Pool:
+    policy: Policy
+    roster: Roster
+    targets: tuple[Target, ...]
+    state: State = field(default_factory=State)
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+    next_check: float = 0.0
+    burst_at: float = 0.0
+
+
+def policy(settings: HealthSettings) -> Policy:
+    """The numbers of the verdict as a pool's spec has them."""
+    return Policy(
+        interval=seconds(settings.interval),
+        timeout=seconds(settings.timeout),
+        max_cordoned=int(settings.max_cordoned.removesuffix("%")) / 100,
+    )
+
+
+class Health:
+    """All pools. `changed(namespace, name)` is called when a relay's level or weight is another one; `clock` is monotonic, in seconds."""
+
+    def __init__(self, changed: Callable[[str, str], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._changed = changed
+        self._clock = clock
+        self._pools: dict[PoolName, _Pool] = {}
+        self._vantages: tuple[Vantage, ...] = ()
+        self.probers: Probers | None = None
+        self.counts = Counts()
+
+    def knows(self, pool: PoolName) -> bool:
+        """Whether `see` has been called for it."""
+        return pool in self._pools
+
+    def see(
+        self,
+        pool: PoolName,
+        settings: HealthSettings,
+        relays: Sequence[Relay],
+        targets: Sequence[Target],
+        *,
+        paused: bool = False,
+        state: State | None = None,
+    ) -> None:
+        """The pool as it is now. `state`: what a former leader knew; taken at the first look only."""
+        roster = Roster(tuple(relays), self._vantages, paused)
+        known = self._pools.get(pool)
+        if known is None:
+            known = self._pools[pool] = _Pool(policy(settings), roster, (), state or State())
+        known.policy, known.roster = policy(settings), roster
+        if known.targets != tuple(targets):
+            known.targets = tuple(targets)
+            self.watch()
+        self._decide(pool, known, (), tell=False)
+
+    def forget(self, pool: PoolName) -> None:
+        """The pool is gone."""
+        if self._pools.pop(pool, None):
+            self.watch()
+
+    def verdict(self, pool: PoolName, relay: str) -> Verdict | None:
+        """The last word on a relay; None when it is no case for health (it starts, or leaves)."""
+        known = self._pools.get(pool)
+        return known.verdicts.get(relay) if known else None
+
+    def document(self, pool: PoolName) -> dict[str, Any]:
+        """What outlives this leader, for `decide.health.store.load`. Raises KeyError for a pool that is not known."""
+        return dump(self._pools[pool].state)
+
+    def present(self, vantages: tuple[Vantage, ...]) -> None:
+        """Who watches now."""
+        self._vantages = vantages
+        for known in self._pools.values():
+            known.roster = replace(known.roster, vantages=vantages)
+
+    def take(self, vantage: str, seen: Seen) -> None:
+        """What a vantage saw. What is about relays that nobody asked about is dropped."""
+        now, batches = self._clock(), defaultdict[PoolName, list[Evidence]](list)
+        for sight in seen.sights:
+            self.counts.seen[vantage, sight.kind] += 1
+            try:
+                pool, relay = split(sight.key)
+            except ValueError:
+                continue
+            batches[pool].append(evidence(vantage, relay, sight, now))
+        for pool, batch in batches.items():
+            if known := self._pools.get(pool):
+                self._decide(pool, known, batch)
+
+    def verdicts(self) -> Iterable[tuple[PoolName, Verdict]]:
+        """All of them."""
+        return ((pool, verdict) for pool, known in self._pools.items() for verdict in known.verdicts.values())
+
+    def tick(self) -> None:
+        """Decide where time alone may change something. Call it a few times a second."""
+        now = self._clock()
+        for pool, known in self._pools.items():
+            if now >= known.next_check:
+                self._decide(pool, known, ())
+
+    def _decide(self, pool: PoolName, known: _Pool, batch: Iterable[Evidence], *, tell: bool = True) -> None:
+        now = self._clock()
+        decision = decide(known.policy, known.state, batch, known.roster, now)
+        before = {name: (each.level, each.weight) for name, each in known.verdicts.items()}
+        known.state, known.next_check = decision.state, decision.next_check
+        known.verdicts = {each.relay: each for each in decision.verdicts}
+        self._burst(pool, known, decision, now)
+        self.counts.ignored += decision.ignored
+        self._count_verdicts(pool, known, before)
+        if tell and before != {name: (each.level, each.weight) for name, each in known.verdicts.items()}:
+            self._changed(*pool)
+
+    def _count_verdicts(self, pool: PoolName, known: _Pool, before: dict[str, tuple[Level, int]]) -> None:
+        for name, each in known.verdicts.items():
+            if name in before and before[name][0] is not each.level:
+                self.counts.verdicts[(*pool, each.level.value, each.reason.value)] += 1
+
+    def _burst(self, pool: PoolName, known: _Pool, decision: Decision, now: float) -> None:
+        if self.probers and decision.bursts and now - known.burst_at >= known.policy.burst_gap:
+            known.burst_at = now
+            self.probers.burst(sorted({key(*pool, each.relay) for each in decision.bursts}))
+
+    def watch(self) -> None:
+        """Say again what is to be probed."""
+        if self.probers:
+            self.probers.watch([target for known in self._pools.values() for target in known.targets])

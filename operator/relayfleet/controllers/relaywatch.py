@@ -1,0 +1,118 @@
+"""Which relays of a pool are watched, by which port, and what of their verdicts outlives this leader.
+
+A relay becomes a case for health when it first serves, and stays one until it leaves: one that broke down is judged, one that starts is not.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+
+from relayfleet.api.meta import seconds
+from relayfleet.api.relaypool import RelayPoolSpec
+from relayfleet.children.meta import metadata
+from relayfleet.children.relay import names
+from relayfleet.controllers import relaypods
+from relayfleet.controllers.context import Context
+from relayfleet.controllers.evidence import key
+from relayfleet.controllers.relayhealth import PoolName
+from relayfleet.controllers.specs import paused
+from relayfleet.decide.health.roster import Relay
+from relayfleet.decide.health.state import State
+from relayfleet.decide.health.store import load
+from relayfleet.decide.pool.relays import Place
+from relayfleet.kube.client import Object
+from relayfleet.protocol.probing import Target
+
+log = logging.getLogger(__name__)
+
+_KEY = "state.json"
+
+
+def pool_name(pool: Object) -> PoolName:
+    """Namespace and name."""
+    return pool["metadata"]["namespace"], pool["metadata"]["name"]
+
+
+async def watch(context: Context, pool: Object, spec: RelayPoolSpec, pods: Sequence[Object]) -> None:
+    """Have the pool's relays watched. The first time a leader does so, it takes up what the one before knew."""
+    name = pool_name(pool)
+    state = None if context.health.knows(name) else await _remembered(context, pool)
+    watched = [pod for pod in pods if _case(context, name, pod, state)]
+    relays = [Relay(pod["metadata"]["name"], pod["spec"].get("nodeName", ""), relaypods.manual(pod)) for pod in watched]
+    targets = [_target(name, spec, pod) for pod in watched]
+    context.health.see(name, spec.health, relays, targets, paused=paused(pool), state=state)
+
+
+def place(context: Context, pod: Object, pool: PoolName) -> Place:
+    """A relay's place in traffic by the last word on it."""
+    return relaypods.place(pod, context.health.verdict(pool, pod["metadata"]["name"]))
+
+
+async def remember(context: Context, pool: Object) -> None:
+    """Write down who is cordoned, when that is another story than the last time: for the next leader."""
+    document = context.health.document(pool_name(pool))
+    story = {name: (each["level"], each["cordons"]) for name, each in document["relays"].items()}
+    known = context.memory.get(("health", *pool_name(pool)), {})
+    if story == known:
+        return
+    await context.kube.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "ConfigMap",
+            "metadata": metadata(pool, _name(pool)),
+            "data": {_KEY: json.dumps(document, sort_keys=True)},
+        }
+    )
+    context.memory["health", *pool_name(pool)] = story
+
+
+def forget(context: Context, pool: PoolName) -> None:
+    """The pool is gone, and with it its relays; what was written down goes by its owner reference."""
+    context.health.forget(pool)
+    context.memory.pop(("health", *pool), None)
+    context.memory.pop(("levels", *pool), None)
+
+
+async def _remembered(context: Context, pool: Object) -> State | None:
+    namespace, _ = pool_name(pool)
+    found = await context.kube.get("ConfigMap", namespace, _name(pool))
+    if found is None:
+        return None
+    try:
+        document = json.loads(found["data"][_KEY])
+        context.memory["health", *pool_name(pool)] = {
+            name: (each["level"], each["cordons"]) for name, each in document["relays"].items()
+        }
+        return load(document)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        log.warning("ConfigMap %s/%s is not what was written, all relays start anew: %s", namespace, _name(pool), error)
+        return None
+
+
+def _name(pool: Object) -> str:
+    return f"{pool['metadata']['name']}-health"
+
+
+def _case(context: Context, pool: PoolName, pod: Object, state: State | None) -> bool:
+    name = pod["metadata"]["name"]
+    if relaypods.leaving(pod) or not relaypods.addresses(pod):
+        return False
+    return relaypods.serves(pod) or bool(context.health.verdict(pool, name)) or bool(state and name in state.relays)
+
+
+def _target(pool: PoolName, spec: RelayPoolSpec, pod: Object) -> Target:
+    """The first listener that begins without TLS, as that says most for the least work; else the first."""
+    listeners = list(enumerate(spec.listeners))
+    plain = [each for each in listeners if each[1].tls != "Implicit"]
+    number, listener = (plain or listeners)[0]
+    host = next(iter(relaypods.addresses(pod).values()))
+    return Target(
+        key(*pool, pod["metadata"]["name"]),
+        host,
+        names.listener_port(number, 0),
+        listener.tls == "Implicit",
+        seconds(spec.health.interval),
+        seconds(spec.health.timeout),
+    )
