@@ -1,0 +1,123 @@
+"""Replicas know each other by their own certificates, and a leader hears those that are there."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from relayfleet.api.labels import COMPONENT, NAME
+from relayfleet.decide.health.roster import Vantage
+from relayfleet.kube.client import Kube, Object
+from relayfleet.protocol import probing
+from relayfleet.protocol.probing import Burst, Hello, Order, Seen, Sight, Target, Watch
+from relayfleet.runtime import vantages as module
+from relayfleet.runtime.control import Identity, identity
+from relayfleet.runtime.vantages import Ears, Vantages
+from tests.fakes.kube import FakeKube
+from tests.unit.controllers.scene import SETTINGS
+
+SIGHT = Sight("mail/tx/a", "Answered", "Dialogue", 0.0, latency=0.001)
+
+
+def replica(name: str, phase: str = "Running") -> Object:
+    labels = {NAME: "relayfleet", COMPONENT: "operator"}
+    metadata = {"namespace": SETTINGS.namespace, "name": name, "labels": labels}
+    status = {"phase": phase, "podIP": "127.0.0.1"}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {"nodeName": "node"}, "status": status}
+
+
+async def known(kube: FakeKube, folder: Path, name: str) -> Identity:
+    (folder / name).mkdir()
+    return await identity(cast("Kube", kube), SETTINGS, folder / name)
+
+
+class Listener:
+    """A prober that says one sight again and again and keeps what it is told."""
+
+    def __init__(self, files: Identity) -> None:
+        self.heard: list[Order] = []
+        self.mute = False
+        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self._tls.load_cert_chain(files.certificate, files.key)
+        self._tls.load_verify_locations(files.authority)
+        self._tls.verify_mode = ssl.CERT_REQUIRED
+
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[int]:
+        server = await asyncio.start_server(self._talk, "127.0.0.1", 0, ssl=self._tls)
+        async with server:
+            yield server.sockets[0].getsockname()[1]
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        talking = asyncio.create_task(self._say(writer))
+        try:
+            while line := await reader.readline():
+                self.heard.append(probing.decode_order(line))
+        finally:
+            talking.cancel()
+            writer.close()
+
+    async def _say(self, writer: asyncio.StreamWriter) -> None:
+        while True:
+            if not self.mute:
+                writer.write(probing.encode(Seen((SIGHT,))))
+            await asyncio.sleep(0.02)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not holds():  # noqa: ASYNC110 - what is awaited is another task's doing
+            await asyncio.sleep(0.01)
+
+
+async def test_the_secret_is_made_once_and_shared(tmp_path: Path) -> None:
+    kube = FakeKube()
+    one, two = await asyncio.gather(known(kube, tmp_path, "one"), known(kube, tmp_path, "two"))
+    assert one.authority.read_text() == two.authority.read_text()
+    assert one.key.read_text() != two.key.read_text()
+    assert oct(one.key.stat().st_mode & 0o777) == "0o600"
+
+
+async def test_a_leader_hears_a_prober_tells_it_what_to_watch_and_notices_when_it_falls_silent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube = FakeKube(replica("one"), replica("two", phase="Pending"))
+    listener = Listener(await known(kube, tmp_path, "prober"))
+    taken: list[tuple[str, Seen]] = []
+    present: list[tuple[Vantage, ...]] = []
+    async with listener.listening() as port:
+        monkeypatch.setattr(probing, "PORT", port)
+        monkeypatch.setattr(module, "SILENCE", 0.3)
+        tls = (await known(kube, tmp_path, "leader")).client()
+        ears = Ears(lambda *each: taken.append(each), present.append)
+        hello = Hello("leader", 7)
+        links = Vantages(cast("Kube", kube), SETTINGS.namespace, hello, tls, ears)
+        running = asyncio.create_task(links.run())
+        await until(lambda: bool(taken))
+        links.watch([Target("mail/tx/a", "198.18.0.1", 2520)])
+        links.burst(["mail/tx/a"])
+        await until(lambda: Burst(("mail/tx/a",)) in listener.heard)
+        assert listener.heard[:2] == [hello, Watch(())]
+        assert Watch((Target("mail/tx/a", "198.18.0.1", 2520),)) in listener.heard
+        assert (taken[0], present) == (("one", Seen((SIGHT,))), [(Vantage("one", "node"),)])
+        listener.mute = True
+        await until(lambda: present[-1] == ())
+        listener.mute = False
+        await until(lambda: present[-1] == (Vantage("one", "node"),))
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_who_has_no_certificate_of_ours_is_not_talked_to(tmp_path: Path) -> None:
+    listener = Listener(await known(FakeKube(), tmp_path, "prober"))
+    async with listener.listening() as port:
+        tls = (await known(FakeKube(), tmp_path, "leader")).client()
+        with pytest.raises(ssl.SSLError):
+            await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+    assert listener.heard == []
