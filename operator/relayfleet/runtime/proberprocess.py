@@ -26,9 +26,10 @@ async def keep(known: asyncio.Task[Identity]) -> None:
             "-m",
             "relayfleet",
             "prober",
-            f"--certificate={files.certificate}",
-            f"--key={files.key}",
-            f"--authority={files.authority}",
+            "--identity",
+            str(files.certificate),
+            str(files.key),
+            str(files.authority),
         )
         try:
             status = await process.wait()
