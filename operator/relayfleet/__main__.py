@@ -1,5 +1,5 @@
-"""`relayfleet operator` runs the operator, `relayfleet relay` a relay; both are told what they need by their environment.
-`relayfleet prober` watches relays for the operator, which starts it."""
+"""`relayfleet operator` runs the operator, `relayfleet relay` a relay: both are told what they need by their environment.
+`relayfleet prober` probes relays for the leading operator."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ import sys
 def main(arguments: list[str] | None = None) -> int:
     """The command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="relayfleet", description=__doc__)
-    parser.add_argument("role", choices=["operator", "relay", "prober"])
     parser.add_argument("--log-level", default="INFO", choices=["DEBUG", "INFO", "WARNING", "ERROR"])
-    parser.add_argument(
-        "--identity", nargs=3, metavar=("CERTIFICATE", "KEY", "AUTHORITY"), help="PEM files of a prober"
-    )
+    roles = parser.add_subparsers(dest="role", required=True)
+    for role in ("operator", "relay"):
+        roles.add_parser(role)
+    _prober_arguments(roles.add_parser("prober"))
     options = parser.parse_args(arguments)
     logging.basicConfig(
         level=options.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
@@ -23,13 +23,18 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("kopf").setLevel(
         max(logging.WARNING, logging.getLevelName(options.log_level))
     )  # a line for each event
-    if options.role == "prober":
-        return _prober(options.identity or parser.error("a prober needs --identity CERTIFICATE KEY AUTHORITY"))
-    return _operator() if options.role == "operator" else _relay()
+    return {"operator": _operator, "relay": _relay, "prober": _prober}[options.role](options)
+
+
+def _prober_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--certificate", required=True, help="PEM file of this prober's certificate")
+    parser.add_argument("--key", required=True, help="PEM file of its key")
+    parser.add_argument("--authority", required=True, help="PEM file of the authority that signs leaders and probers")
+    parser.add_argument("--port", type=int, help="TCP port to serve the leader on (default: 9641)")
 
 
 # Imported late: an operator needs no relay in its memory, a relay no Kubernetes.
-def _operator() -> int:
+def _operator(options: argparse.Namespace) -> int:
     from relayfleet.runtime import operator, settings
 
     try:
@@ -39,16 +44,16 @@ def _operator() -> int:
         return 2
 
 
-def _prober(files: list[str]) -> int:
-    from relayfleet.runtime import prober
-
-    return prober.run(files)
-
-
-def _relay() -> int:
+def _relay(options: argparse.Namespace) -> int:
     from relayfleet.relay import main as relay
 
     return relay.run()
+
+
+def _prober(options: argparse.Namespace) -> int:
+    from relayfleet.runtime import prober
+
+    return prober.run(options)
 
 
 if __name__ == "__main__":

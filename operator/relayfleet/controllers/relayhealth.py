@@ -25,6 +25,9 @@ from relayfleet.decide.health.verdict import Decision, Verdict
 from relayfleet.decide.health.words import Level
 from relayfleet.protocol.probing import Seen, Target
 
+_DRIFT = 1e-7
+"""Clocks of two machines drift apart by less than this, in seconds, between two words (some parts in a million)."""
+
 PoolName = tuple[str, str]
 """Namespace and name."""
 
@@ -77,6 +80,7 @@ class Health:
         self._clock = clock
         self._pools: dict[PoolName, _Pool] = {}
         self._vantages: tuple[Vantage, ...] = ()
+        self._behind: dict[str, float] = {}
         self.probers: Probers | None = None
         self.counts = Counts()
 
@@ -122,12 +126,13 @@ class Health:
     def present(self, vantages: tuple[Vantage, ...]) -> None:
         """Who watches now."""
         self._vantages = vantages
+        self._behind.clear()
         for known in self._pools.values():
             known.roster = replace(known.roster, vantages=vantages)
 
     def take(self, vantage: str, seen: Seen) -> None:
         """What a vantage saw. What is about relays that nobody asked about is dropped."""
-        now, batches = self._clock(), defaultdict[PoolName, list[Evidence]](list)
+        now, batches = self._when(vantage, seen), defaultdict[PoolName, list[Evidence]](list)
         for sight in seen.sights:
             self.counts.seen[vantage, sight.kind] += 1
             try:
@@ -142,6 +147,13 @@ class Health:
     def verdicts(self) -> Iterable[tuple[PoolName, Verdict]]:
         """All of them."""
         return ((pool, verdict) for pool, known in self._pools.items() for verdict in known.verdicts.values())
+
+    def _when(self, vantage: str, seen: Seen) -> float:
+        """This clock's time of what a vantage calls now: as by its word that was under way for the shortest time. Else a probe that is named
+        in two words would be at two times, and look like two probes."""
+        behind = self._clock() - seen.now
+        self._behind[vantage] = min(behind, self._behind.get(vantage, behind) + _DRIFT)
+        return seen.now + self._behind[vantage]
 
     def tick(self) -> None:
         """Decide where time alone may change something. Call it a few times a second."""

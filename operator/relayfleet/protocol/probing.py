@@ -4,7 +4,7 @@ The leader connects. It says `Hello` first, then `Watch` whenever targets change
 closer look at once. The prober sends `Seen`: bad news at once, good news gathered for `GATHER` seconds.
 A prober serves the leader of the highest epoch it has met and closes the connection of any other. Without a leader it probes nothing.
 
-Times are ages in seconds at the moment of sending, so clocks of machines need not agree.
+Times are ages in seconds at the moment of sending, by the clock that `Seen` states, so clocks of machines need not agree.
 """
 
 from __future__ import annotations
@@ -80,9 +80,11 @@ class Sight:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a prober saw since its last word."""
+    """What a prober saw since its last word. `now`: its own clock at sending, monotonic seconds; with it the leader puts what two words say
+    of one moment at one moment, however late each arrived."""
 
     sights: tuple[Sight, ...]
+    now: float = 0.0
 
 
 Order = Hello | Watch | Burst
@@ -91,7 +93,8 @@ Order = Hello | Watch | Burst
 def encode(message: Order | Seen) -> bytes:
     """One line, with its end."""
     if isinstance(message, Seen):
-        body: Any = {"seen": [[s.key, s.kind, s.probe, s.age, s.latency, s.code, list(s.open)] for s in message.sights]}
+        sights = [[s.key, s.kind, s.probe, s.age, s.latency, s.code, list(s.open)] for s in message.sights]
+        body: Any = {"seen": sights, "now": message.now}
     elif isinstance(message, Watch):
         body = {"watch": [asdict(target) for target in message.targets]}
     elif isinstance(message, Burst):
@@ -116,8 +119,8 @@ def decode_order(line: bytes) -> Order:
 def decode_seen(line: bytes) -> Seen:
     """What a prober said. Raises ProtocolError."""
     match _object(line):
-        case {"seen": [*sights]}:
-            return Seen(tuple(_sight(each) for each in sights))
+        case {"seen": [*sights], "now": now} if _times((now,)):
+            return Seen(tuple(_sight(each) for each in sights), float(now))
     raise ProtocolError(f"no word of a prober: {line[:200]!r}")
 
 

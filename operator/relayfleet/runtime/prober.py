@@ -1,165 +1,203 @@
-"""The prober's process: serves the leading operator as `protocol.probing` says, over mutually authenticated TLS.
+"""The prober process: it serves the leading operator over mutually authenticated TLS, and probes what the leader tells it to.
 
-Of several leaders the one with the highest epoch is served; others are told good-bye by a closed connection. A leader that reads nothing
-costs no memory: what it has not taken of good news is dropped, and of bad news too when even that is too much.
+It decides nothing and remembers nothing but the highest epoch it has met, so a leader of the past cannot direct it.
 """
 
 from __future__ import annotations
 
+import argparse
 import asyncio
 import logging
+import resource
 import ssl
-import time
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 import uvloop
 
 from relayfleet.observe.probing.fleet import AddressError, Fleet
 from relayfleet.observe.probing.sighting import Sighting
-from relayfleet.protocol import probing
-from relayfleet.protocol.probing import Burst, Hello, Order, ProtocolError, Seen, Watch
+from relayfleet.protocol.probing import MOST_BYTES, PORT, Burst, Hello, Order, ProtocolError, Watch, decode_order
+from relayfleet.runtime.telling import Telling
 
 log = logging.getLogger(__name__)
 
-KEEP_ALIVE = 0.2
-"""A word comes at least so often, so that a frozen prober is noticed."""
-LEADERLESS = 5.0
-"""Seconds for which probing goes on without a leader: a lost connection is back in less."""
-_MOST_BUFFERED = 4 * 1024 * 1024
-_MOST_WAITING = 20_000
-_HELLO_SECONDS = 5.0
+ALIVE = 0.25
+"""The leader hears something at least so often, in seconds; otherwise this prober is frozen or cut off."""
+GOES_ON = 5.0
+"""Without a leader probing goes on for so long: a new one shall not find us starting."""
+INTRODUCTION = 5.0
+"""Who says nothing for so long after connecting has to go."""
+_STRANGERS = 16
+_HANDSHAKE = 5.0
 
 
-@dataclass(slots=True)
-class Outbox:
-    """What one leader has not been told yet. `dropped`: sights that it did not take in time."""
+async def serve(
+    port: int, certificate: str, key: str, authority: str, host: str = "", started: asyncio.Future[int] | None = None
+) -> None:
+    """Serve until cancelled; `started` gets the port. Files in PEM; raises OSError or ssl.SSLError when they or the port cannot be used."""
+    prober = Prober()
+    context = server_context(certificate, key, authority)
+    try:
+        server = await asyncio.start_server(
+            prober.meet, host or None, port, ssl=context, limit=MOST_BYTES, ssl_handshake_timeout=_HANDSHAKE
+        )
+        try:
+            log.info("prober serves on port %d", server.sockets[0].getsockname()[1])
+            if started is not None:
+                started.set_result(server.sockets[0].getsockname()[1])
+            await asyncio.get_running_loop().create_future()
+        finally:
+            server.close()
+    finally:
+        await prober.close()
 
-    writer: asyncio.StreamWriter
-    waiting: deque[Sighting] = field(default_factory=lambda: deque(maxlen=_MOST_WAITING))
-    told_at: float = 0.0
-    dropped: int = 0
 
-    def flush(self) -> None:
-        """Tell what waits, or that there is nothing."""
-        now = time.monotonic()
-        sights, self.told_at = list(self.waiting), now
-        self.waiting.clear()
-        if self.writer.transport.get_write_buffer_size() > _MOST_BUFFERED:
-            self.dropped += len(sights)
-            return
-        self.writer.write(probing.encode(Seen(tuple(each.told(now) for each in sights))))
+def run(arguments: argparse.Namespace) -> int:
+    """Until it is stopped; returns the exit status. Arguments: certificate, key, authority, port (None: the usual one)."""
+    _allow_many_sockets()
+    port = arguments.port or PORT
+    try:
+        uvloop.run(serve(port, arguments.certificate, arguments.key, arguments.authority))
+    except (OSError, ssl.SSLError) as error:
+        log.error("prober cannot serve on port %d: %s", port, error)
+        return 2
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+def server_context(certificate: str, key: str, authority: str) -> ssl.SSLContext:
+    """TLS 1.3; clients must show a certificate of the authority. Names are not checked: pods have none."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(authority)
+    return context
+
+
+def _allow_many_sockets() -> None:
+    """Thousands of targets have a socket each, and some more in bad times."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 class Prober:
-    """One process's part: the fleet that is probed, and the leader that is served."""
+    """Targets, and at most one leader."""
 
     def __init__(self) -> None:
-        self._fleet = Fleet(self._saw)
-        self._outbox: Outbox | None = None
-        self._epoch = -1
-        self._urgent = False
-        self._orphaned: asyncio.TimerHandle | None = None
+        self._fleet = Fleet(self._report)
+        self._leader: Telling | None = None
+        self._hello: Hello | None = None
+        self._strangers = 0
+        self._tasks: set[asyncio.Task[None]] = set()
+        loop = asyncio.get_running_loop()
+        self._stop: asyncio.TimerHandle | None = None
+        self._alive = loop.call_later(ALIVE, self._say_alive)
 
-    async def serve(self, server: asyncio.Server) -> None:
-        """Until cancelled."""
-        try:
-            async with server:
-                while True:
-                    await asyncio.sleep(probing.GATHER)
-                    box = self._outbox
-                    if box and (box.waiting or time.monotonic() - box.told_at >= KEEP_ALIVE):
-                        box.flush()
-        finally:
-            self._fleet.close()
+    async def close(self) -> None:
+        """End all connections and probes."""
+        self._alive.cancel()
+        if self._stop is not None:
+            self._stop.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._fleet.close()
 
     async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection of a leader, from its hello on."""
-        box, who = Outbox(writer), "somebody"
+        """One connection from beginning to end."""
+        task = asyncio.current_task()
+        if task is None:
+            return
+        self._tasks.add(task)
         try:
-            async with asyncio.timeout(_HELLO_SECONDS):
-                hello = probing.decode_order(await reader.readline())
-            if not isinstance(hello, Hello):
-                raise ProtocolError("it did not say who it is")
-            who = f"{hello.identity}, epoch {hello.epoch}"
-            self._follow(hello, box)
-            while line := await reader.readline():
-                if self._outbox is not box:
-                    return  # another leader was elected
-                self._obey(probing.decode_order(line))
-        except (OSError, TimeoutError, ValueError) as error:
-            log.warning("leader %s: %s", who, error or "says nothing")
+            await self._attend(reader, writer)
+        except (ProtocolError, AddressError) as error:
+            log.warning("connection of %s closed: %s", _peer(writer), error)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError) as error:
+            log.info("connection of %s ended: %s", _peer(writer), error or "no word in time")
+        except asyncio.CancelledError:
+            log.debug("connection of %s closed: the prober stops", _peer(writer))
         finally:
-            writer.close()
-            self._leave(box)
+            writer.transport.abort()
+            self._tasks.discard(task)
 
-    def _follow(self, hello: Hello, box: Outbox) -> None:
-        if hello.epoch < self._epoch:
-            raise ProtocolError(f"a leader of epoch {self._epoch} is known")
-        if self._outbox:
-            self._outbox.writer.close()
-        if self._orphaned:
-            self._orphaned.cancel()
-        self._epoch, self._outbox = hello.epoch, box
-        box.flush()
+    async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        hello = await self._introduction(reader)
+        if self._hello is not None and not _may_follow(self._hello, hello):
+            raise ProtocolError(f"{hello.identity} has epoch {hello.epoch}, {self._hello.identity} {self._hello.epoch}")
+        log.info("%s leads, epoch %d", hello.identity, hello.epoch)
+        if self._leader is not None:
+            self._leader.close()
+        self._hello = hello
+        self._leader = telling = Telling(writer.transport)
+        self._wait_no_longer()
+        try:
+            while line := await _line(reader):
+                self._obey(decode_order(line))
+        finally:
+            telling.close()
+            if self._leader is telling:
+                self._leader = None
+                self._stop = asyncio.get_running_loop().call_later(GOES_ON, self._without_leader)
 
-    def _leave(self, box: Outbox) -> None:
-        if box.dropped:
-            log.warning("%d observations were not taken by the leader in time", box.dropped)
-        if self._outbox is box:
-            self._outbox = None
-            self._orphaned = asyncio.get_running_loop().call_later(LEADERLESS, self._fleet.watch, ())
+    async def _introduction(self, reader: asyncio.StreamReader) -> Hello:
+        if self._strangers >= _STRANGERS:
+            raise ProtocolError("too many connections that say nothing")
+        self._strangers += 1
+        try:
+            async with asyncio.timeout(INTRODUCTION):
+                order = decode_order(await _line(reader))
+        finally:
+            self._strangers -= 1
+        if not isinstance(order, Hello):
+            raise ProtocolError("a leader says first who it is")
+        return order
 
     def _obey(self, order: Order) -> None:
         match order:
             case Watch(targets):
-                try:
-                    self._fleet.watch(targets)
-                except AddressError as error:
-                    raise ProtocolError(str(error)) from error
+                self._fleet.watch(targets)
             case Burst(keys):
                 self._fleet.burst(keys)
+            case Hello():
+                raise ProtocolError("a leader says only once who it is")
 
-    def _saw(self, sighting: Sighting) -> None:
-        """Good news is gathered, bad news goes out in this very turn of the loop, with all that the turn brings."""
-        if self._outbox is None:
-            return
-        self._outbox.waiting.append(sighting)
-        if sighting.kind != "Answered" and not self._urgent:
-            self._urgent = True
-            asyncio.get_running_loop().call_soon(self._flush)
+    def _report(self, sighting: Sighting) -> None:
+        if self._leader is not None:
+            self._leader.add(sighting)
 
-    def _flush(self) -> None:
-        self._urgent = False
-        if self._outbox:
-            self._outbox.flush()
+    def _say_alive(self) -> None:
+        self._alive = asyncio.get_running_loop().call_later(ALIVE / 2, self._say_alive)
+        if self._leader is not None:
+            self._leader.say_alive()
 
+    def _wait_no_longer(self) -> None:
+        if self._stop is not None:
+            self._stop.cancel()
+            self._stop = None
 
-async def serve(
-    port: int,
-    certificate: str,
-    key: str,
-    authority: str,
-    host: str | None = None,
-    started: asyncio.Future[int] | None = None,
-) -> None:
-    """Run until cancelled. `started` gets the port (given 0, any). Files are PEM. Raises OSError for a port that is taken, ssl.SSLError for
-    files that are no certificates."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.load_cert_chain(certificate, key)
-    context.load_verify_locations(authority)
-    context.verify_mode = ssl.CERT_REQUIRED
-    prober = Prober()
-    server = await asyncio.start_server(prober.meet, host, port, ssl=context, limit=probing.MOST_BYTES)
-    if started:
-        started.set_result(server.sockets[0].getsockname()[1])
-    await prober.serve(server)
+    def _without_leader(self) -> None:
+        log.warning("no leader for %.0f s: probing stops", GOES_ON)
+        self._fleet.watch(())
 
 
-def run(files: Sequence[str], port: int = probing.PORT) -> int:
-    """The process: `files` are certificate, key and authority. Ends by a signal only."""
-    certificate, key, authority = files
-    uvloop.run(serve(port, certificate, key, authority))
-    return 0
+def _may_follow(known: Hello, other: Hello) -> bool:
+    """A higher epoch, or the same leader anew."""
+    return other.epoch > known.epoch or other == known
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    """The next line that is not blank, b"" at the end of the stream. Raises ProtocolError for one that is too long."""
+    while True:
+        try:
+            line = await reader.readline()
+        except ValueError as error:
+            raise ProtocolError(f"a line of more than {MOST_BYTES} bytes") from error
+        if not line or line.strip():
+            return line
+
+
+def _peer(writer: asyncio.StreamWriter) -> str:
+    name = writer.get_extra_info("peername")
+    return str(name[0]) if name else "a peer"

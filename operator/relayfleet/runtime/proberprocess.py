@@ -26,10 +26,9 @@ async def keep(known: asyncio.Task[Identity]) -> None:
             "-m",
             "relayfleet",
             "prober",
-            "--identity",
-            str(files.certificate),
-            str(files.key),
-            str(files.authority),
+            f"--certificate={files.certificate}",
+            f"--key={files.key}",
+            f"--authority={files.authority}",
         )
         try:
             status = await process.wait()

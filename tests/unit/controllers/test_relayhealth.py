@@ -56,7 +56,7 @@ class Stage:
             self.now += 0.1
             for vantage in ("one", "two"):
                 sights = [self._sight(name, kinds.get(name, "Answered"), 0.1 * (step + 1)) for name in NAMES]
-                self.health.take(vantage, Seen(tuple(sights)))
+                self.health.take(vantage, Seen(tuple(sights), self.now))
 
     def _sight(self, name: str, kind: str, silent_for: float) -> Sight:
         key = f"mail/tx/{name}"
@@ -145,6 +145,6 @@ async def test_words_about_strangers_are_dropped() -> None:
     stage = Stage()
     await stage.direct()
     for name in ("", "x", "mail/tx/nobody", "mail/other/a", "a/b/c/d"):
-        stage.health.take("one", Seen((Sight(name, "Refused", "Dialogue", 0.0),)))
-    stage.health.take("nobody", Seen((Sight("mail/tx/a", "Refused", "Dialogue", 0.0),) * 9))
+        stage.health.take("one", Seen((Sight(name, "Refused", "Dialogue", 0.0),), 1.0))
+    stage.health.take("nobody", Seen((Sight("mail/tx/a", "Refused", "Dialogue", 0.0),) * 9, 1.0))
     assert stage.changed == []

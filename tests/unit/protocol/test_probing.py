@@ -32,7 +32,8 @@ def test_a_sight_arrives_as_it_was_seen() -> None:
             Sight("a", "Answered", "Dialogue", 0.1, latency=0.002),
             Sight("a", "Silent", "Connect", 0.0, open=(0.5, 0.25)),
             Sight("a", "Erred", "Transaction", 0.0, latency=0.01, code=451),
-        )
+        ),
+        now=12.5,
     )
     assert decode_seen(encode(seen)) == seen
 
@@ -58,12 +59,12 @@ def test_what_is_no_order_is_refused(line: bytes) -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        b'{"seen":[["a","Answered","Dialogue",-1,0,0,[]]]}',
-        b'{"seen":[["a","Answered","Dialogue",NaN,0,0,[]]]}',
-        b'{"seen":[["a","Answered","Dialogue",Infinity,0,0,[]]]}',
-        b'{"seen":[["a","Silent","Dialogue",0,0,0,["x"]]]}',
-        b'{"seen":[["a","Guessed","Dialogue",0,0,0,[]]]}',
-        b'{"seen":[[1,"Answered","Dialogue",0,0,0,[]]]}',
+        b'{"seen":[["a","Answered","Dialogue",-1,0,0,[]]],"now":1}',
+        b'{"seen":[["a","Answered","Dialogue",NaN,0,0,[]]],"now":1}',
+        b'{"seen":[["a","Answered","Dialogue",Infinity,0,0,[]]],"now":1}',
+        b'{"seen":[["a","Silent","Dialogue",0,0,0,["x"]]],"now":1}',
+        b'{"seen":[["a","Guessed","Dialogue",0,0,0,[]]],"now":1}',
+        b'{"seen":[[1,"Answered","Dialogue",0,0,0,[]]],"now":1}',
         b'{"burst":[]}',
     ],
 )

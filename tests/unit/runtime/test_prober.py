@@ -14,7 +14,7 @@ import pytest
 
 from relayfleet.kube.client import Kube
 from relayfleet.protocol import probing
-from relayfleet.protocol.probing import Burst, Hello, Order, Seen, Sight, Target, Watch
+from relayfleet.protocol.probing import Burst, Hello, Order, Sight, Target, Watch
 from relayfleet.runtime import prober
 from relayfleet.runtime.control import Identity, identity
 from tests.fakes.kube import FakeKube
@@ -133,11 +133,13 @@ async def test_it_says_something_even_when_there_is_nothing_to_say(tmp_path: Pat
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=two.client())
         writer.write(probing.encode(Hello("leader", 1)))
         async with asyncio.timeout(20):
-            assert [probing.decode_seen(await reader.readline()) for _ in range(3)] == [Seen(())] * 3
+            words = [probing.decode_seen(await reader.readline()) for _ in range(3)]
+        assert [each.sights for each in words] == [()] * 3
+        assert words[0].now < words[1].now < words[2].now
         writer.close()
 
 
-@pytest.mark.parametrize("line", [b"nonsense\n", b'{"watch":[]}\n', b"\n"])
+@pytest.mark.parametrize("line", [b"nonsense\n", b'{"watch":[]}\n', b"\n\n{}\n"])
 async def test_who_does_not_say_hello_is_not_served(tmp_path: Path, line: bytes) -> None:
     one, two = await identities(tmp_path, "prober", "leader")
     async with probing_at(one) as port:

@@ -126,7 +126,7 @@ class Conversation:
         try:
             for code in self._replies.feed(data):
                 self._reply(code)
-                if self.sent is None and not self.idle:
+                if self.closed or self.leaving:
                     return
         except GarbledError:
             self.lost(Loss.RESET)
@@ -137,25 +137,25 @@ class Conversation:
         self._desk.ended(self, None if self.leaving else loss, sent)
 
     def _reply(self, code: int) -> None:
-        if self.sent is None:
+        sent = self.sent
+        if sent is None:
             # Nothing was asked: a farewell, or no SMTP.
             self._end() if code == CLOSING else self.lost(Loss.RESET)
         elif code // 100 == 3:
             self.lost(Loss.RESET)
         elif code == CLOSING:
-            self._tell(code)
+            self._tell(sent, code)
             self._end()
         elif code >= 400:
-            stage = self._stage
-            self._tell(code)
-            if stage is not Stage.NOOP:
+            self._tell(sent, code)
+            if self._stage is not Stage.NOOP:
                 self._leave()
         else:
-            self._go_on(code)
+            self._go_on(sent, code)
 
-    def _go_on(self, code: int) -> None:
+    def _go_on(self, sent: float, code: int) -> None:
         if self._stage is Stage.BANNER and self.plan is Plan.STAYING:
-            self._tell(code)
+            self._tell(sent, code)
             self.sent = self._spoke = time.monotonic()
             self._greet()
             self._desk.moved(self)
@@ -163,7 +163,7 @@ class Conversation:
             self._greet()
             self.moved()
         else:
-            self._tell(code)
+            self._tell(sent, code)
             if self.plan is Plan.STAYING:
                 self._stage = Stage.NOOP
             else:
@@ -173,8 +173,8 @@ class Conversation:
         self._stage = Stage.HELLO
         self._wire.send(b"EHLO prober.invalid\r\n")
 
-    def _tell(self, code: int) -> None:
-        sent, self.sent = self.began if self.sent is None else self.sent, None
+    def _tell(self, sent: float, code: int) -> None:
+        self.sent = None
         at = self._pulse.arrival(sent, time.monotonic())
         self._desk.replied(self, Outcome(sent, at, code))
 

@@ -183,15 +183,20 @@ class Watcher:
     def _look(self) -> None:
         self._looking = None
         now = time.monotonic()
-        wait: float | None = BURST_GAP
         if self._around.pulse.just_back(now):
-            pass  # what has come meanwhile is taken first
+            wait: float | None = BURST_GAP
         else:
             self._take_what_came(now)
             self._give_up_old(now)
-            wait = self._follow(now, self._state(now))
-        if wait is not None and self._looking is None:
-            self._looking = self._loop.call_later(wait, self._look)
+            oldest = self._state(now)
+            wait = self._follow(now, oldest)
+        if wait is not None:
+            self._look_in(wait)
+
+    def _look_in(self, seconds: float) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+        self._looking = self._loop.call_later(seconds, self._look)
 
     def _take_what_came(self, now: float) -> None:
         for each in self._waiting():
@@ -201,9 +206,10 @@ class Watcher:
     def _give_up_old(self, now: float) -> None:
         for each in self._waiting():
             if each.waits(now) > self._patience:
+                was_session = each is self._session
                 self._give_up(each)
-        if self._session is None and self._retry is None:
-            self._connect()
+                if was_session:
+                    self._connect()
 
     def _state(self, now: float) -> float | None:
         """Say which probes are open if any is suspicious; returns when the oldest open one was sent."""

@@ -9,6 +9,7 @@ Closing at once while the client still sends would reset the connection, and the
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import ssl
 from typing import cast
 
@@ -122,7 +123,8 @@ class Connection(asyncio.Protocol):
         if self._layer is not None and self._layer.established:
             self._layer.close()
             self._transport.write(self._layer.outgoing())
-        self._transport.write_eof()
+        with contextlib.suppress(OSError):  # the client has reset it, which is not told to us yet
+            self._transport.write_eof()
 
     def tick(self, now: float) -> None:
         """Look at the deadlines."""
