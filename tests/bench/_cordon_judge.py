@@ -1,0 +1,80 @@
+"""What one trial showed, from what was seen on the wire and by the clients. Pure; times are CLOCK_MONOTONIC."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """`S`: SYN to a relay; `A`, `R`: SYN-ACK, RST from it."""
+
+    kind: str
+    at: float
+    client: str
+    port: int
+    relay: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """`M`: mail; `T`, `P`: connect only, to ours and to the peer's Service."""
+
+    kind: str
+    start: float
+    end: float
+    result: str
+
+
+@dataclass(slots=True)
+class Record:
+    """All lines since the trial began."""
+
+    packets: list[Packet] = field(default_factory=list)
+    attempts: list[Attempt] = field(default_factory=list)
+
+    def packet(self, line: str) -> None:
+        """A line of the sniffer."""
+        kind, at, client, port, relay, _ = line.split()
+        self.packets.append(Packet(kind, float(at), client, int(port), relay))
+
+    def attempt(self, line: str) -> None:
+        """A line of the clients."""
+        kind, start, end, result = line.split(maxsplit=3)
+        self.attempts.append(Attempt(kind, float(start), float(end), result))
+
+
+def steered(packets: Iterable[Packet], relay: str, operators: frozenset[str]) -> list[float]:
+    """When each new connection of a client was handed to the relay; a SYN that is sent again counts once."""
+    first: dict[tuple[str, int], float] = {}
+    for each in sorted(packets, key=lambda packet: packet.at):
+        if each.kind == "S" and each.relay == relay and each.client not in operators:
+            first.setdefault((each.client, each.port), each.at)
+    return sorted(first.values())
+
+
+def recovered(packets: Iterable[Packet], relay: str, fault: float) -> float:
+    """When a killed relay answered again after it had refused; infinite: it did not."""
+    later = sorted((each.at, each.kind) for each in packets if each.relay == relay and each.at > fault)
+    refused = next((at for at, kind in later if kind == "R"), math.inf)
+    return next((at for at, kind in later if kind == "A" and at > refused), math.inf)
+
+
+def last_before(times: Sequence[float], fault: float, end: float) -> float:
+    """Seconds from the fault to the last of these times before the end; 0: there was none."""
+    return max((each - fault for each in times if fault < each < end), default=0.0)
+
+
+def failed(attempts: Iterable[Attempt], kinds: str, fault: float) -> list[float]:
+    """Starts of the attempts that failed after the fault; one that was under way then counts as begun with it."""
+    return sorted(
+        max(each.start, fault) for each in attempts if each.kind in kinds and each.result != "ok" and each.end > fault
+    )
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Nearest rank."""
+    ranked = sorted(values)
+    return ranked[max(math.ceil(share * len(ranked)) - 1, 0)]

@@ -1,0 +1,158 @@
+"""One trial: load flows, a relay of each Service is hit at a known moment, and the trial ends when neither gets connections any more."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from tests.bench import _cordon_judge as judge
+from tests.bench._cordon_child import Child, inside
+from tests.bench._cordon_faults import GRAY, PORTS, Strike, prepared
+from tests.bench._cordon_pods import Pod, node_process
+from tests.bench._cordon_watch import Seen, watching
+from tests.bench._cordon_world import NAMESPACE, OURS, PEER, World
+from tests.e2e.api import access
+
+BOUND = 15.0
+"""Seconds after which a relay that still gets connections counts as never cordoned."""
+WARM_SECONDS, SETTLE_SECONDS = 1.5, 3.0
+SILENCE = {"traffic": 1.5, "idle": 5.0}
+"""Seconds without a connection after which there come no more: each relay gets a quarter of them."""
+RATES = {"traffic": {"mail": 50, "trace": 50, "peer": 50}, "idle": {"mail": 0, "trace": 5, "peer": 5}}
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is done: a fault, a load, and whether a relay of the peer is hit too."""
+
+    fault: str
+    load: str
+    with_peer: bool
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Seconds from the fault; `cordoned` false: connections still came at the bound, or the relay came back by itself before."""
+
+    last_syn: float
+    steered: int
+    last_failure: float
+    failures: int
+    ended: str
+    slice_out: float | None
+    event: float | None = None
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Rig:
+    """The instruments: clients, sniffers (both write into `record`), the watch of the API server."""
+
+    world: World
+    clients: Child
+    record: judge.Record
+    seen: Seen
+
+    async def load(self, rates: dict[str, int]) -> None:
+        """Let the clients try so often from now on; with nothing to try, return when no attempt is open."""
+        self.clients.say(json.dumps(rates))
+        if not any(rates.values()):
+            await self.clients.answer()
+
+
+@asynccontextmanager
+async def rigged(world: World) -> AsyncIterator[Rig]:
+    """All instruments, while the block runs."""
+    record, place = judge.Record(), world.region.place
+    async with AsyncExitStack() as stack:
+        for node in place.nodes[1:]:
+            ports = (str(PORTS[0]), str(PORTS[-1]))
+            sniffer = inside(
+                node_process(node), "_cordon_sniffer.py", *ports, on_line=record.packet, answers=("listening",)
+            )
+            await (await stack.enter_async_context(sniffer)).answer()
+        targets = (world.targets[OURS], world.targets[PEER])
+        clients = inside(
+            world.client.holder, "_cordon_clients.py", *targets, on_line=record.attempt, answers=("quiet",)
+        )
+        child = await stack.enter_async_context(clients)
+        seen = await stack.enter_async_context(watching(access(place.kubeconfig), NAMESPACE))
+        rig = Rig(world, child, record, seen)
+        await rig.load({})
+        yield rig
+
+
+async def perform(rig: Rig, trial: Trial) -> dict[str, Outcome]:
+    """Outcome by Service. The relays that were hit are replaced, and all take traffic when this returns."""
+    await rig.world.whole(rig.seen)
+    services = (OURS, PEER) if trial.with_peer else (OURS,)
+    victims = {service: await rig.world.victim(service, trial.number) for service in services}
+    operators = await rig.world.operators()
+    rig.record.packets.clear()
+    rig.record.attempts.clear()
+    try:
+        async with AsyncExitStack() as stack:
+            strikes = {
+                name: await stack.enter_async_context(prepared(trial.fault, pod)) for name, pod in victims.items()
+            }
+            faults, ended = await _hit(rig, trial, strikes, victims, operators)
+        return {name: _outcome(rig, name, victims[name], faults[name], ended[name], operators) for name in services}
+    finally:
+        for pod in victims.values():
+            await rig.world.replace(pod)
+        await rig.world.clear_sinks()
+
+
+async def _hit(
+    rig: Rig, trial: Trial, strikes: dict[str, Strike], victims: dict[str, Pod], operators: frozenset[str]
+) -> tuple[dict[str, float], dict[str, tuple[float, str]]]:
+    """When the faults set in, and when and why the wait for each was over. The load stands still before the faults are undone."""
+    await rig.load({name: rate for name, rate in RATES[trial.load].items() if name != "peer" or trial.with_peer})
+    await asyncio.sleep(SETTLE_SECONDS if trial.fault in GRAY else WARM_SECONDS)
+    rig.seen.forget()
+    try:
+        faults = {name: await strike() for name, strike in strikes.items()}
+        over = [_over(rig, trial, victims[name], faults[name], operators) for name in strikes]
+        return faults, dict(zip(strikes, await asyncio.gather(*over), strict=True))
+    finally:
+        await rig.load({})
+
+
+async def _over(rig: Rig, trial: Trial, pod: Pod, fault: float, operators: frozenset[str]) -> tuple[float, str]:
+    """The moment before which a connection to the relay counts, and why: it got none any more, it came back, or time is up."""
+    silence = SILENCE[trial.load]
+    while time.monotonic() < fault + BOUND:
+        await asyncio.sleep(0.1)
+        back = judge.recovered(rig.record.packets, pod.address, fault) if trial.fault == "sigkill" else math.inf
+        if back < math.inf:
+            return back, "came back"
+        times = judge.steered(rig.record.packets, pod.address, operators)
+        if time.monotonic() - max([fault, *times[-1:]]) > silence:
+            return time.monotonic(), "silent"
+    return fault + BOUND, "bound"
+
+
+def _outcome(
+    rig: Rig, service: str, pod: Pod, fault: float, over: tuple[float, str], operators: frozenset[str]
+) -> Outcome:
+    end, ended = over
+    times = judge.steered(rig.record.packets, pod.address, operators)
+    failures = judge.failed(rig.record.attempts, "MT" if service == OURS else "P", fault)
+    out = rig.seen.out_at(service, pod.address, fault)
+    told = rig.seen.told_at(fault, pod.name) if service == OURS else None
+    return Outcome(
+        last_syn=BOUND if ended == "bound" else judge.last_before(times, fault, end),
+        steered=sum(fault < each < end for each in times),
+        last_failure=max((each - fault for each in failures), default=0.0),
+        failures=len(failures),
+        ended=ended,
+        slice_out=out - fault if out else None,
+        event=told[0] - fault if told else None,
+        reason=told[1] if told else "",
+    )

@@ -1,0 +1,151 @@
+"""How long a bad relay still gets connections: from the fault to the last SYN that kube-proxy steers to it.
+
+Real relays on the test bed, real kube-proxy, 50 mails a second beside a steady tracer (`traffic`) or five bare connects a second (`idle`).
+The peer is hit by the same fault at the same time: the same relays behind an ordinary Service whose readiness probe asks every second and
+believes the first failure. It needs root on the machine where the engine runs, for it looks into the networks of nodes and pods.
+
+CORDON_FAULTS: faults, with commas (all). CORDON_LOADS: traffic, idle. CORDON_TRIALS: of each (40 of a crash with traffic, 10 of the
+others). CORDON_PEER_TRIALS: how many of them hit the peer too (10; two that end at the bound are enough). CORDON_SEED: order of the trials. CORDON_MINUTES: no trial begins later (55).
+CORDON_OPERATOR=installed: take the operator that is there.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import time
+from collections import defaultdict
+
+from tests.bench._cordon_faults import CRASH, GRAY
+from tests.bench._cordon_judge import percentile
+from tests.bench._cordon_trial import Outcome, Trial, perform, rigged
+from tests.bench._cordon_world import OURS, PEER, world
+
+LOADS = ("traffic", "idle")
+TRIALS, TRIALS_CRASH_TRAFFIC, PEER_TRIALS, ENOUGH_AT_BOUND = 10, 40, 10, 2
+MINUTES = 55.0
+
+Results = dict[tuple[str, str], list[dict[str, Outcome]]]
+
+
+async def run() -> list[dict[str, object]]:
+    """Rows `cordon.<fault>.<load>.{p50,p95,max}` (last SYN) and `cordon.<fault>.<load>.slice.*` (the API server's word), in seconds."""
+    seed = int(os.environ.get("CORDON_SEED") or random.SystemRandom().randrange(10**6))
+    say(f"seed {seed}")
+    results: Results = defaultdict(list)
+    latest = time.monotonic() + float(os.environ.get("CORDON_MINUTES", MINUTES)) * 60
+    async with world() as built, rigged(built) as rig:
+        for fault, load, number in plan(random.Random(seed)):
+            if time.monotonic() > latest:
+                say("time is up: the remaining trials are left out")
+                break
+            done = results[fault, load]
+            trial = Trial(fault, load, wants_peer(done), number)
+            try:
+                done.append(await perform(rig, trial))
+            except (AssertionError, OSError) as error:
+                say(f"{fault} {load}: this trial is void: {error}")
+                continue
+            say(f"{sum(map(len, results.values()))}: {fault} {load}: {words(done[-1])}")
+    return [row for (fault, load), done in sorted(results.items()) if done for row in rows(fault, load, done)]
+
+
+def plan(order: random.Random) -> list[tuple[str, str, int]]:
+    """Fault, load and a number for the choice of the relay, in random order."""
+    faults = [each for each in os.environ.get("CORDON_FAULTS", ",".join(CRASH + GRAY)).split(",") if each]
+    if unknown := set(faults) - set(CRASH + GRAY):
+        raise SystemExit(f"no fault {', '.join(sorted(unknown))}; there are: {', '.join(CRASH + GRAY)}")
+    loads = os.environ.get("CORDON_LOADS", ",".join(LOADS)).split(",")
+    trials = [(fault, load) for fault in faults for load in loads for _ in range(count(fault, load))]
+    order.shuffle(trials)
+    return [(*each, order.randrange(1000)) for each in trials]
+
+
+def count(fault: str, load: str) -> int:
+    """How many trials."""
+    usual = TRIALS_CRASH_TRAFFIC if fault in CRASH and load == "traffic" else TRIALS
+    return int(os.environ.get("CORDON_TRIALS", usual))
+
+
+def wants_peer(done: list[dict[str, Outcome]]) -> bool:
+    """Whether the next trial hits the peer too. What it never notices need not be shown often: each time costs the whole bound."""
+    peers = [each[PEER] for each in done if PEER in each]
+    at_bound = sum(each.ended == "bound" for each in peers)
+    return len(peers) < int(os.environ.get("CORDON_PEER_TRIALS", PEER_TRIALS)) and at_bound < ENOUGH_AT_BOUND
+
+
+def rows(fault: str, load: str, done: list[dict[str, Outcome]]) -> list[dict[str, object]]:
+    """Of one fault under one load."""
+    ours, peers = [each[OURS] for each in done], [each[PEER] for each in done if PEER in each]
+    name, detail = f"cordon.{fault}.{load}", details(ours, peers)
+    times, peer_times = [each.last_syn for each in ours], [each.last_syn for each in peers]
+    outs, peer_outs = listed_out(ours), listed_out(peers)
+    return [*_three(name, times, peer_times, detail), *_three(f"{name}.slice", outs, peer_outs, {})]
+
+
+def listed_out(outcomes: list[Outcome]) -> list[float]:
+    """When the API server knew, in those trials where it came to know."""
+    return [each.slice_out for each in outcomes if each.slice_out is not None]
+
+
+def details(ours: list[Outcome], peers: list[Outcome]) -> dict[str, object]:
+    """What the value does not say: how the trials ended, what the clients felt, when people were told."""
+    told = [each.event for each in ours if each.event is not None]
+    return {
+        "ended": _tally([each.ended for each in ours]),
+        "peer_ended": _tally([each.ended for each in peers]),
+        "last_failure": _summary([each.last_failure for each in ours]),
+        "failures": _summary([float(each.failures) for each in ours]),
+        "steered": _summary([float(each.steered) for each in ours]),
+        "event": _summary(told) | {"n": len(told)},
+        "reasons": _tally([each.reason for each in ours if each.reason]),
+        "peer_n": len(peers),
+    }
+
+
+def _three(
+    name: str, times: list[float], peer_times: list[float], detail: dict[str, object]
+) -> list[dict[str, object]]:
+    mine, theirs = _summary(times), _summary(peer_times)
+    return [
+        {
+            "name": f"{name}.{which}",
+            "value": value,
+            "unit": "s",
+            "peer": "readiness probe 1 s" if theirs else None,
+            "peer_value": theirs.get(which),
+            "n": len(times),
+            "detail": detail,
+        }
+        for which, value in mine.items()
+    ]
+
+
+def _summary(values: list[float]) -> dict[str, float]:
+    if not values:
+        return {}
+    return {
+        "p50": round(percentile(values, 0.5), 3),
+        "p95": round(percentile(values, 0.95), 3),
+        "max": round(max(values), 3),
+    }
+
+
+def _tally(words_: list[str]) -> dict[str, int]:
+    return {each: words_.count(each) for each in sorted(set(words_))}
+
+
+def words(outcomes: dict[str, Outcome]) -> str:
+    """One trial in a line."""
+    return "; ".join(
+        f"{name} last SYN {each.last_syn:.3f} s ({each.steered}, {each.ended}), {each.failures} failures until {each.last_failure:.3f}"
+        f", slice {'-' if each.slice_out is None else f'{each.slice_out:.3f}'}"
+        f", event {'-' if each.event is None else f'{each.event:.3f} {each.reason}'}"
+        for name, each in outcomes.items()
+    )
+
+
+def say(text: str) -> None:
+    """Progress."""
+    print(f"[{time.strftime('%H:%M:%S')}] {text}", file=sys.stderr, flush=True)
