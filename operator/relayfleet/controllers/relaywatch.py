@@ -115,4 +115,5 @@ def _target(pool: PoolName, spec: RelayPoolSpec, pod: Object) -> Target:
         listener.tls == "Implicit",
         seconds(spec.health.interval),
         seconds(spec.health.timeout),
+        tuple(spec.service.proxy_protocol.sources) if spec.service.proxy_protocol else (),
     )

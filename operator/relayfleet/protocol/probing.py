@@ -40,7 +40,8 @@ class Hello:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """One relay to probe. `key` is the leader's name for it; `implicit_tls`: TLS from the first byte. Times in seconds."""
+    """One relay to probe. `key` is the leader's name for it; `implicit_tls`: TLS from the first byte; `proxy_sources`: networks whose
+    connections must begin with a PROXY header. Times in seconds."""
 
     key: str
     host: str
@@ -48,6 +49,7 @@ class Target:
     implicit_tls: bool = False
     interval: float = 0.25
     timeout: float = 0.5
+    proxy_sources: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,8 +142,9 @@ def _target(each: Any) -> Target:
             "implicit_tls": bool(implicit_tls),
             "interval": float(interval) | int(interval),
             "timeout": float(timeout) | int(timeout),
-        } if 0 < port < 65536 and 0.01 <= interval <= 3600 and 0.01 <= timeout <= 3600:
-            return Target(key, host, port, implicit_tls, interval, timeout)
+            "proxy_sources": [*networks],
+        } if 0 < port < 65536 and 0.01 <= interval <= 3600 and 0.01 <= timeout <= 3600 and _texts(networks):
+            return Target(key, host, port, implicit_tls, interval, timeout, tuple(networks))
     raise ProtocolError(f"no target: {str(each)[:200]}")
 
 
@@ -152,6 +155,10 @@ def _sight(each: Any) -> Sight:
         ):
             return Sight(key, kind, probe, float(age), float(latency), code, tuple(map(float, open_)))
     raise ProtocolError(f"no observation: {str(each)[:200]}")
+
+
+def _texts(values: Sequence[Any]) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def _times(values: Sequence[Any]) -> bool:

@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 
 import pytest
 
 from relayfleet.observe.probing.fleet import Fleet
 from relayfleet.observe.probing.sighting import Sighting
 from relayfleet.protocol.probing import Target
-from tests.relay.server.harness import eventually, serving
+from relayfleet.protocol.relay_config import TlsMode
+from tests.relay.server.certificates import write_certificate
+from tests.relay.server.harness import config, eventually, serving
 
 
 class Server(asyncio.Protocol):
@@ -47,10 +50,10 @@ async def behaving(
 
 
 @contextlib.asynccontextmanager
-async def watching(port: int) -> AsyncIterator[list[Sighting]]:
+async def watching(port: int, *, tls: bool = False, proxies: tuple[str, ...] = ()) -> AsyncIterator[list[Sighting]]:
     seen: list[Sighting] = []
     fleet = Fleet(seen.append)
-    fleet.watch([Target("r", "127.0.0.1", port, interval=0.05)])
+    fleet.watch([Target("r", "127.0.0.1", port, implicit_tls=tls, interval=0.05, proxy_sources=proxies)])
     try:
         yield seen
     finally:
@@ -65,6 +68,21 @@ async def test_a_relay_that_serves_is_seen_to_answer() -> None:
     async with serving() as server, watching(server.ports["smtp"][0]) as seen:
         await eventually(lambda: kinds(seen).count("Answered") >= 5, "five answers")
         assert server.counters.sessions >= 1
+    assert {each.kind for each in seen} <= {"Answered", "Silent"}
+
+
+@pytest.mark.parametrize("tls", ["None", "Implicit"])
+@pytest.mark.parametrize("proxies", [(), ("127.0.0.0/8",), ("198.18.0.0/15",)])
+async def test_a_relay_is_reached_by_tls_and_behind_balancers(
+    tls: TlsMode, proxies: tuple[str, ...], tmp_path: Path
+) -> None:
+    settings = config(tls=tls, proxies=proxies)
+    write_certificate(tmp_path, "relay.example")
+    async with (
+        serving(settings, tls_folder=tmp_path) as server,
+        watching(server.ports["smtp"][0], tls=tls == "Implicit", proxies=proxies) as seen,
+    ):
+        await eventually(lambda: kinds(seen).count("Answered") >= 5, "five answers")
     assert {each.kind for each in seen} <= {"Answered", "Silent"}
 
 

@@ -20,7 +20,12 @@ from relayfleet.protocol.probing import (
 
 @pytest.mark.parametrize(
     "order",
-    [Hello("operator-1", 7), Watch(()), Watch((Target("a/b/c", "10.0.0.1", 2520, True, 1, 0.5),)), Burst(("a/b/c",))],
+    [
+        Hello("operator-1", 7),
+        Watch(()),
+        Watch((Target("a/b/c", "10.0.0.1", 2520, True, 1, 0.5, ("10.0.0.0/8",)),)),
+        Burst(("a/b/c",)),
+    ],
 )
 def test_an_order_arrives_as_it_was_given(order: Hello | Watch | Burst) -> None:
     assert decode_order(encode(order)) == order
@@ -45,8 +50,8 @@ def test_a_sight_arrives_as_it_was_seen() -> None:
         b"\xff\n",
         b"[]",
         b'{"watch":[{"key":"a"}]}',
-        b'{"watch":[{"key":"a","host":"h","port":0,"implicit_tls":false,"interval":1,"timeout":1}]}',
-        b'{"watch":[{"key":"a","host":"h","port":25,"implicit_tls":false,"interval":0,"timeout":1}]}',
+        b'{"watch":[{"key":"a","host":"h","port":0,"implicit_tls":false,"interval":1,"timeout":1,"proxy_sources":[]}]}',
+        b'{"watch":[{"key":"a","host":"h","port":25,"implicit_tls":false,"interval":0,"timeout":1,"proxy_sources":[]}]}',
         b'{"burst":[1]}',
         b'{"hello":{"identity":"x"}}',
     ],

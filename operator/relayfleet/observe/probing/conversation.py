@@ -71,7 +71,7 @@ class Conversation:
         self._stage = Stage.BANNER
         self._desk, self._pulse = desk, around.pulse
         self._replies = ReplyReader()
-        self._wire = Wire(target.host, target.port, around.context if target.implicit_tls else None, self)
+        self._wire = Wire(target, around.context if target.implicit_tls else None, self)
 
     @property
     def probe(self) -> Probe:

@@ -57,3 +57,8 @@ def _check(target: Target) -> None:
         ipaddress.ip_address(target.host)
     except ValueError as error:
         raise AddressError(f"target {target.key}: {target.host!r} is no IP address; probers ask no resolver") from error
+    try:
+        for each in target.proxy_sources:
+            ipaddress.ip_network(each, strict=False)
+    except ValueError as error:
+        raise AddressError(f"target {target.key}: proxy sources: {error}") from error

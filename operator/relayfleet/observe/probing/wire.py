@@ -16,8 +16,11 @@ from enum import Enum
 from typing import Protocol
 
 from relayfleet.observe.probing.tls import Layer
+from relayfleet.protocol.probing import Target
 
 _CHUNK = 16 * 1024
+_UNKNOWN = b"PROXY UNKNOWN\r\n"
+"""A PROXY header for nobody: a balancer's own health check."""
 
 
 class Loss(Enum):
@@ -57,19 +60,20 @@ class Owner(Protocol):
 
 
 class Wire:
-    """Connects to `host` (an IP address) at once."""
+    """Connects to a target at once. `context` None: without TLS."""
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext | None, owner: Owner) -> None:
+    def __init__(self, target: Target, context: ssl.SSLContext | None, owner: Owner) -> None:
         self._loop = asyncio.get_running_loop()
         self._owner = owner
+        self._proxy_sources = target.proxy_sources
         self._layer = None if context is None else Layer(context)
         self._connecting = True
         self._socket: socket.socket | None = None
-        family = socket.AF_INET6 if ipaddress.ip_address(host).version == 6 else socket.AF_INET
+        family = socket.AF_INET6 if ipaddress.ip_address(target.host).version == 6 else socket.AF_INET
         try:
             self._socket = socket.socket(family, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            code = self._socket.connect_ex((host, port))
+            code = self._socket.connect_ex((target.host, target.port))
         except OSError as error:
             code = error.errno or errno.EIO
         self._soon: asyncio.Handle | None = None
@@ -127,10 +131,17 @@ class Wire:
         self._loop.remove_writer(number)
         self._connecting = False
         self._loop.add_reader(number, self._readable)
+        if self._must_introduce(self._socket.getsockname()[0]):
+            self._write(_UNKNOWN)
         if self._layer is not None:
             self._layer.start()
             self._write(self._layer.outgoing())
         self._owner.moved()
+
+    def _must_introduce(self, address: str) -> bool:
+        """Whether the relay takes us for a balancer, which has to say for whom it connects."""
+        own = ipaddress.ip_address(address)
+        return any(own in ipaddress.ip_network(each, strict=False) for each in self._proxy_sources)
 
     def _write(self, data: bytes) -> None:
         if self._socket is None or not data:
