@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -83,12 +84,29 @@ async def frozen(region: Region, fleet: Fleet, relay: str) -> AsyncIterator[None
 
 @pytest.fixture(autouse=True)
 async def watched(eu: Region, fleet: Fleet) -> None:
-    """All relays are listed, and both replicas of the operator watch them."""
+    """All relays are listed and have no past, and both replicas of the operator watch them."""
+    await _no_past(eu, fleet)
     await well(eu)
     names = await relays(eu, fleet)
     for each in names:
         await placed(eu, fleet, each, READY, budget=RETURNS)
     await _seen_by_both(eu)
+
+
+async def _no_past(region: Region, fleet: Fleet) -> None:
+    """Replace relays that were cordoned of late: each further time they stay out for longer, as they should."""
+    found = await region.api.get("ConfigMap", fleet.namespace, f"{fleet.pool}-health")
+    past = json.loads(found["data"]["state.json"])["relays"] if found else {}
+    for name in sorted(past.keys() & set(await relays(region, fleet))):
+        await region.api.delete("Pod", fleet.namespace, name)
+
+    async def gone() -> bool:
+        left = past.keys() & set(await relays(region, fleet))
+        if left or len(await relays(region, fleet)) != 3:
+            raise NotYet(str(left))
+        return True
+
+    await wait_for(gone, 120, "relays without a past")
 
 
 async def _seen_by_both(region: Region) -> None:

@@ -23,7 +23,7 @@ Right = tuple[str, str, str]
 
 
 RARE: dict[Right, str] = {
-    ("", "pods", "delete"): "a broker that hangs in a rollout is deleted, to be made again",
+    ("", "pods", "delete"): "a broker that hangs in a rollout, or a relay that stays bad, is deleted, to be made again",
     ("discovery.k8s.io", "endpointslices", "get"): "a slice that somebody else made under the name of ours is read",
 }
 """Rights for what no test forces to happen, each with its use."""

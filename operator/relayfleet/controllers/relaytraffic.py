@@ -41,6 +41,7 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
     await asyncio.gather(*(_set_gate(context, pod, pod["metadata"]["name"] in listed) for pod in seen.pods))
     await relaynews.tell(context, seen.pool, seen.pods)
     await relaywatch.remember(context, seen.pool)
+    await relaywatch.replace(context, seen.pool, seen.pods)
     return CALM
 
 

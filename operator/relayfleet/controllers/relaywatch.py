@@ -21,6 +21,7 @@ from relayfleet.controllers.specs import paused
 from relayfleet.decide.health.roster import Relay
 from relayfleet.decide.health.state import State
 from relayfleet.decide.health.store import load
+from relayfleet.decide.pool.leaving import to_replace
 from relayfleet.decide.pool.relays import Place
 from relayfleet.kube.client import Object
 from relayfleet.protocol.probing import Target
@@ -48,6 +49,20 @@ async def watch(context: Context, pool: Object, spec: RelayPoolSpec, pods: Seque
 def place(context: Context, pod: Object, pool: PoolName) -> Place:
     """A relay's place in traffic by the last word on it."""
     return relaypods.place(pod, context.health.verdict(pool, pod["metadata"]["name"]))
+
+
+async def replace(context: Context, pool: Object, pods: Sequence[Object]) -> None:
+    """Have one relay's pod made anew if it stays bad."""
+    whose = pool_name(pool)
+    verdicts = (context.health.verdict(whose, pod["metadata"]["name"]) for pod in pods)
+    leaving = any(map(relaypods.leaving, pods))
+    bad = to_replace((each for each in verdicts if each), leaving=leaving)
+    pod = next((each for each in pods if bad and each["metadata"]["name"] == bad.relay), None)
+    if bad is None or pod is None:
+        return
+    await context.kube.delete("Pod", whose[0], bad.relay, uid=pod["metadata"]["uid"])
+    message = f"relay {bad.relay} has been hard cordoned for {bad.age:.0f} s ({bad.message}): its pod is made anew"
+    await context.recorder.event(pool, bad.reason.value, message, warning=True, action="Replace")
 
 
 async def remember(context: Context, pool: Object) -> None:

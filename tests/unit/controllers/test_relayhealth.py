@@ -122,6 +122,28 @@ async def test_the_next_leader_goes_on_where_this_one_was() -> None:
     assert endpoints(stage.kube)["b"] == OUT
 
 
+async def test_a_relay_that_stays_bad_is_made_anew_and_only_that_one() -> None:
+    stage = Stage()
+    await stage.direct()
+    stage.hear({})
+    stage.hear({"b": "Refused"}, 55.0)
+    await stage.direct()
+    assert ("Pod", "mail", "b") in stage.kube.objects
+    stage.hear({"b": "Refused"}, 10.0)
+    await stage.direct()
+    assert sorted(name for kind, _, name in stage.kube.objects if kind == "Pod") == ["a", "c"]
+
+
+async def test_while_one_relay_leaves_no_other_is_made_anew() -> None:
+    stage = Stage()
+    stage.kube.put(relay_pod("d", "198.18.0.9", leaving=True))
+    await stage.direct()
+    stage.hear({})
+    stage.hear({"b": "Refused"}, 65.0)
+    await stage.direct()
+    assert ("Pod", "mail", "b") in stage.kube.objects
+
+
 async def test_a_person_keeps_a_relay_in_traffic_against_all_evidence() -> None:
     stage = Stage()
     stage.kube.put(relay_pod("b", "198.18.0.2", cordon="None"))

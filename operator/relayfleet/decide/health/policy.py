@@ -23,6 +23,8 @@ class Policy:
     """An answer later than this is late."""
     suspect_after: float = 0.03
     """A probe that is unanswered for this long, beyond what the vantage's other relays take, starts a burst."""
+    brief: float = 0.2
+    """A silence shorter than this cordons nobody: schedulers, garbage collectors and virtual machines pause for so long every day."""
     burst_gap: float = 0.05
     """Between two probes of a burst."""
     soft_alarms_per_year: float = 12.0
@@ -56,7 +58,17 @@ class Policy:
 
     def __post_init__(self) -> None:
         shares = ("loss", "refused", "reset", "node_lost", "failed")
-        times = ("interval", "timeout", "suspect_after", "burst_gap", "hard_silence", "dwell", "forgiven_after", "ramp")
+        times = (
+            "interval",
+            "timeout",
+            "suspect_after",
+            "brief",
+            "burst_gap",
+            "hard_silence",
+            "dwell",
+            "forgiven_after",
+            "ramp",
+        )
         rates = ("soft_alarms_per_year", "hard_alarms_per_year")
         for name in shares:
             if not 0 < getattr(self, name) < 1:

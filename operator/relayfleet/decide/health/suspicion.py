@@ -167,9 +167,10 @@ def _silence(judge: Judge, source: Source, probing: Probing, alive: float) -> Si
     view = judge.state.views.get(source, View())
     open_ = [sent for sent in probing.unanswered if alive < sent < end and view.blames(sent)]
     pace = view.pace
-    weight = sum(_one_probe(judge, end - sent - pace) for sent in open_)
+    length = end - open_[0] if open_ else 0.0
+    weight = sum(_one_probe(judge, end - sent - pace) for sent in open_) if length >= judge.policy.brief else 0.0
     count = sum(suspicious(end - sent, judge.policy) for sent in open_)
-    return Silence(end - open_[0] if open_ else 0.0, weight, count)
+    return Silence(length, weight, count)
 
 
 def _one_probe(judge: Judge, length: float) -> float:
