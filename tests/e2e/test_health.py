@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from relayfleet.api.labels import POOL, SLICE_SERVICE
-from tests.e2e import operating
+from tests.e2e import operating, waiting
 from tests.e2e.api import Object
-from tests.e2e.fleet import Fleet, well
+from tests.e2e.fleet import Fleet
+from tests.e2e.objects import relay_pool
 from tests.e2e.region import Region
 from tests.e2e.traffic import flowing
 from tests.e2e.waiting import NotYet, wait_for
@@ -82,31 +83,22 @@ async def frozen(region: Region, fleet: Fleet, relay: str) -> AsyncIterator[None
         await asyncio.to_thread(fault.__exit__, None, None, None)
 
 
-@pytest.fixture(autouse=True)
-async def watched(eu: Region, fleet: Fleet) -> None:
-    """All relays are listed and have no past, and both replicas of the operator watch them."""
-    await _no_past(eu, fleet)
-    await well(eu)
-    names = await relays(eu, fleet)
-    for each in names:
-        await placed(eu, fleet, each, READY, budget=RETURNS)
-    await _seen_by_both(eu)
-
-
-async def _no_past(region: Region, fleet: Fleet) -> None:
-    """Replace relays that were cordoned of late: each further time they stay out for longer, as they should."""
-    found = await region.api.get("ConfigMap", fleet.namespace, f"{fleet.pool}-health")
-    past = json.loads(found["data"]["state.json"])["relays"] if found else {}
-    for name in sorted(past.keys() & set(await relays(region, fleet))):
-        await region.api.delete("Pod", fleet.namespace, name)
-
-    async def gone() -> bool:
-        left = past.keys() & set(await relays(region, fleet))
-        if left or len(await relays(region, fleet)) != 3:
-            raise NotYet(str(left))
-        return True
-
-    await wait_for(gone, 120, "relays without a past")
+@pytest.fixture
+async def watched(eu: Region, fleet: Fleet) -> AsyncIterator[Fleet]:
+    """A pool whose relays have no past: all are listed, and both replicas of the operator watch them."""
+    found = Fleet(fleet.namespace, f"watched-{secrets.token_hex(2)}", fleet.queue)
+    selector = {"matchLabels": {"pool": fleet.pool}}
+    pool = relay_pool(found.namespace, found.pool, found.queue, 3, sendingIPSelector=selector)
+    await eu.apply(pool)
+    try:
+        for kind, status in (("Ready", "True"), ("Degraded", "False"), ("Reconciling", "False")):
+            await waiting.condition(eu.api, pool, kind, status, RETURNS)
+        for each in await relays(eu, found):
+            await placed(eu, found, each, READY, budget=RETURNS)
+        await _seen_by_both(eu)
+        yield found
+    finally:
+        await eu.api.delete("RelayPool", found.namespace, found.pool)
 
 
 async def _seen_by_both(region: Region) -> None:
@@ -124,56 +116,56 @@ async def _seen_by_both(region: Region) -> None:
 
 
 async def test_a_frozen_relay_leaves_traffic_and_comes_back(
-    eu: Region, fleet: Fleet, sinks: Sinks, tmp_path: Path
+    eu: Region, watched: Fleet, sinks: Sinks, tmp_path: Path
 ) -> None:
-    relay, *others = await relays(eu, fleet)
-    async with flowing(eu, fleet, tmp_path, count=600, rate=15) as traffic:
+    relay, *others = await relays(eu, watched)
+    async with flowing(eu, watched, tmp_path, count=600, rate=15) as traffic:
         await traffic.accepted(50)
-        async with frozen(eu, fleet, relay):
-            await placed(eu, fleet, relay, LAST_RESORT, OUT, budget=LEAVES)
-            said = await cordoned(eu, fleet, relay)
+        async with frozen(eu, watched, relay):
+            await placed(eu, watched, relay, LAST_RESORT, OUT, budget=LEAVES)
+            said = await cordoned(eu, watched, relay)
             assert said["reason"] == "Silent", said
-            assert {each: (await places(eu, fleet))[each] for each in others} == dict.fromkeys(others, READY)
-        await placed(eu, fleet, relay, READY, budget=RETURNS)
+            assert {each: (await places(eu, watched))[each] for each in others} == dict.fromkeys(others, READY)
+        await placed(eu, watched, relay, READY, budget=RETURNS)
     assert traffic.verdict is not None
     print(traffic.verdict)
     assert traffic.verdict.lost == ()
 
 
-async def test_a_relay_whose_process_dies_leaves_traffic_and_comes_back(eu: Region, fleet: Fleet) -> None:
-    relay, *_ = await relays(eu, fleet)
-    faults.kill_pod_process(eu.name, fleet.namespace, relay)
-    await placed(eu, fleet, relay, OUT, LAST_RESORT, budget=LEAVES)
-    await placed(eu, fleet, relay, READY, budget=RETURNS)
+async def test_a_relay_whose_process_dies_leaves_traffic_and_comes_back(eu: Region, watched: Fleet) -> None:
+    relay, *_ = await relays(eu, watched)
+    faults.kill_pod_process(eu.name, watched.namespace, relay)
+    await placed(eu, watched, relay, OUT, LAST_RESORT, budget=LEAVES)
+    await placed(eu, watched, relay, READY, budget=RETURNS)
 
 
-async def test_a_new_leader_leaves_a_cordoned_relay_where_it_is(eu: Region, fleet: Fleet) -> None:
-    relay, *others = await relays(eu, fleet)
-    async with frozen(eu, fleet, relay):
-        await placed(eu, fleet, relay, LAST_RESORT, OUT, budget=LEAVES)
+async def test_a_new_leader_leaves_a_cordoned_relay_where_it_is(eu: Region, watched: Fleet) -> None:
+    relay, *others = await relays(eu, watched)
+    async with frozen(eu, watched, relay):
+        await placed(eu, watched, relay, LAST_RESORT, OUT, budget=LEAVES)
         name, epoch = await operating.leader(eu)
         pods = {each["metadata"]["name"]: each for each in await operating.replicas(eu)}
         await operating.kill(eu, pods[name])
         seen = []
         for _ in range(60):
-            seen.append(await places(eu, fleet))
+            seen.append(await places(eu, watched))
             await asyncio.sleep(0.2)
         assert (await operating.leader(eu))[1] > epoch
         assert READY not in [each[relay] for each in seen]
         assert all(each[other] == READY for each in seen for other in others), seen
-    await placed(eu, fleet, relay, READY, budget=RETURNS)
+    await placed(eu, watched, relay, READY, budget=RETURNS)
 
 
-async def test_two_bad_relays_leave_and_the_last_one_never(eu: Region, fleet: Fleet) -> None:
-    names = await relays(eu, fleet)
-    async with frozen(eu, fleet, names[0]), frozen(eu, fleet, names[1]):
+async def test_two_bad_relays_leave_and_the_last_one_never(eu: Region, watched: Fleet) -> None:
+    names = await relays(eu, watched)
+    async with frozen(eu, watched, names[0]), frozen(eu, watched, names[1]):
         for each in names[:2]:
-            await placed(eu, fleet, each, LAST_RESORT, OUT, budget=LEAVES)
-        assert (await places(eu, fleet))[names[2]] == READY
-        async with frozen(eu, fleet, names[2]):
+            await placed(eu, watched, each, LAST_RESORT, OUT, budget=LEAVES)
+        assert (await places(eu, watched))[names[2]] == READY
+        async with frozen(eu, watched, names[2]):
             for _ in range(25):
-                states = (await places(eu, fleet)).values()
+                states = (await places(eu, watched)).values()
                 assert any(serving for _, serving, _ in states), states
                 await asyncio.sleep(0.2)
     for each in names:
-        await placed(eu, fleet, each, READY, budget=RETURNS)
+        await placed(eu, watched, each, READY, budget=RETURNS)
