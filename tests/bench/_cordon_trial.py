@@ -18,22 +18,34 @@ from tests.bench._cordon_watch import Seen, watching
 from tests.bench._cordon_world import NAMESPACE, OURS, PEER, World
 from tests.e2e.api import access
 
+SECOND = "second"
 BOUND = 15.0
 """Seconds after which a relay that still gets connections counts as never cordoned."""
-WARM_SECONDS, SETTLE_SECONDS = 1.5, 3.0
-SILENCE = {"traffic": 1.5, "idle": 5.0}
-"""Seconds without a connection after which there come no more: each relay gets a quarter of them."""
+WARM_SECONDS, SETTLE_SECONDS = 1.5, 2.0
+SILENCE = {"traffic": 1.5, "idle": 3.0}
+"""Seconds without a connection, once the API server says that the relay is out, after which there come no more."""
 RATES = {"traffic": {"mail": 50, "trace": 50, "peer": 50}, "idle": {"mail": 0, "trace": 5, "peer": 5}}
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What is done: a fault, a load, and whether a relay of the peer is hit too."""
+    """What is done: a fault, a load, and whether a relay of the peer is hit too. `number` chooses the relay.
+
+    `variant`: `busy` (another Service's slice changes every second), `pair` (two relays are hit) or nothing.
+    """
 
     fault: str
     load: str
-    with_peer: bool
     number: int
+    variant: str = ""
+    with_peer: bool = False
+
+    def victims(self) -> dict[str, tuple[str, int]]:
+        """Service and number of each relay that is hit, by a word for it."""
+        found = {OURS: (OURS, self.number)}
+        if self.variant == "pair":
+            found[SECOND] = (OURS, self.number + 1)
+        return found | ({PEER: (PEER, self.number)} if self.with_peer else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +101,24 @@ async def rigged(world: World) -> AsyncIterator[Rig]:
 
 
 async def perform(rig: Rig, trial: Trial) -> dict[str, Outcome]:
-    """Outcome by Service. The relays that were hit are replaced, and all take traffic when this returns."""
+    """Outcome by victim. The relays that were hit are replaced, and all take traffic when this returns."""
     await rig.world.whole(rig.seen)
-    services = (OURS, PEER) if trial.with_peer else (OURS,)
-    victims = {service: await rig.world.victim(service, trial.number) for service in services}
+    services = {word: service for word, (service, _) in trial.victims().items()}
+    victims = {word: await rig.world.victim(*which) for word, which in trial.victims().items()}
     operators = await rig.world.operators()
     rig.record.packets.clear()
     rig.record.attempts.clear()
     try:
         async with AsyncExitStack() as stack:
+            if trial.variant == "busy":
+                await stack.enter_async_context(rig.world.busy())
             strikes = {
                 name: await stack.enter_async_context(prepared(trial.fault, pod)) for name, pod in victims.items()
             }
             faults, ended = await _hit(rig, trial, strikes, victims, operators)
-        return {name: _outcome(rig, name, victims[name], faults[name], ended[name], operators) for name in services}
+        return {
+            name: _outcome(rig, services[name], victims[name], faults[name], ended[name], operators) for name in victims
+        }
     finally:
         for pod in victims.values():
             await rig.world.replace(pod)
@@ -118,13 +134,16 @@ async def _hit(
     rig.seen.forget()
     try:
         faults = {name: await strike() for name, strike in strikes.items()}
-        over = [_over(rig, trial, victims[name], faults[name], operators) for name in strikes]
+        services = {word: service for word, (service, _) in trial.victims().items()}
+        over = [_over(rig, trial, services[name], victims[name], faults[name], operators) for name in strikes]
         return faults, dict(zip(strikes, await asyncio.gather(*over), strict=True))
     finally:
         await rig.load({})
 
 
-async def _over(rig: Rig, trial: Trial, pod: Pod, fault: float, operators: frozenset[str]) -> tuple[float, str]:
+async def _over(
+    rig: Rig, trial: Trial, service: str, pod: Pod, fault: float, operators: frozenset[str]
+) -> tuple[float, str]:
     """The moment before which a connection to the relay counts, and why: it got none any more, it came back, or time is up."""
     silence = SILENCE[trial.load]
     while time.monotonic() < fault + BOUND:
@@ -132,8 +151,9 @@ async def _over(rig: Rig, trial: Trial, pod: Pod, fault: float, operators: froze
         back = judge.recovered(rig.record.packets, pod.address, fault) if trial.fault == "sigkill" else math.inf
         if back < math.inf:
             return back, "came back"
+        out = rig.seen.out_at(service, pod.address, fault)
         times = judge.steered(rig.record.packets, pod.address, operators)
-        if time.monotonic() - max([fault, *times[-1:]]) > silence:
+        if out and time.monotonic() - max([out, *times[-1:]]) > silence:
             return time.monotonic(), "silent"
     return fault + BOUND, "bound"
 

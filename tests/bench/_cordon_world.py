@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import itertools
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from relayfleet.api.labels import POOL
+from relayfleet.api.labels import POOL, SLICE_SERVICE
 from relayfleet.children.relay import names
 from tests.bench._cordon_pods import Pod, located
 from tests.bench._cordon_watch import Seen
@@ -26,7 +27,7 @@ from tests.testbed import loading
 from tests.testbed.images import build_all, references
 from tests.testbed.settings import REGIONS
 
-NAMESPACE, OURS, PEER = "bench", "tx", "peer"
+NAMESPACE, OURS, PEER, FOREIGN = "bench", "tx", "peer", "foreign"
 RELAYS = 4
 ADDRESS = "203.0.113.12"
 UP_SECONDS, DOWN_SECONDS, AGAIN_SECONDS = 240.0, 180.0, 120.0
@@ -71,10 +72,36 @@ class World:
         """A new relay for one that was hit: no trial inherits restart delays or a bad reputation from another."""
         await self.region.api.delete("Pod", NAMESPACE, pod.name, grace=0)
 
+    @asynccontextmanager
+    async def busy(self) -> AsyncIterator[None]:
+        """Every second an EndpointSlice changes that is none of ours: kube-proxy has other things to do too."""
+        changing = asyncio.create_task(_change_foreign_slice(self.region))
+        try:
+            yield
+        finally:
+            changing.cancel()
+            await asyncio.gather(changing, return_exceptions=True)
+
     async def clear_sinks(self) -> None:
         """Forget the mails that arrived."""
         for each in self.region.sinks.values():
             await each.reset()
+
+
+async def _change_foreign_slice(region: Region) -> None:
+    for turn in itertools.count():
+        endpoints = [{"addresses": [f"198.18.255.{1 + turn % 250}"], "conditions": {"ready": True}}]
+        await region.apply(
+            {
+                "apiVersion": "discovery.k8s.io/v1",
+                "kind": "EndpointSlice",
+                "metadata": {"namespace": NAMESPACE, "name": FOREIGN, "labels": {SLICE_SERVICE: FOREIGN}},
+                "addressType": "IPv4",
+                "endpoints": endpoints,
+                "ports": [{"name": "smtp", "protocol": "TCP", "port": 25}],
+            }
+        )
+        await asyncio.sleep(1)
 
 
 @asynccontextmanager

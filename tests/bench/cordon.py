@@ -4,8 +4,12 @@ Real relays on the test bed, real kube-proxy, 50 mails a second beside a steady 
 The peer is hit by the same fault at the same time: the same relays behind an ordinary Service whose readiness probe asks every second and
 believes the first failure. It needs root on the machine where the engine runs, for it looks into the networks of nodes and pods.
 
+Two variants for a killed relay with traffic: `busy` (a foreign EndpointSlice changes every second) and `pair` (two relays die together; the
+later one counts). With `idle` load each relay sees about one connection a second, and the figure is no finer than that.
+
 CORDON_FAULTS: faults, with commas (all). CORDON_LOADS: traffic, idle. CORDON_TRIALS: of each (40 of a crash with traffic, 10 of the
-others). CORDON_PEER_TRIALS: how many of them hit the peer too (10; two that end at the bound are enough). CORDON_SEED: order of the trials. CORDON_MINUTES: no trial begins later (55).
+others). CORDON_PEER_TRIALS: how many of them hit the peer too (10; two that end at the bound are enough). CORDON_VARIANTS: busy, pair,
+with CORDON_VARIANT_TRIALS (5) each. CORDON_SEED: order of the trials. CORDON_MINUTES: no trial begins later (55).
 CORDON_OPERATOR=installed: take the operator that is there.
 """
 
@@ -16,17 +20,20 @@ import random
 import sys
 import time
 from collections import defaultdict
+from dataclasses import replace
 
 from tests.bench._cordon_faults import CRASH, GRAY
 from tests.bench._cordon_judge import percentile
 from tests.bench._cordon_trial import Outcome, Trial, perform, rigged
-from tests.bench._cordon_world import OURS, PEER, world
+from tests.bench._cordon_world import PEER, world
+from tests.e2e.api import ApiError
+from tests.testbed.shell import TestbedError
 
-LOADS = ("traffic", "idle")
-TRIALS, TRIALS_CRASH_TRAFFIC, PEER_TRIALS, ENOUGH_AT_BOUND = 10, 40, 10, 2
+LOADS, VARIANTS = ("traffic", "idle"), ("busy", "pair")
+TRIALS, TRIALS_CRASH_TRAFFIC, PEER_TRIALS, ENOUGH_AT_BOUND, VARIANT_TRIALS = 10, 40, 10, 2, 5
 MINUTES = 55.0
 
-Results = dict[tuple[str, str], list[dict[str, Outcome]]]
+Results = dict[str, list[dict[str, Outcome]]]
 
 
 async def run() -> list[dict[str, object]]:
@@ -36,30 +43,47 @@ async def run() -> list[dict[str, object]]:
     results: Results = defaultdict(list)
     latest = time.monotonic() + float(os.environ.get("CORDON_MINUTES", MINUTES)) * 60
     async with world() as built, rigged(built) as rig:
-        for fault, load, number in plan(random.Random(seed)):
+        for trial in plan(random.Random(seed)):
             if time.monotonic() > latest:
                 say("time is up: the remaining trials are left out")
                 break
-            done = results[fault, load]
-            trial = Trial(fault, load, wants_peer(done), number)
+            done = results[label(trial)]
             try:
-                done.append(await perform(rig, trial))
-            except (AssertionError, OSError) as error:
-                say(f"{fault} {load}: this trial is void: {error}")
+                done.append(await perform(rig, replace(trial, with_peer=wants_peer(done))))
+            except (AssertionError, OSError, TestbedError, ApiError) as error:
+                say(f"{label(trial)}: this trial is void: {error}")
                 continue
-            say(f"{sum(map(len, results.values()))}: {fault} {load}: {words(done[-1])}")
-    return [row for (fault, load), done in sorted(results.items()) if done for row in rows(fault, load, done)]
+            say(f"{sum(map(len, results.values()))}: {label(trial)}: {words(done[-1])}")
+    return [row for name, done in sorted(results.items()) if done for row in rows(f"cordon.{name}", done)]
 
 
-def plan(order: random.Random) -> list[tuple[str, str, int]]:
-    """Fault, load and a number for the choice of the relay, in random order."""
-    faults = [each for each in os.environ.get("CORDON_FAULTS", ",".join(CRASH + GRAY)).split(",") if each]
-    if unknown := set(faults) - set(CRASH + GRAY):
-        raise SystemExit(f"no fault {', '.join(sorted(unknown))}; there are: {', '.join(CRASH + GRAY)}")
-    loads = os.environ.get("CORDON_LOADS", ",".join(LOADS)).split(",")
-    trials = [(fault, load) for fault in faults for load in loads for _ in range(count(fault, load))]
+def label(trial: Trial) -> str:
+    """Trials of one label are summed up together."""
+    return f"{trial.variant}.{trial.fault}.{trial.load}".lstrip(".")
+
+
+def plan(order: random.Random) -> list[Trial]:
+    """All trials in random order."""
+    faults, loads = chosen("FAULTS", CRASH + GRAY), chosen("LOADS", LOADS)
+    kinds = [(fault, load, "", count(fault, load)) for fault in faults for load in loads]
+    if "sigkill" in faults and "traffic" in loads:
+        times = int(os.environ.get("CORDON_VARIANT_TRIALS", VARIANT_TRIALS))
+        kinds += [("sigkill", "traffic", variant, times) for variant in chosen("VARIANTS", VARIANTS)]
+    trials = [
+        Trial(fault, load, order.randrange(1000), variant)
+        for fault, load, variant, times in kinds
+        for _ in range(times)
+    ]
     order.shuffle(trials)
-    return [(*each, order.randrange(1000)) for each in trials]
+    return trials
+
+
+def chosen(what: str, known: tuple[str, ...]) -> list[str]:
+    """From the environment; all when it says nothing."""
+    wanted = [each for each in os.environ.get(f"CORDON_{what}", ",".join(known)).split(",") if each]
+    if unknown := set(wanted) - set(known):
+        raise SystemExit(f"CORDON_{what}: no {', '.join(sorted(unknown))}; there are: {', '.join(known)}")
+    return wanted
 
 
 def count(fault: str, load: str) -> int:
@@ -75,10 +99,11 @@ def wants_peer(done: list[dict[str, Outcome]]) -> bool:
     return len(peers) < int(os.environ.get("CORDON_PEER_TRIALS", PEER_TRIALS)) and at_bound < ENOUGH_AT_BOUND
 
 
-def rows(fault: str, load: str, done: list[dict[str, Outcome]]) -> list[dict[str, object]]:
-    """Of one fault under one load."""
-    ours, peers = [each[OURS] for each in done], [each[PEER] for each in done if PEER in each]
-    name, detail = f"cordon.{fault}.{load}", details(ours, peers)
+def rows(name: str, done: list[dict[str, Outcome]]) -> list[dict[str, object]]:
+    """Of one fault under one load. Where two relays were hit, the later one counts."""
+    ours = [max((out for word, out in each.items() if word != PEER), key=lambda out: out.last_syn) for each in done]
+    peers = [each[PEER] for each in done if PEER in each]
+    detail = details(ours, peers)
     times, peer_times = [each.last_syn for each in ours], [each.last_syn for each in peers]
     outs, peer_outs = listed_out(ours), listed_out(peers)
     return [*_three(name, times, peer_times, detail), *_three(f"{name}.slice", outs, peer_outs, {})]
