@@ -170,8 +170,10 @@ class Health:
         known.verdicts = {each.relay: each for each in decision.verdicts}
         self._burst(pool, known, decision, now)
         self.counts.ignored += decision.ignored
+        if before == {name: (each.level, each.weight) for name, each in known.verdicts.items()}:
+            return  # nearly always
         self._count_verdicts(pool, known, before)
-        if tell and before != {name: (each.level, each.weight) for name, each in known.verdicts.items()}:
+        if tell:
             self._changed(*pool)
 
     def _count_verdicts(self, pool: PoolName, known: _Pool, before: dict[str, tuple[Level, int]]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from relayfleet.api.conditions import Reason
+from relayfleet.decide.health import words
 from relayfleet.decide.health.words import Level
 from relayfleet.decide.pool.facts import Pod, Pool, Queue, Sources, Waiting
 from relayfleet.decide.pool.problems import PATIENCE, problems
@@ -217,3 +218,20 @@ def test_every_reason_is_a_word_of_the_contract() -> None:
     ]
     every: list[Statement] = [each for pool in pools for each in statements(pool)] + list(invalid("x"))
     assert {each.reason for each in every} <= {str(reason) for reason in Reason}
+
+
+def test_every_reason_for_which_evidence_takes_a_relay_out_is_a_reason_of_the_contract() -> None:
+    """The words stand twice, since deciding imports nothing of ours."""
+    in_traffic = ("HEALTHY", "RAMPING_UP", "STRAINED", "KEPT_IN_TRAFFIC", "ALL_BAD")
+    nobody_blamed = (
+        "VANTAGE_BLIND",
+        "PATH_DISPUTED",
+        "POOL_ERRING",
+        "BROKER_DOWN",
+        "DESTINATION_DOWN",
+        "RESOLVER_DOWN",
+    )
+    others = {*in_traffic, *nobody_blamed, "DEPENDENCY_DOWN", "ORDERED"}
+    said = {each.value for each in words.Reason if each.name not in others}
+    assert said
+    assert said <= {str(each) for each in Reason}
