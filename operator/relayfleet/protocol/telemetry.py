@@ -1,0 +1,203 @@
+"""What the leading operator and a relay say to each other: JSON objects, one a line, over mutually authenticated TLS 1.3.
+
+The leader connects to `PORT` of the relay's pod. It says `Hello` first, and then `Order` whenever the relay should behave differently. The
+relay sends a `Window` every `PERIOD` seconds in which something happened, and every `BEAT` seconds if nothing did. It obeys the leader of
+the highest epoch that it has met, and closes the connection of any other: an operator that lost its lease, and does not know it yet, orders
+nothing. A relay keeps the last order when its leader is gone; a relay that starts anew serves.
+
+Times are ages in seconds at the moment of sending, so clocks of machines need not agree.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, Literal
+
+PORT = 9642
+PERIOD = 0.2
+BEAT = 1.0
+MOST_BYTES = 256 * 1024
+"""Longest line. A relay names at most `MOST_ROWS` providers in a window, those with the most failures first."""
+MOST_ROWS = 64
+
+SERVER_NAME = "relay.relayfleet"
+"""The host name in the certificate of every relay: pods have no names that last, so the CA and this name say who it is."""
+
+
+class TelemetryError(ValueError):
+    """A line that is none of these messages; the text says what is wrong with it."""
+
+
+class Stand(StrEnum):
+    """How a relay should stand to new work. Leave: 421 at a client's next command, no new records, those in hand are finished or handed
+    back; it can be called back to Serve."""
+
+    SERVE = "Serve"
+    LEAVE = "Leave"
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """The leader's first word: who it is and the epoch of its lease."""
+
+    identity: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What to do, and why: in the words of the verdict, for the relay's log."""
+
+    stand: Stand
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Attempts to deliver of one window, by the name of the SendingIP ("" without one) and the provider. `replied`: the remote said anything
+    at all, a refusal too."""
+
+    source: str
+    provider: str
+    replied: int = 0
+    connect_failed: int = 0
+    timed_out: int = 0
+    reset: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Confirms:
+    """Publishes of one window to one broker (host:port): confirmed in time, or late (no confirm by the deadline, or no connection)."""
+
+    broker: str
+    confirmed: int = 0
+    late: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Lookups:
+    """Questions of one window to a resolver (host:port) or a dependency (its name)."""
+
+    kind: Literal["Resolver", "Dependency"]
+    name: str
+    answered: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """What live traffic showed since the last one. `accepted` with 250, `deferred` with 4xx (quota and policy left out), probes left out
+    of both; `unfit`: why the relay cannot serve, by its own judgement, or ""; `strain`: the share of its tightest limit in use, 0 to 1;
+    `stand`: by the last order; `age`: seconds since the middle of the window."""
+
+    accepted: int = 0
+    deferred: int = 0
+    attempts: tuple[Attempts, ...] = ()
+    confirms: tuple[Confirms, ...] = ()
+    lookups: tuple[Lookups, ...] = ()
+    unfit: str = ""
+    strain: float = 0.0
+    stand: Stand = Stand.SERVE
+    age: float = 0.0
+
+
+Word = Hello | Order
+
+
+def encode(message: Word | Window) -> bytes:
+    """One line, with its end."""
+    return json.dumps({type(message).__name__.lower(): asdict(message)}, separators=(",", ":")).encode() + b"\n"
+
+
+def decode_word(line: bytes) -> Word:
+    """What a leader said. Raises TelemetryError."""
+    match _object(line):
+        case {"hello": {"identity": str(identity), "epoch": int(epoch)}}:
+            return Hello(identity, epoch)
+        case {"order": {"stand": ("Serve" | "Leave") as stand, "reason": str(reason)}}:
+            return Order(Stand(stand), reason)
+    raise TelemetryError(f"no word of a leader: {line[:200]!r}")
+
+
+def decode_window(line: bytes) -> Window:
+    """What a relay said. Raises TelemetryError."""
+    match _object(line):
+        case {"window": dict(window)}:
+            try:
+                return _window(window)
+            except (KeyError, TypeError, ValueError) as error:
+                raise TelemetryError(f"no window of a relay ({error}): {line[:200]!r}") from error
+    raise TelemetryError(f"no word of a relay: {line[:200]!r}")
+
+
+def _object(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError as error:
+        raise TelemetryError(f"not JSON: {line[:200]!r}") from error
+
+
+def _window(window: dict[str, Any]) -> Window:
+    """A field that is missing has its default, and one that is not known is passed over: operator and relay may be of two versions."""
+    strain, age = (_finite(window.get(name, 0)) for name in ("strain", "age"))
+    accepted, deferred = _counts(window, "accepted", "deferred")
+    return Window(
+        accepted,
+        deferred,
+        tuple(
+            Attempts(_text(row["source"]), _text(row["provider"]), *_counts(row, *_ATTEMPTS))
+            for row in _rows(window.get("attempts", []))
+        ),
+        tuple(
+            Confirms(_text(row["broker"]), *_counts(row, "confirmed", "late"))
+            for row in _rows(window.get("confirms", []))
+        ),
+        tuple(
+            Lookups(_kind(row["kind"]), _text(row["name"]), *_counts(row, "answered", "failed"))
+            for row in _rows(window.get("lookups", []))
+        ),
+        _text(window.get("unfit", "")),
+        strain,
+        Stand(window.get("stand", "Serve")),
+        age,
+    )
+
+
+_ATTEMPTS = ("replied", "connect_failed", "timed_out", "reset")
+
+
+def _rows(rows: Any) -> list[dict[str, Any]]:
+    if not isinstance(rows, list) or len(rows) > MOST_ROWS:
+        raise ValueError(f"rows are a list of at most {MOST_ROWS}")
+    return rows
+
+
+def _counts(row: dict[str, Any], *names: str) -> tuple[int, ...]:
+    return tuple(_count(row.get(name, 0)) for name in names)
+
+
+def _kind(value: Any) -> Literal["Resolver", "Dependency"]:
+    if value not in ("Resolver", "Dependency"):
+        raise ValueError(f"{value!r} is no kind of lookup")
+    return "Resolver" if value == "Resolver" else "Dependency"
+
+
+def _count(value: Any) -> int:
+    if type(value) is not int or not 0 <= value <= 10**9:
+        raise ValueError(f"{value!r} is no count")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value[:256]
+
+
+def _finite(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value) or value < 0:
+        raise ValueError(f"{value!r} is no amount")
+    return float(value)
