@@ -7,6 +7,7 @@ say where those are. The checksum database vouches for what is downloaded.
 
 import json
 import os
+import re
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,6 +31,8 @@ class Program:
     flags: str = "-s -w"
     replaced_by: str = ""  # version that stands for the module's own `v0.0.0` requirements
     source: dict[str, str] = field(default_factory=dict)  # extra files of our module
+    change: tuple[tuple[str, str, str], ...] = ()  # in the published sources: file, pattern, replacement
+    added: dict[str, str] = field(default_factory=dict)  # files put among the published sources
 
     @property
     def folder(self) -> Path:
@@ -146,10 +149,26 @@ def _own_module(program: Program) -> Path:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     published = (sources(program) / "go.mod").read_text() if program.replaced_by else ""
-    (folder / "go.mod").write_text(go_mod(program, published))
+    text = go_mod(program, published)
+    if program.change or program.added:
+        _changed_copy(program, folder / "changed")
+        text += f"\nreplace {program.module} => ./changed\n"
+    (folder / "go.mod").write_text(text)
     for name, text in program.source.items():
         (folder / name).write_text(text)
     return folder
+
+
+def _changed_copy(program: Program, folder: Path) -> None:
+    shutil.copytree(sources(program), folder)
+    run("chmod", "-R", "u+w", folder)  # the module cache is read-only
+    for name, pattern, replacement in program.change:
+        text, count = re.subn(pattern, replacement, (folder / name).read_text())
+        if not count:
+            raise TestbedError(f"{program.module} {program.version}: {name} has nothing like {pattern}")
+        (folder / name).write_text(text)
+    for name, text in program.added.items():
+        (folder / name).write_text(text)
 
 
 def go_mod(program: Program, published: str) -> str:

@@ -5,6 +5,8 @@ mending it is a gamble; creating a cluster takes some fifteen seconds and always
 """
 
 import json
+import re
+import shutil
 import time
 from pathlib import Path
 
@@ -66,6 +68,14 @@ def create(region: Region, image: str, stock: bool) -> None:
         _kind(), "create", "cluster", "--config", "-", "--image", image, "--kubeconfig", region.kubeconfig,
         stdin=json.dumps(config(region, stock)), env=_kind_environment(), timeout=300,
     )  # fmt: skip
+
+
+def forget_discovery(region: Region) -> None:
+    """kubectl and helm remember for minutes which kinds a server has: after an installation, what they know from before misleads."""
+    server = re.search(r"server: https?://(\S+)", region.kubeconfig.read_text())
+    if server:
+        folder = re.sub(r"[^\w.]", "_", server.group(1))
+        shutil.rmtree(Path.home() / ".kube" / "cache" / "discovery" / folder, ignore_errors=True)
 
 
 def delete(region: Region) -> None:

@@ -1,12 +1,12 @@
 """What this machine can and cannot do, in words: each finding says what follows from it."""
 
-import gzip
 import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from . import engine, settings
+from . import engine, policies, settings
+from .kernel import kernel_option
 from .shell import TestbedError, run
 
 INOTIFY_INSTANCES = Path("/proc/sys/fs/inotify/max_user_instances")
@@ -58,7 +58,11 @@ def _netem() -> str:
 
 
 def _network_policy() -> str:
-    return "NetworkPolicies are stored and not enforced: no agent is installed"
+    if missing := policies.lacking():
+        return f"stored and not enforced: the kernel lacks {', '.join(missing)}"
+    if kernel_option("NFT_QUEUE") is False:
+        return "enforced, through xtables' NFQUEUE (this kernel has no nftables `queue`; see policies.py)"
+    return "enforced"
 
 
 def _disk() -> str:
@@ -77,15 +81,6 @@ CHECKS: dict[str, Callable[[], str]] = {
     "NetworkPolicy": _network_policy,
     "disk": _disk,
 }
-
-
-def kernel_option(name: str) -> bool | None:
-    """Whether the kernel was built with an option (as a module counts); None when the kernel does not tell."""
-    try:
-        config = gzip.decompress(Path("/proc/config.gz").read_bytes()).decode()
-    except OSError:
-        return None
-    return f"CONFIG_{name}=y" in config or f"CONFIG_{name}=m" in config
 
 
 def _lines(path: str) -> list[str]:

@@ -21,6 +21,7 @@ CONTAINERD = "v2.4.2"
 ETCD = "v3.7.3"
 COREDNS = "v1.15.0"
 LOCAL_PATH = "v0.0.30"
+NETWORK_POLICIES = "v0.8.0"
 
 BASE_IMAGE = "debian:trixie-slim"
 STOCK_NODE_IMAGE = f"kindest/node:{KUBERNETES}"

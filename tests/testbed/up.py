@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
-from . import baseimage, clusters, engine, images, loading, network, nodeimage, settings, tools
+from . import baseimage, clusters, engine, images, loading, network, nodeimage, policies, settings, tools
 from .progress import say, step
 from .settings import REGIONS, Region
 from .shell import run, succeeds
@@ -30,6 +30,8 @@ def _regions(pull: bool) -> list[str]:
     if todo:
         image = settings.STOCK_NODE_IMAGE if pull else nodeimage.ensure()
         together(*(_creation(region, image, pull) for region in todo))
+    for region in REGIONS.values():
+        policies.ensure(region, pull)
     return []
 
 
