@@ -12,17 +12,22 @@ from typing import Any
 
 from relayfleet.kube.client import Object, Objects
 from relayfleet.kube.errors import KubeConflict, KubeInvalid
+from relayfleet.kube.mirror import Mirror
 
 Key = tuple[str, str, str]
 
 
 class FakeKube:
-    """Objects by kind, namespace and name. `writes` tells what was asked for, in order. `refuse` may raise for an object that is applied."""
+    """Objects by kind, namespace and name. `writes` tells what was asked for, in order. `refuse` may raise for an object that is applied.
+
+    `mirrors` are told of what is put, written and deleted, as by watches; not of what a test changes in place.
+    """
 
     def __init__(self, *objects: Object) -> None:
         self.objects: dict[Key, Object] = {}
         self.writes: list[tuple[str, str, str]] = []
         self.refuse: Callable[[Object], None] = lambda _: None
+        self.mirrors: list[Mirror] = []
         self._versions = itertools.count(1)
         for each in objects:
             self.put(each)
@@ -34,6 +39,8 @@ class FakeKube:
         metadata["resourceVersion"] = str(next(self._versions))
         metadata.setdefault("uid", f"uid-of-{metadata['name']}")
         self.objects[_key(stored)] = stored
+        for mirror in self.mirrors:
+            mirror.put(stored["kind"], copy.deepcopy(stored))
         return copy.deepcopy(stored)
 
     def seen(self, kind: str, name: str) -> Object:
@@ -95,7 +102,10 @@ class FakeKube:
 
     async def delete(self, kind: str, namespace: str, name: str, *, uid: str | None = None) -> bool:
         self.writes.append(("delete", kind, name))
-        return self.objects.pop((kind, namespace, name), None) is not None
+        gone = self.objects.pop((kind, namespace, name), None)
+        for mirror in self.mirrors if gone else ():
+            mirror.drop(kind, gone or {})
+        return gone is not None
 
     def _write(self, verb: str, obj: Object) -> Object:
         self.writes.append((verb, obj["kind"], obj["metadata"]["name"]))

@@ -12,6 +12,7 @@ from typing import Any
 import kopf
 
 from relayfleet.api.labels import GROUP, MANAGED_BY, MANAGER, POOL, QUEUE, VERSION
+from relayfleet.kube.mirror import Mirror
 from relayfleet.runtime.liveness import Liveness
 from relayfleet.runtime.workqueue import Key, WorkQueue
 
@@ -32,6 +33,9 @@ CHILDREN = (
 
 OWNERS = {POOL: "RelayPool", QUEUE: "QueueCluster"}
 
+MIRRORED = {"pods": "Pod", "endpointslices": "EndpointSlice", "services": "Service"}
+"""What the traffic of a pool depends on: kept in the mirror, besides the pool itself."""
+
 TRAFFIC = "Traffic"
 """Kind of the keys of the traffic queue; the name is the pool's. Traffic has a queue and workers of its own, so that neither thousands of
 SendingIPs at a start nor a slow child holds it up."""
@@ -40,8 +44,9 @@ SendingIPs at a start nor a slow child holds it up."""
 class Wiring:
     """Knows which resources exist (so that one can wake its neighbours) and feeds the work queues."""
 
-    def __init__(self, queue: WorkQueue, traffic: WorkQueue, liveness: Liveness) -> None:
+    def __init__(self, queue: WorkQueue, traffic: WorkQueue, liveness: Liveness, mirror: Mirror) -> None:
         self._queue = queue
+        self._mirror = mirror
         self._traffic = traffic
         self._liveness = liveness
         self._known: dict[Key, str] = {}  # with the address of a SendingIP, else ""
@@ -80,10 +85,17 @@ class Wiring:
         else:
             self._known[key] = str(obj.get("spec", {}).get("address", ""))
         if param == "RelayPool":
+            self._mirrored(param, event)
             self._traffic.add(Key(TRAFFIC, key.namespace, key.name))
         self._queue.add(key)
         for neighbour in self._neighbours(key, {before, self._known.get(key)} - {None, ""}):
             self._queue.add(neighbour)
+
+    def _mirrored(self, kind: str, event: dict[str, Any]) -> None:
+        if event["type"] == "DELETED":
+            self._mirror.drop(kind, event["object"])
+        else:
+            self._mirror.put(kind, event["object"])
 
     def _neighbours(self, key: Key, addresses: set[str | None]) -> Iterable[Key]:
         """A SendingIP: the pools of its namespace, and whoever claims its address. A queue: its pools. A pool: its SendingIPs and queue."""
@@ -96,7 +108,8 @@ class Wiring:
         metadata = event["object"]["metadata"]
         self._liveness.saw(param)
         labels = metadata.get("labels", {})
-        if POOL in labels and param in ("pods", "endpointslices", "services"):
+        if POOL in labels and param in MIRRORED:
+            self._mirrored(MIRRORED[param], event)
             self._traffic.add(Key(TRAFFIC, metadata["namespace"], labels[POOL]))
         for label, kind in OWNERS.items():
             if label in labels:

@@ -8,76 +8,59 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from relayfleet.act.kubernetes import endpoints, pods
-from relayfleet.api.labels import POOL, ZONE
-from relayfleet.api.relaypool import RelayPoolSpec
+from relayfleet.api.labels import ZONE
 from relayfleet.children.relay import slices
 from relayfleet.controllers import relaynews, relaypods, relaywatch
 from relayfleet.controllers.context import Context
-from relayfleet.controllers.specs import parsed, paused
+from relayfleet.controllers.relaysight import Seen, look
+from relayfleet.controllers.specs import paused
 from relayfleet.decide import weights
 from relayfleet.decide.pool import placement
 from relayfleet.decide.pool.listing import shares
 from relayfleet.decide.weights import Condition
-from relayfleet.kube.client import Object, Objects
+from relayfleet.kube.client import Object
+from relayfleet.kube.errors import KubeConflict
 
 CALM = 60.0
 """Seconds until the next look when no event comes."""
 
 
 async def reconcile(context: Context, namespace: str, name: str) -> float | None:
-    """List the relays that should get traffic, unlist the others, set their gates."""
-    seen = await _look(context, namespace, name)
+    """List the relays that should get traffic, and unlist the others. `follow` has to come after it."""
+    try:
+        return await _direct(context, namespace, name)
+    except KubeConflict:
+        # Somebody else has written a slice, and the watch has not said so yet.
+        return await _direct(context, namespace, name, fresh=True)
+
+
+async def _direct(context: Context, namespace: str, name: str, *, fresh: bool = False) -> float | None:
+    seen = await look(context, namespace, name, fresh=fresh)
     if seen is None:
         return None
     await relaywatch.watch(context, seen.pool, seen.spec, seen.pods)
-    if paused(seen.pool):
-        return CALM
-    wanted, listed = _decide(context, seen)
-    # KubeConflict (somebody else writes slices) goes to the work queue: the other's write is an event, so all of this runs again at once.
-    await endpoints.write(context.kube, seen.slices, wanted)
+    if not paused(seen.pool):
+        for written in await endpoints.write(context.kube, seen.slices, _decide(context, seen)):
+            context.mirror.put("EndpointSlice", written)
+    return CALM
+
+
+async def follow(context: Context, namespace: str, name: str) -> None:
+    """What follows from who is listed, and may take its time: gates, events, what the next leader should know, replacement."""
+    seen = await look(context, namespace, name)
+    if seen is None or paused(seen.pool):
+        return
+    listed = _listed(name, seen.slices)
     await asyncio.gather(*(_set_gate(context, pod, pod["metadata"]["name"] in listed) for pod in seen.pods))
     await relaynews.tell(context, seen.pool, seen.pods)
     await relaywatch.remember(context, seen.pool)
     await relaywatch.replace(context, seen.pool, seen.pods)
-    return CALM
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A pool as it was read: pods that ended are left out; slices by name."""
-
-    pool: Object
-    spec: RelayPoolSpec
-    pods: Objects
-    slices: dict[str, Object]
-    families: list[str]
-
-
-async def _look(context: Context, namespace: str, name: str) -> _Seen | None:
-    """None when there is nothing to do: no such pool, or one that is going or not understood."""
-    kube, labels = context.kube, {POOL: name}
-    pool, pods_, slices_, service = await asyncio.gather(
-        kube.get("RelayPool", namespace, name),
-        kube.list("Pod", namespace, labels),
-        kube.list("EndpointSlice", namespace, labels),
-        kube.get("Service", namespace, name),
-    )
-    spec = parsed(RelayPoolSpec, pool) if pool else None
-    if pool is None or "deletionTimestamp" in pool["metadata"]:
-        relaywatch.forget(context, (namespace, name))
-    if pool is None or spec is None or "deletionTimestamp" in pool["metadata"]:
-        return None
-    # Before there is a Service there are no relays either; its address families are known by the time there are.
-    families = service["spec"].get("ipFamilies") if service else None
-    staying = [pod for pod in pods_ if not relaypods.ended(pod)]
-    return _Seen(pool, spec, staying, {each["metadata"]["name"]: each for each in slices_}, families or ["IPv4"])
-
-
-def _decide(context: Context, seen: _Seen) -> tuple[list[Object | str], frozenset[str]]:
-    """The slices as they should be (or the name of one that has to go), the most urgent first; and the relays listed as ready."""
+def _decide(context: Context, seen: Seen) -> list[Object | str]:
+    """The slices as they should be (or the name of one that has to go), the most urgent first."""
     name = seen.pool["metadata"]["name"]
     whose = relaywatch.pool_name(seen.pool)
     relays = [
@@ -86,8 +69,13 @@ def _decide(context: Context, seen: _Seen) -> tuple[list[Object | str], frozense
     before = _places(name, seen.slices)
     after = placement.place(weights.lanes(shares(relays)), relays, seen.families, before)
     stray = [each for each in seen.slices if slices.place_of(name, each) is None]
-    listed = (entry.relay for entries in after.values() for entry in entries if entry.condition is Condition.READY)
-    return [*_objects(seen, before, after), *stray], frozenset(listed)
+    return [*_objects(seen, before, after), *stray]
+
+
+def _listed(pool: str, live: Mapping[str, Object]) -> set[str]:
+    """The relays that a slice lists as ready."""
+    entries = (entry for entries in _places(pool, live).values() for entry in entries)
+    return {entry.relay for entry in entries if entry.condition is Condition.READY}
 
 
 def _places(pool: str, live: Mapping[str, Object]) -> dict[placement.Key, tuple[placement.Entry, ...]]:
@@ -105,7 +93,7 @@ def _entry(endpoint: Object) -> placement.Entry:
     return placement.Entry(name, endpoint["addresses"][0], Condition(state))
 
 
-def _objects(seen: _Seen, before: placement.Slices, after: placement.Slices) -> list[Object | str]:
+def _objects(seen: Seen, before: placement.Slices, after: placement.Slices) -> list[Object | str]:
     known = {pod["metadata"]["name"]: pod for pod in seen.pods}
     found: list[Object | str] = []
     for key in placement.order(before, after):

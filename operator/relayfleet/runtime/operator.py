@@ -91,9 +91,11 @@ async def _lead(
     log.info("%s waits for lease %s/%s", settings.identity, settings.namespace, settings.lease)
     await lease.acquire()
 
+    stirred: set[Key] = set()
+
     def changed(namespace: str, name: str) -> None:
+        stirred.add(Key(TRAFFIC, namespace, name))
         traffic.add(Key(TRAFFIC, namespace, name))
-        queue.add(Key("RelayPool", namespace, name))
 
     context = Context(kube, settings, Recorder(kube, settings.identity), Health(changed))
     liveness.registry.register(HealthMetrics(context.health))
@@ -102,14 +104,25 @@ async def _lead(
         return await reconciled(context, key.kind, key.namespace, key.name, RECONCILE[key.kind])
 
     async def direct(key: Key) -> float | None:
-        return await relaytraffic.reconcile(context, key.namespace, key.name)
+        delay = await relaytraffic.reconcile(context, key.namespace, key.name)
+        following.add(key)
+        return delay
 
-    queue, traffic = WorkQueue(work), WorkQueue(direct)
+    async def follow(key: Key) -> None:
+        await relaytraffic.follow(context, key.namespace, key.name)
+        if key in stirred:
+            stirred.discard(key)
+            queue.add(
+                Key("RelayPool", key.namespace, key.name)
+            )  # for its status; not before the traffic is where it should be
+
+    queue, traffic, following = WorkQueue(work), WorkQueue(direct), WorkQueue(follow)
     tasks = [
         asyncio.create_task(lease.keep()),
         asyncio.create_task(queue.run()),
         asyncio.create_task(traffic.run()),
-        asyncio.create_task(_watch(settings, kube, Wiring(queue, traffic, liveness))),
+        asyncio.create_task(following.run()),
+        asyncio.create_task(_watch(settings, kube, Wiring(queue, traffic, liveness, context.mirror))),
         asyncio.create_task(_observe(settings, lease, kube, context.health, known)),
         asyncio.create_task(_tick(context.health)),
     ]

@@ -26,7 +26,9 @@ def context(kube: FakeKube, **settings: Any) -> Context:
     """What controllers get; `settings` change single settings."""
     server = cast("Kube", kube)
     health = Health(lambda namespace, name: None)
-    return Context(server, replace(SETTINGS, **settings), Recorder(server, "test"), health)
+    made = Context(server, replace(SETTINGS, **settings), Recorder(server, "test"), health)
+    kube.mirrors.append(made.mirror)
+    return made
 
 
 def relay_pod(name: str, ip: str, *, ready: bool = True, leaving: bool = False, cordon: str = "") -> Object:

@@ -49,6 +49,7 @@ class Stage:
 
     async def direct(self) -> None:
         await relaytraffic.reconcile(self.context, "mail", "tx")
+        await relaytraffic.follow(self.context, "mail", "tx")
 
     def hear(self, kinds: dict[str, str], seconds: float = 1.0) -> None:
         """Both vantages say the same of each relay, ten times a second; `kinds` names the relays that do not answer."""

@@ -7,7 +7,7 @@ import copy
 import pytest
 
 from relayfleet.api.labels import PAUSED, POOL
-from relayfleet.controllers.relaytraffic import reconcile
+from relayfleet.controllers.relaytraffic import follow, reconcile
 from relayfleet.kube.errors import KubeConflict
 from tests.fakes.kube import FakeKube
 from tests.unit.children.scene import pool
@@ -17,7 +17,9 @@ READY, LAST, OUT = (True, True, False), (False, True, True), (False, False, Fals
 
 
 async def direct(kube: FakeKube) -> None:
-    await reconcile(context(kube), "mail", "tx")
+    surroundings = context(kube)
+    await reconcile(surroundings, "mail", "tx")
+    await follow(surroundings, "mail", "tx")
 
 
 async def test_a_relay_that_serves_is_listed_and_then_its_gate_opens() -> None:
@@ -101,17 +103,30 @@ async def test_a_slice_of_ours_with_a_name_that_we_never_give_goes() -> None:
     assert [name for kind, _, name in kube.objects if kind == "EndpointSlice"] == ["tx-ipv4-0"]
 
 
-async def test_a_slice_that_changes_meanwhile_is_not_overwritten() -> None:
+async def test_a_slice_that_somebody_changed_unseen_is_looked_at_again_and_then_written() -> None:
+    kube = FakeKube(pool(), relay_pod("a", "198.18.0.1"))
+    surroundings = context(kube)
+    await reconcile(surroundings, "mail", "tx")
+    edited = copy.deepcopy(kube.seen("EndpointSlice", "tx-ipv4-0"))
+    edited["endpoints"] = []
+    kube.mirrors.clear()  # the watch is late
+    kube.put(edited)
+    surroundings.mirror.put("Pod", kube.put(relay_pod("b", "198.18.0.2")))
+    await reconcile(surroundings, "mail", "tx")
+    assert endpoints(kube) == {"a": READY, "b": READY}
+
+
+async def test_a_slice_that_changes_at_every_look_is_not_overwritten() -> None:
     kube = FakeKube(pool(), relay_pod("a", "198.18.0.1"))
     await direct(kube)
     kube.put(relay_pod("b", "198.18.0.2"))
-    others = kube.seen("EndpointSlice", "tx-ipv4-0")
     read = kube.list
 
     async def list_then_change(kind: str, *more: object, **named: object) -> list[dict[str, object]]:
         found = await read(kind, *more, **named)  # type: ignore[arg-type]
         if kind == "EndpointSlice":
-            kube.put(others)
+            kube.mirrors.clear()
+            kube.put(kube.seen("EndpointSlice", "tx-ipv4-0"))
         return found
 
     kube.list = list_then_change  # type: ignore[method-assign]
@@ -119,6 +134,20 @@ async def test_a_slice_that_changes_meanwhile_is_not_overwritten() -> None:
         await direct(kube)
     assert endpoints(kube) == {"a": READY}
     assert gates(kube)["b"] == "", "a gate opens only after the slice is written"
+
+
+async def test_once_the_pool_is_known_a_cordon_asks_the_api_server_nothing_before_it_writes() -> None:
+    kube = FakeKube(pool(), relay_pod("a", "198.18.0.1"), relay_pod("b", "198.18.0.2"))
+    surroundings = context(kube)
+    await reconcile(surroundings, "mail", "tx")
+
+    async def no_answer(*_: object, **__: object) -> None:
+        raise AssertionError("the API server was asked")
+
+    kube.get = kube.list = no_answer  # type: ignore[assignment,method-assign]
+    kube.put(relay_pod("a", "198.18.0.1", cordon="Soft"))
+    await reconcile(surroundings, "mail", "tx")
+    assert endpoints(kube) == {"a": LAST, "b": READY}
 
 
 async def test_a_paused_pool_is_left_alone() -> None:

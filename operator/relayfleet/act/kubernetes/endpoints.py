@@ -11,45 +11,37 @@ from relayfleet.kube.client import Kube, Object
 from relayfleet.kube.errors import KubeConflict
 
 
-async def write(kube: Kube, current: Mapping[str, Object], wanted: Sequence[Object | str]) -> int:
+async def write(kube: Kube, current: Mapping[str, Object], wanted: Sequence[Object | str]) -> list[Object]:
     """Bring the slices to what is wanted, one after the other in this order; a name alone stands for a slice that has to go.
 
-    `current` are the slices as they were read, by name. Returns the number of writes. Raises KubeConflict when one has changed since.
+    `current` are the slices as they were read, by name. Returns what was written, as it is now. Raises KubeConflict when one has changed since.
     """
-    writes = 0
+    written = []
     for each in wanted:
         if isinstance(each, str):
             metadata = current[each]["metadata"]
-            writes += await kube.delete("EndpointSlice", metadata["namespace"], each, uid=metadata["uid"])
-        else:
-            writes += await _write_one(kube, current.get(each["metadata"]["name"]), each)
-    return writes
+            await kube.delete("EndpointSlice", metadata["namespace"], each, uid=metadata["uid"])
+        elif (live := current.get(each["metadata"]["name"])) is None:
+            written.append(await _create(kube, each))
+        elif not _says(live, each):
+            written.append(await _replace(kube, live, each))
+    return written
 
 
-async def _write_one(kube: Kube, live: Object | None, wanted: Object) -> bool:
-    if live is None:
-        return await _create(kube, wanted)
-    if _says(live, wanted):
-        return False
-    await _replace(kube, live, wanted)
-    return True
-
-
-async def _create(kube: Kube, wanted: Object) -> bool:
+async def _create(kube: Kube, wanted: Object) -> Object:
     try:
-        await kube.create(wanted)
+        return await kube.create(wanted)
     except KubeConflict:
         # It exists, but was not found by its labels: somebody took them off.
         live = await kube.get("EndpointSlice", wanted["metadata"]["namespace"], wanted["metadata"]["name"])
         if live is None:
             raise
-        await _replace(kube, live, wanted)
-    return True
+        return await _replace(kube, live, wanted)
 
 
-async def _replace(kube: Kube, live: Object, wanted: Object) -> None:
+async def _replace(kube: Kube, live: Object, wanted: Object) -> Object:
     metadata = wanted["metadata"] | {"resourceVersion": live["metadata"]["resourceVersion"]}
-    await kube.replace(wanted | {"metadata": metadata})
+    return await kube.replace(wanted | {"metadata": metadata})
 
 
 def _says(live: Object, wanted: Object) -> bool:

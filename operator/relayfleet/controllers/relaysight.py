@@ -1,0 +1,65 @@
+"""A pool with its pods and slices as its traffic work sees it: from the watches, for a cordon cannot wait for four answers of an API server
+that may be busy; and fetched anew at the first look, after a conflict, and now and then."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+
+from relayfleet.api.labels import POOL
+from relayfleet.api.relaypool import RelayPoolSpec
+from relayfleet.controllers import relaypods, relaywatch
+from relayfleet.controllers.context import Context
+from relayfleet.controllers.specs import parsed
+from relayfleet.kube.client import Object, Objects
+
+TRUSTED = 50.0
+"""Seconds for which the watches alone are believed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A pool: pods that ended are left out; slices by name."""
+
+    pool: Object
+    spec: RelayPoolSpec
+    pods: Objects
+    slices: dict[str, Object]
+    families: list[str]
+
+
+async def look(context: Context, namespace: str, name: str, *, fresh: bool = False) -> Seen | None:
+    """None when there is nothing to do: no such pool, or one that is going or not understood. `fresh`: fetch everything."""
+    whose, now = ("looked", namespace, name), time.monotonic()
+    if fresh or now - context.memory.get(whose, float("-inf")) > TRUSTED:
+        await _fetch(context, namespace, name)
+        context.memory[whose] = now
+    pool = context.mirror.get("RelayPool", namespace, name)
+    if pool is None or "deletionTimestamp" in pool["metadata"]:
+        relaywatch.forget(context, (namespace, name))
+        context.memory.pop(whose, None)
+        return None
+    spec = parsed(RelayPoolSpec, pool)
+    return _seen(context, pool, spec) if spec else None
+
+
+async def _fetch(context: Context, namespace: str, name: str) -> None:
+    mirror, kube, labels = context.mirror, context.kube, {POOL: name}
+    await asyncio.gather(
+        mirror.refresh_one(kube, "RelayPool", namespace, name),
+        mirror.refresh(kube, "Pod", namespace, labels),
+        mirror.refresh(kube, "EndpointSlice", namespace, labels),
+        mirror.refresh_one(kube, "Service", namespace, name),
+    )
+
+
+def _seen(context: Context, pool: Object, spec: RelayPoolSpec) -> Seen:
+    namespace, name = pool["metadata"]["namespace"], pool["metadata"]["name"]
+    mirror, labels = context.mirror, {POOL: name}
+    service = mirror.get("Service", namespace, name)
+    # Before there is a Service there are no relays either; its address families are known by the time there are.
+    families = service["spec"].get("ipFamilies") if service else None
+    staying = [pod for pod in mirror.list("Pod", namespace, labels) if not relaypods.ended(pod)]
+    slices = {each["metadata"]["name"]: each for each in mirror.list("EndpointSlice", namespace, labels)}
+    return Seen(pool, spec, staying, slices, families or ["IPv4"])

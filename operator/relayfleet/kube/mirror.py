@@ -1,0 +1,83 @@
+"""What the watches have told, by kind: the newest version of each object, so that urgent work need not ask before it acts.
+
+A mirror may be behind, and may miss that something is gone; so what is written from it carries the resourceVersion that it was decided on, and
+now and then its reader fetches everything anew (`refresh`). Versions are compared as numbers, as Kubernetes promises since 1.35.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping
+
+from relayfleet.kube.client import Kube, Object, Objects
+
+_GRAVES = 4096
+"""So many uids of deleted objects are remembered, against old news that comes late."""
+
+Name = tuple[str, str]
+"""Namespace and name."""
+
+
+class Mirror:
+    """Objects are shared, not copied: readers do not change them. `clock` is monotonic, in seconds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._objects: defaultdict[str, dict[Name, tuple[Object, float]]] = defaultdict(dict)
+        self._graves: deque[str] = deque(maxlen=_GRAVES)
+
+    def get(self, kind: str, namespace: str, name: str) -> Object | None:
+        """The object as far as is known."""
+        found = self._objects[kind].get((namespace, name))
+        return found[0] if found else None
+
+    def list(self, kind: str, namespace: str, labels: Mapping[str, str]) -> Objects:
+        """The objects of a namespace with these labels, in the order of their names."""
+        known = sorted(self._objects[kind].items(), key=lambda each: each[0])
+        return [obj for name, (obj, _) in known if name[0] == namespace and _has(obj, labels)]
+
+    def put(self, kind: str, obj: Object) -> None:
+        """An object was seen or written. Older news than what is known is passed over."""
+        name, known = _name(obj), self._objects[kind].get(_name(obj))
+        if obj["metadata"].get("uid") in self._graves or (known and _version(known[0]) > _version(obj)):
+            return
+        self._objects[kind][name] = (obj, self._clock())
+
+    def drop(self, kind: str, obj: Object) -> None:
+        """An object is gone."""
+        uid, known = obj["metadata"].get("uid"), self.get(kind, *_name(obj))
+        if uid:
+            self._graves.append(uid)
+        if known and known["metadata"].get("uid") == uid:
+            del self._objects[kind][_name(obj)]
+
+    async def refresh_one(self, kube: Kube, kind: str, namespace: str, name: str) -> None:
+        """Fetch one object anew. Errors are those of `kube.errors`."""
+        began, obj = self._clock(), await kube.get(kind, namespace, name)
+        self._take(kind, {(namespace, name)}, [obj] if obj else [], began)
+
+    async def refresh(self, kube: Kube, kind: str, namespace: str, labels: dict[str, str]) -> None:
+        """Fetch all objects of a namespace with these labels anew. Errors are those of `kube.errors`."""
+        began, found = self._clock(), await kube.list(kind, namespace, labels)
+        self._take(kind, {_name(each) for each in self.list(kind, namespace, labels)}, found, began)
+
+    def _take(self, kind: str, known: set[Name], found: Objects, began: float) -> None:
+        """What is known and was not found is gone, unless it came after the question."""
+        for name in known - {_name(each) for each in found}:
+            if name in self._objects[kind] and self._objects[kind][name][1] < began:
+                del self._objects[kind][name]
+        for each in found:
+            self.put(kind, each)
+
+
+def _name(obj: Object) -> Name:
+    return obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def _version(obj: Object) -> int:
+    return int(obj["metadata"].get("resourceVersion") or 0)
+
+
+def _has(obj: Object, labels: Mapping[str, str]) -> bool:
+    return labels.items() <= (obj["metadata"].get("labels") or {}).items()

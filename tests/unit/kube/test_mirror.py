@@ -1,0 +1,72 @@
+"""The mirror has the newest that it was told, and loses nothing that came while it asked."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from relayfleet.kube.client import Kube, Object
+from relayfleet.kube.mirror import Mirror
+from tests.fakes.kube import FakeKube
+
+LABELS = {"pool": "tx"}
+
+
+def pod(name: str, version: int = 1, **metadata: Any) -> Object:
+    told = {"namespace": "mail", "name": name, "uid": f"uid-{name}", "resourceVersion": str(version), "labels": LABELS}
+    return {"kind": "Pod", "metadata": told | metadata}
+
+
+def names(mirror: Mirror) -> list[str]:
+    return [each["metadata"]["name"] for each in mirror.list("Pod", "mail", LABELS)]
+
+
+def test_it_lists_by_namespace_and_label() -> None:
+    mirror = Mirror()
+    for each in (pod("b"), pod("a"), pod("other", labels={"pool": "bulk"}), pod("far", namespace="elsewhere")):
+        mirror.put("Pod", each)
+    assert names(mirror) == ["a", "b"]
+    assert mirror.get("Service", "mail", "a") is None
+
+
+def test_older_news_does_not_replace_newer() -> None:
+    mirror = Mirror()
+    mirror.put("Pod", pod("a", 10))
+    mirror.put("Pod", pod("a", 9))
+    found = mirror.get("Pod", "mail", "a")
+    assert found and found["metadata"]["resourceVersion"] == "10"
+
+
+def test_what_is_gone_does_not_come_back_with_old_news_but_a_new_one_of_its_name_does() -> None:
+    mirror = Mirror()
+    mirror.put("Pod", pod("a", 10))
+    mirror.drop("Pod", pod("a", 11))
+    mirror.put("Pod", pod("a", 9))
+    assert names(mirror) == []
+    mirror.put("Pod", pod("a", 12, uid="another"))
+    mirror.drop("Pod", pod("a", 11))
+    assert names(mirror) == ["a"]
+
+
+async def test_what_is_not_found_is_gone() -> None:
+    mirror = Mirror()
+    mirror.put("Pod", pod("a"))
+    mirror.put("Service", pod("tx") | {"kind": "Service"})
+    kube = cast("Kube", FakeKube(pod("b")))
+    await mirror.refresh(kube, "Pod", "mail", LABELS)
+    await mirror.refresh_one(kube, "Service", "mail", "tx")
+    assert names(mirror) == ["b"]
+    assert mirror.get("Service", "mail", "tx") is None
+
+
+async def test_what_comes_while_the_answer_is_under_way_stays() -> None:
+    mirror, fake = Mirror(), FakeKube()
+    read = fake.list
+
+    async def slow(*arguments: Any, **named: Any) -> list[Object]:
+        found = await read(*arguments, **named)
+        mirror.put("Pod", pod("new"))
+        return found
+
+    fake.list = slow  # type: ignore[method-assign]
+    await mirror.refresh(cast("Kube", fake), "Pod", "mail", LABELS)
+    assert names(mirror) == ["new"]
