@@ -319,6 +319,18 @@ def test_a_person_who_uncordons_overrules_the_evidence() -> None:
     assert "refused" in verdict.message
 
 
+def test_after_a_persons_uncordon_a_relay_stands_as_if_it_had_never_been_out() -> None:
+    scene = Scene(behave={"r0": always("refuses")}).play(2.0)
+    assert scene.verdict("r0").level is HARD
+    scene.behave, scene.manual = {}, {"r0": Manual.UNCORDON}
+    scene.play(2.0)
+    scene.manual = {}
+    scene.play(1.0)
+    assert (scene.verdict("r0").level, scene.verdict("r0").weight) == (ACTIVE, 4)
+    scene.behave = {"r0": always("refuses")}
+    assert scene.play(2.0).verdict("r0").level is HARD
+
+
 def test_cordoning_all_by_hand_leaves_them_as_last_resort() -> None:
     scene = Scene(manual=dict.fromkeys(("r0", "r1", "r2"), Manual.CORDON)).play(0.1)
     assert set(scene.levels().values()) == {SOFT}

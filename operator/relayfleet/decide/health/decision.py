@@ -19,9 +19,10 @@ from relayfleet.decide.health.policy import Policy
 from relayfleet.decide.health.pool import Case, verdicts
 from relayfleet.decide.health.roster import Relay, Roster
 from relayfleet.decide.health.standing import EASY, Damping
-from relayfleet.decide.health.state import FULL, RelayState, State
-from relayfleet.decide.health.suspicion import QUIET, Judge, wants_burst, weigh
+from relayfleet.decide.health.state import FULL, NEVER, RelayState, Standing, State
+from relayfleet.decide.health.suspicion import QUIET, Judge, Suspicion, wants_burst, weigh
 from relayfleet.decide.health.verdict import Burst, Decision
+from relayfleet.decide.health.words import Level, Manual, Reason
 
 _NEW = RelayState()
 _IDLE = 1.0
@@ -39,7 +40,8 @@ def decide(policy: Policy, state: State, batch: Iterable[Evidence], roster: Rost
             cases.append(Case(relay, own.standing, FULL, QUIET))
             continue
         suspicion = weigh(folded, roster, policy, relay)
-        standing = own.standing if roster.paused else damping.follow(own.standing, suspicion, folded.clock)
+        standing = _standing(damping, relay, own.standing, suspicion, folded.clock)
+        standing = own.standing if roster.paused else standing
         if standing is not own.standing:
             relays[relay.name] = replace(own, standing=standing)
         cases.append(Case(relay, standing, damping.weight(standing, folded.clock), suspicion))
@@ -51,6 +53,13 @@ def decide(policy: Policy, state: State, batch: Iterable[Evidence], roster: Rost
     waits = [damping.next_step(relays[relay.name].standing, folded.clock) for relay in restless]
     wait = min([policy.burst_gap if bursts else _IDLE, *waits])
     return Decision(after, given, causes, alert, bursts, now + wait, ignored)
+
+
+def _standing(damping: Damping, relay: Relay, before: Standing, suspicion: Suspicion, clock: float) -> Standing:
+    """Who is kept in traffic by order starts afresh: a person who looked knows better than the count of its cordons."""
+    if relay.manual is not Manual.UNCORDON:
+        return damping.follow(before, suspicion, clock)
+    return replace(before, level=Level.ACTIVE, reason=Reason.HEALTHY, message="", since=NEVER, cordons=0, recovery=0.0)
 
 
 def _quiet(own: RelayState) -> bool:

@@ -71,9 +71,8 @@ def _verdict(case: Case, within: bool, clock: float) -> Verdict:
     if case.relay.manual is Manual.CORDON:
         return replace(verdict, level=Level.HARD, reason=Reason.ORDERED, message="cordoned by order")
     if case.relay.manual is Manual.UNCORDON:
-        message = "kept in traffic by order" + (
-            f", although {standing.message}" if standing.level is not Level.ACTIVE else ""
-        )
+        but = f", although {suspicion.message}" if suspicion.level is not Level.ACTIVE else ""
+        message = f"kept in traffic by order{but}"
         return replace(verdict, level=Level.ACTIVE, weight=FULL, reason=Reason.KEPT_IN_TRAFFIC, message=message)
     if _capped(standing) and not within:
         return _held_back(verdict)
