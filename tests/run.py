@@ -41,9 +41,9 @@ CHECK = (
     Step("unit tests", pytest("tests/unit")),
 )
 CLUSTERS = Step("clusters", (sys.executable, "-m", "tests.testbed", "up"))
-RELAY = (Step("relay tests", pytest("tests/relay")),)
+RELAY = (Step("relay tests", pytest("--durations=10", "tests/relay")),)
 # With the variable, clusters that are not up are a failure and not a reason to skip.
-E2E = (Step("end-to-end tests", ("env", "RELAYFLEET_E2E=1", *pytest("tests/e2e"))),)
+E2E = (Step("end-to-end tests", ("env", "RELAYFLEET_E2E=1", *pytest("--durations=30", "tests/e2e"))),)
 
 
 def main() -> int:

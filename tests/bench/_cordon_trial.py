@@ -101,8 +101,8 @@ async def rigged(world: World) -> AsyncIterator[Rig]:
 
 
 async def perform(rig: Rig, trial: Trial) -> dict[str, Outcome]:
-    """Outcome by victim. The relays that were hit are replaced, and all take traffic when this returns."""
-    await rig.world.whole(rig.seen)
+    """Outcome by victim. It begins when all relays take traffic; those that are killed are replaced."""
+    await rig.world.forgiven(rig.seen)
     services = {word: service for word, (service, _) in trial.victims().items()}
     victims = {word: await rig.world.victim(*which) for word, which in trial.victims().items()}
     operators = await rig.world.operators()
@@ -120,7 +120,7 @@ async def perform(rig: Rig, trial: Trial) -> dict[str, Outcome]:
             name: _outcome(rig, services[name], victims[name], faults[name], ended[name], operators) for name in victims
         }
     finally:
-        for pod in victims.values():
+        for pod in victims.values() if trial.fault == "sigkill" else ():
             await rig.world.replace(pod)
         await rig.world.clear_sinks()
 

@@ -36,6 +36,13 @@ class Seen:
             for address in endpoint["addresses"]
         )
 
+    def lanes(self, service: str) -> int:
+        """How many slices of a Service have endpoints."""
+        ours = [
+            each for each in self.slices.values() if each["metadata"].get("labels", {}).get(SLICE_SERVICE) == service
+        ]
+        return sum(bool(each.get("endpoints")) for each in ours)
+
     def out_at(self, service: str, address: str, since: float) -> float | None:
         """When the address was first not listed as ready after `since`."""
         return next(

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from relayfleet.api.labels import POOL, SLICE_SERVICE
+from relayfleet.api.labels import CORDON, POOL, SLICE_SERVICE
 from relayfleet.children.relay import names
 from tests.bench._cordon_pods import Pod, located
 from tests.bench._cordon_watch import Seen
@@ -56,20 +56,34 @@ class World:
         """Addresses of the operator's pods: SYNs from there are probes."""
         return frozenset(str(each["status"].get("podIP")) for each in await operating.replicas(self.region))
 
+    async def forgiven(self, seen: Seen) -> None:
+        """Every relay starts afresh, as a person may order it: no trial inherits dwell times, penalties or ramps from another."""
+        await self._kept_in_traffic("None")
+        await self.whole(seen)
+        await self._kept_in_traffic(None)
+        await self.whole(seen)
+
+    async def _kept_in_traffic(self, word: str | None) -> None:
+        body = {"metadata": {"annotations": {CORDON: word}}}
+        for pod in await self.pods(OURS):
+            await self.region.api.patch("Pod", NAMESPACE, str(pod["metadata"]["name"]), body)
+
     async def whole(self, seen: Seen) -> None:
-        """Return when both Services list all their relays, and no others."""
+        """Return when both Services list all their relays with equal weights, and no others."""
 
         async def holds() -> bool:
             for service in (OURS, PEER):
                 wanted = {each["status"].get("podIP") for each in await self.pods(service)}
                 if len(wanted) != RELAYS or seen.ready(service) != wanted:
                     raise NotYet(f"{service} lists {sorted(seen.ready(service))}, its pods have {wanted}")
+                if (lanes := seen.lanes(service)) != 1:
+                    raise NotYet(f"{service} has {lanes} weight lanes")
             return True
 
         await wait_for(holds, AGAIN_SECONDS, "all relays take traffic again")
 
     async def replace(self, pod: Pod) -> None:
-        """A new relay for one that was hit: no trial inherits restart delays or a bad reputation from another."""
+        """A new relay for one that was killed: no trial inherits the kubelet's restart delays from another."""
         await self.region.api.delete("Pod", NAMESPACE, pod.name, grace=0)
 
     @asynccontextmanager
