@@ -17,8 +17,9 @@ from tests.bench._cordon_pods import Pod, node_process
 from tests.bench._cordon_watch import Seen, watching
 from tests.bench._cordon_world import NAMESPACE, OURS, PEER, World
 from tests.e2e.api import access
+from tests.testbed.faults import paused_node
 
-SECOND = "second"
+SECOND, LOST = "second", "lost"
 BOUND = 15.0
 """Seconds after which a relay that still gets connections counts as never cordoned."""
 WARM_SECONDS, SETTLE_SECONDS = 1.5, 2.0
@@ -31,7 +32,8 @@ RATES = {"traffic": {"mail": 50, "trace": 50, "peer": 50}, "idle": {"mail": 0, "
 class Trial:
     """What is done: a fault, a load, and whether a relay of the peer is hit too. `number` chooses the relay.
 
-    `variant`: `busy` (another Service's slice changes every second), `pair` (two relays are hit) or nothing.
+    `variant`: `busy` (another Service's slice changes every second), `pair` (two relays are hit), `leader` (the node of the operator's leader
+    stands still from the same moment) or nothing.
     """
 
     fault: str
@@ -104,7 +106,8 @@ async def perform(rig: Rig, trial: Trial) -> dict[str, Outcome]:
     """Outcome by victim. It begins when all relays take traffic; those that are killed are replaced."""
     await rig.world.forgiven(rig.seen)
     services = {word: service for word, (service, _) in trial.victims().items()}
-    victims = {word: await rig.world.victim(*which) for word, which in trial.victims().items()}
+    lost = await rig.world.leaders_node() if trial.variant == "leader" else ""
+    victims = {word: await rig.world.victim(*which, away=lost) for word, which in trial.victims().items()}
     operators = await rig.world.operators()
     rig.record.packets.clear()
     rig.record.attempts.clear()
@@ -115,6 +118,7 @@ async def perform(rig: Rig, trial: Trial) -> dict[str, Outcome]:
             strikes = {
                 name: await stack.enter_async_context(prepared(trial.fault, pod)) for name, pod in victims.items()
             }
+            strikes = ({LOST: lambda: _lose(stack, lost)} if lost else {}) | strikes
             faults, ended = await _hit(rig, trial, strikes, victims, operators)
         return {
             name: _outcome(rig, services[name], victims[name], faults[name], ended[name], operators) for name in victims
@@ -135,10 +139,17 @@ async def _hit(
     try:
         faults = {name: await strike() for name, strike in strikes.items()}
         services = {word: service for word, (service, _) in trial.victims().items()}
-        over = [_over(rig, trial, services[name], victims[name], faults[name], operators) for name in strikes]
-        return faults, dict(zip(strikes, await asyncio.gather(*over), strict=True))
+        over = [_over(rig, trial, services[name], victims[name], faults[name], operators) for name in victims]
+        return faults, dict(zip(victims, await asyncio.gather(*over), strict=True))
     finally:
         await rig.load({})
+
+
+async def _lose(stack: AsyncExitStack, node: str) -> float:
+    """A node stands still, with all that is on it."""
+    began = time.monotonic()
+    await asyncio.to_thread(stack.enter_context, paused_node(node))
+    return began
 
 
 async def _over(

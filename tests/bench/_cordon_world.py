@@ -31,6 +31,7 @@ NAMESPACE, OURS, PEER, FOREIGN = "bench", "tx", "peer", "foreign"
 RELAYS = 4
 ADDRESS = "203.0.113.12"
 UP_SECONDS, DOWN_SECONDS, AGAIN_SECONDS = 240.0, 180.0, 120.0
+LEADERS, LEADER_SECONDS = 4, 8.0
 LABELS = {OURS: {POOL: OURS}, PEER: {"app": PEER}}
 
 
@@ -47,9 +48,10 @@ class World:
         found = await self.region.api.list("Pod", NAMESPACE, LABELS[service])
         return [each for each in found if not each["metadata"].get("deletionTimestamp")]
 
-    async def victim(self, service: str, number: int) -> Pod:
-        """One of the relays."""
-        pods = sorted(await self.pods(service), key=lambda each: str(each["metadata"]["name"]))
+    async def victim(self, service: str, number: int, away: str = "") -> Pod:
+        """One of the relays, on another node than `away`."""
+        found = [each for each in await self.pods(service) if each["spec"]["nodeName"] != away]
+        pods = sorted(found, key=lambda each: str(each["metadata"]["name"]))
         return located(pods[number % len(pods)])
 
     async def operators(self) -> frozenset[str]:
@@ -95,6 +97,18 @@ class World:
         finally:
             changing.cancel()
             await asyncio.gather(changing, return_exceptions=True)
+
+    async def leaders_node(self) -> str:
+        """The node of the operator's leader; another replica is made the leader when the clients are on that node."""
+        for _ in range(LEADERS):
+            name, _ = await operating.leader(self.region)
+            found = {str(each["metadata"]["name"]): each for each in await operating.replicas(self.region)}
+            if name in found and found[name]["spec"]["nodeName"] != self.client.node:
+                return str(found[name]["spec"]["nodeName"])
+            if name in found:
+                await self.region.api.delete("Pod", operating.NAMESPACE, name)
+            await asyncio.sleep(LEADER_SECONDS)
+        raise NotYet(f"no leader away from {self.client.node}, where the clients are")
 
     async def clear_sinks(self) -> None:
         """Forget the mails that arrived."""

@@ -4,11 +4,11 @@ Real relays on the test bed, real kube-proxy, 50 mails a second beside a steady 
 The peer is hit by the same fault at the same time: the same relays behind an ordinary Service whose readiness probe asks every second and
 believes the first failure. It needs root on the machine where the engine runs, for it looks into the networks of nodes and pods.
 
-Two variants for a killed relay with traffic: `busy` (a foreign EndpointSlice changes every second) and `pair` (two relays die together; the
-later one counts). With `idle` load each relay sees about one connection a second, and the figure is no finer than that.
+Three variants for a killed relay with traffic: `busy` (a foreign EndpointSlice changes every second), `pair` (two relays die together; the
+later one counts) and `leader` (the node of the operator's leader is lost at the same moment). With `idle` load each relay sees about one connection a second, and the figure is no finer than that.
 
 CORDON_FAULTS: faults, with commas (all). CORDON_LOADS: traffic, idle. CORDON_TRIALS: of each (40 of a crash with traffic, 10 of the
-others). CORDON_PEER_TRIALS: how many of them hit the peer too (10; two that end at the bound are enough). CORDON_VARIANTS: busy, pair,
+others). CORDON_PEER_TRIALS: how many of them hit the peer too (10; two that end at the bound are enough). CORDON_VARIANTS: busy, pair, leader,
 with CORDON_VARIANT_TRIALS (5) each. CORDON_SEED: order of the trials. CORDON_MINUTES: no trial begins later (55).
 CORDON_OPERATOR=installed: take the operator that is there.
 """
@@ -29,7 +29,7 @@ from tests.bench._cordon_world import PEER, world
 from tests.e2e.api import ApiError
 from tests.testbed.shell import TestbedError
 
-LOADS, VARIANTS = ("traffic", "idle"), ("busy", "pair")
+LOADS, VARIANTS = ("traffic", "idle"), ("busy", "pair", "leader")
 TRIALS, TRIALS_CRASH_TRAFFIC, PEER_TRIALS, ENOUGH_AT_BOUND, VARIANT_TRIALS = 10, 40, 10, 2, 5
 MINUTES = 55.0
 
