@@ -14,6 +14,7 @@ from typing import Any, Literal
 
 import aiohttp
 from kubernetes.aio import client, config
+from kubernetes.aio.client import rest
 
 from relayfleet.api.labels import FIELD_MANAGER
 from relayfleet.kube.errors import KubeConflict, KubeUnavailable, from_answer
@@ -21,6 +22,9 @@ from relayfleet.kube.resources import RESOURCES, resource_of
 
 DEADLINE = 10.0
 """Seconds for one call. Reads are answered in milliseconds; a server that needs longer is not there."""
+
+KEEP = 80.0
+"""Seconds for which an idle connection is kept."""
 
 _PATCHES = {
     "merge": "application/merge-patch+json",
@@ -42,7 +46,17 @@ async def connect(permit: Callable[[], None] = lambda: None) -> Kube:
     else:
         await config.load_kube_config(client_configuration=configuration)
     configuration.retries = 1
-    return Kube(client.ApiClient(configuration), permit)
+    api = client.ApiClient(configuration)
+    api.rest_client = _WarmConnections(configuration)
+    return Kube(api, permit)
+
+
+class _WarmConnections(rest.RESTClientObject):  # type: ignore[misc]  # it has no types
+    """Connections are kept for longer than the pause between two works on a pool, so that an urgent write need not wait for a handshake. The API
+    server closes idle ones after 90 s."""
+
+    def _create_connector(self) -> aiohttp.TCPConnector:
+        return aiohttp.TCPConnector(limit=self.maxsize, ssl=self.ssl_context, keepalive_timeout=KEEP)
 
 
 class Kube:
