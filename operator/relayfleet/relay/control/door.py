@@ -94,6 +94,8 @@ class Door:
         task = asyncio.create_task(self._host(sock), name="control connection")
         self._guests[task] = False
         task.add_done_callback(self._gone)
+        # Cancelled before its first step it would leave the socket to nobody.
+        await asyncio.sleep(0)
 
     async def _host(self, sock: socket.socket) -> None:
         try:
