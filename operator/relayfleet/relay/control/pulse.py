@@ -1,7 +1,7 @@
 """When this process itself was away: stopped, starved of its processor, or held up by its own work.
 
-Whoever sleeps hears no answers. What a relay misses meanwhile is not the fault of brokers, resolvers and peers, and a relay that is away
-often, or for long, is not fit to serve.
+Whoever sleeps hears no answers. What a relay misses meanwhile is not the fault of brokers, resolvers and peers, and a relay whose loop is
+always late has too much to do.
 """
 
 from __future__ import annotations
@@ -33,6 +33,12 @@ class Pulse:
         now = self._loop.time()
         late = (lag for at, lag in self._late if now - at <= within)
         return max(now - self._due, max(late, default=0.0), 0.0)
+
+    def mean(self, within: float) -> float:
+        """How late the loop was on the average of its beats within the last so many seconds."""
+        now = self._loop.time()
+        late = [lag for at, lag in self._late if now - at <= within]
+        return sum(late) / len(late) if late else 0.0
 
     def _beat(self) -> None:
         now = self._loop.time()

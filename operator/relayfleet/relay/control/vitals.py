@@ -10,10 +10,8 @@ from relayfleet.relay.control.pulse import Pulse
 LOOK_EVERY = 1.0
 """Seconds between two looks at files and memory, which cost system calls."""
 LATELY = 2.0
-STALL = 1.0
-"""So late was the event loop when clients must have noticed."""
 TENSE = 0.25
-"""A lateness of the event loop that counts as a limit reached."""
+"""An event loop that is late by so much on the average is at its limit. One pause is none: it is over, and probers have seen it."""
 SPARE_FILES = 8
 FULL_MEMORY = 0.97
 Used = Callable[[], tuple[int, int]]
@@ -43,8 +41,6 @@ class Vitals:
     @property
     def unfit(self) -> str:
         """Why this relay cannot serve, or ""."""
-        if (lag := self._pulse.lag(LATELY)) > STALL:
-            return f"the event loop stood still for {lag:.1f} s"
         used, most = self._files
         if most and used >= most - SPARE_FILES:
             return f"no file descriptors are left: {used} of {most} are in use"
@@ -55,7 +51,7 @@ class Vitals:
     @property
     def strain(self) -> float:
         """The share of the tightest limit in use, 0 to 1."""
-        return min(1.0, max(self._load(), _share(self._files), self._pulse.lag(LOOK_EVERY) / TENSE))
+        return min(1.0, max(self._load(), _share(self._files), self._pulse.mean(LATELY) / TENSE))
 
 
 def _share(used: tuple[int, int]) -> float:
