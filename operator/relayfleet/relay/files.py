@@ -44,6 +44,10 @@ class Files:
     def broker_ca(self) -> Path:
         return self.root / "broker" / "ca.crt"
 
+    @property
+    def discard(self) -> Path:
+        return self.root / "control" / "discard"
+
     def broker_credentials(self) -> tuple[str, str]:
         """User and password for the broker. Raises OSError while the Secret is not mounted."""
         folder = self.root / "broker"

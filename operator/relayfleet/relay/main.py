@@ -20,6 +20,7 @@ import uvloop
 from relayfleet.protocol.relay_config import ConfigError, RelayConfig, load
 from relayfleet.relay.delivery.sources import SourcesInTurn
 from relayfleet.relay.delivery.worker import DeliveryService
+from relayfleet.relay.discard import Discard
 from relayfleet.relay.files import Files, watch
 from relayfleet.relay.routing.lookup import Lookup, parse_servers, system_servers
 from relayfleet.relay.routing.resolver import Resolver
@@ -57,12 +58,13 @@ class Relay:
             config.broker, files.broker_credentials, str(files.broker_ca), prefetch=config.delivery.prefetch, name=name
         )
         self.journal = RabbitMQJournal(config.broker, files.broker_credentials, str(files.broker_ca), name=name)
+        discard = Discard(files.discard)
         self.server = SmtpServer(
-            config, self.spool, hostname, auth_folder=files.auth, tls_folder=files.certificate.parent
+            config, self.spool, hostname, auth_folder=files.auth, tls_folder=files.certificate.parent, discard=discard
         )
         resolver = Resolver(Lookup(parse_servers(config.delivery.resolvers) or system_servers()))
         sources = SourcesInTurn(config.sources)
-        self.delivery = DeliveryService(config, self.spool, resolver, self.journal, sources, hostname)
+        self.delivery = DeliveryService(config, self.spool, resolver, self.journal, sources, hostname, discard=discard)
         self._was_ready = False
         self._draining = False
 
