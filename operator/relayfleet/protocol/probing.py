@@ -18,6 +18,8 @@ from typing import Any, Literal
 
 PORT = 9641
 GATHER = 0.05
+DISCARD_DOMAIN = "discard.relayfleet.invalid"
+"""Of the discard addresses of all pools; before it a secret word of the pool."""
 MOST_BYTES = 4 * 1024 * 1024
 """Longest line: `Watch` with ten thousand targets has about half of it."""
 

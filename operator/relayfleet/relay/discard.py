@@ -10,10 +10,9 @@ from __future__ import annotations
 import hmac
 from pathlib import Path
 
+from relayfleet.protocol.probing import DISCARD_DOMAIN
 from relayfleet.relay.files import look
 from relayfleet.relay.spool.record import Record
-
-DOMAIN = "discard.relayfleet.invalid"
 
 
 class Discard:
@@ -28,7 +27,7 @@ class Discard:
         """Whether this mailbox is the discard address. How long it takes tells nothing of the word."""
         local, _, domain = address.rpartition("@")
         # The domain is no secret, and mail to any other shall not cost a look at the file.
-        if domain.lower() != DOMAIN or not (word := self._now()):
+        if domain.lower() != DISCARD_DOMAIN or not (word := self._now()):
             return False
         return hmac.compare_digest(local.encode(), word)
 

@@ -162,15 +162,17 @@ class MailSession:
     def _complete(self, last: int) -> None:
         """All commands of the envelope are answered. A reply that refuses makes what comes after it fail too, so the first one counts."""
         failure = next((code for code in self._codes if code >= 400), 0)
-        if (last == _GO_AHEAD) != (bool(self._message) and not failure):
-            self.lost(Loss.RESET)
-        elif last == _GO_AHEAD:
-            self._stage, self._spoke = Stage.MESSAGE, time.monotonic()
-            self._wire.send(self._message)
-        else:
-            self._tell(failure or _OK)
+        if failure:
+            self._tell(failure)
             if self._message:
                 self._end()  # no RSET was sent, so the peer may still be within the transaction
+        elif self._message and last == _GO_AHEAD:
+            self._stage, self._spoke = Stage.MESSAGE, time.monotonic()
+            self._wire.send(self._message)
+        elif self._message or last // 100 == 3:
+            self.lost(Loss.RESET)
+        else:
+            self._tell(_OK)
 
     def _tell(self, code: int) -> None:
         if self.sent is not None:

@@ -69,7 +69,8 @@ class Transactions:
         elif now >= self._next_light:
             while self._next_light <= now:
                 self._next_light += self._light_every
-            self._ask(now, "Storage" if now >= self._next_full else "Transaction")
+            if self._soon is None:
+                self._ask(now, "Storage" if now >= self._next_full else "Transaction")
 
     def hurry(self) -> None:
         """A light one at once, unless there has just been one."""
