@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from relayfleet.decide.health import evidence as seen
 from relayfleet.decide.health.evidence import Evidence, Probe
+from relayfleet.decide.health.outcomes import forgiven
 from relayfleet.decide.health.policy import Policy
 from relayfleet.decide.health.roster import Roster
 from relayfleet.decide.health.state import (
@@ -265,23 +266,8 @@ class Folding:
     def _works(self, shared: Subject, name: str, trial: Trial, at: float) -> None:
         known = self._worked.get(shared, Sightings())
         if trial.bad and trial.bad[-1] > known.first_at:
-            self._forgive(shared, known.first_at)
+            self._relays |= forgiven(self._relays, shared, known.first_at)
         self._worked[shared] = known.seen(name, at)
-
-    def _forgive(self, shared: Subject, since: float) -> None:
-        """It worked for nobody since then, and is back. If it failed for two or more, what failed meanwhile is the fault of none of them: that
-        it works from now on shall not be held against those who happen to be asked later."""
-        failing = [
-            (name, subject, trial)
-            for name, relay in self._relays.items()
-            for subject, trial in relay.trials.items()
-            if shared in subject.shared and trial.bad and trial.bad[-1] > since
-        ]
-        if len({name for name, *_ in failing}) < 2:
-            return
-        for name, subject, trial in failing:
-            before = tuple(at for at in trial.bad if at <= since)
-            self._put(name, trials={**self._relay(name).trials, subject: replace(trial, bad=before)})
 
     def _bounded(self, trials: dict[Subject, Trial]) -> dict[Subject, Trial]:
         if len(trials) <= _TRIALS:
