@@ -49,7 +49,9 @@ class Watcher:
         self._retry: asyncio.TimerHandle | None = None
         share = zlib.crc32(target.key.encode()) / 2**32
         self._slow_beat = max(20 * target.interval, 5.0)
-        self._mails = Transactions(target, around, share, self._ledger.answer) if target.discard else None
+        self._mails = (
+            Transactions(target, around, (share + around.phase) % 1.0, self._ledger.answer) if target.discard else None
+        )
         now = time.monotonic()
         self._next_beat = now + share * target.interval
         self._next_whole = now + share * self._slow_beat
