@@ -20,8 +20,11 @@ SETTLE = 10.0
 
 async def main(port: int, targets: int, interval: float, seconds: float) -> None:
     kinds: Counter[str] = Counter()
-    fleet = Fleet(lambda sighting: kinds.update((sighting.kind,)))
-    fleet.watch(Target(f"mail/tx/{number}", "127.0.0.1", port, interval=interval) for number in range(targets))
+    fleet = Fleet(lambda sighting: kinds.update((f"{sighting.kind} {sighting.probe}",)))
+    fleet.watch(
+        Target(f"mail/tx/{number}", "127.0.0.1", port, interval=interval, discard="w0rd@discard.relayfleet.invalid")
+        for number in range(targets)
+    )
     await asyncio.sleep(SETTLE)
     kinds.clear()
     began, used = time.monotonic(), time.process_time()

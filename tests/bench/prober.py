@@ -1,4 +1,4 @@
-"""What it costs one prober to watch 10, 100 and 1,000 relays four times a second: processor, memory, observations a second."""
+"""What it costs one prober to watch 10, 100 and 1,000 relays, four NOOPs and one envelope a second each: processor, memory, observations a second."""
 
 from __future__ import annotations
 

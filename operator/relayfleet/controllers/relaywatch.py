@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from relayfleet.api.meta import seconds
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.children.meta import metadata
+from relayfleet.children.rabbitmq.secrets import texts
 from relayfleet.children.relay import names
 from relayfleet.controllers import relaypods
 from relayfleet.controllers.context import Context
@@ -24,7 +25,7 @@ from relayfleet.decide.health.store import load
 from relayfleet.decide.pool.leaving import to_replace
 from relayfleet.decide.pool.relays import Place
 from relayfleet.kube.client import Object
-from relayfleet.protocol.probing import Target
+from relayfleet.protocol.probing import DISCARD_DOMAIN, Target
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +43,8 @@ async def watch(context: Context, pool: Object, spec: RelayPoolSpec, pods: Seque
     state = None if context.health.knows(name) else await _remembered(context, pool)
     watched = [pod for pod in pods if _case(context, name, pod, state)]
     relays = [Relay(pod["metadata"]["name"], pod["spec"].get("nodeName", ""), relaypods.manual(pod)) for pod in watched]
-    targets = [_target(name, spec, pod) for pod in watched]
+    discard = await _discard(context, name)
+    targets = [_target(name, spec, pod, discard) for pod in watched]
     context.health.see(name, spec.health, relays, targets, paused=paused(pool), state=state)
 
 
@@ -88,6 +90,7 @@ def forget(context: Context, pool: PoolName) -> None:
     context.health.forget(pool)
     context.memory.pop(("health", *pool), None)
     context.memory.pop(("levels", *pool), None)
+    context.memory.pop(("discard", *pool), None)
 
 
 async def _remembered(context: Context, pool: Object) -> State | None:
@@ -117,7 +120,20 @@ def _case(context: Context, pool: PoolName, pod: Object, state: State | None) ->
     return relaypods.serves(pod) or bool(context.health.verdict(pool, name)) or bool(state and name in state.relays)
 
 
-def _target(pool: PoolName, spec: RelayPoolSpec, pod: Object) -> Target:
+async def _discard(context: Context, pool: PoolName) -> str:
+    """The pool's discard address, "" while there is none. It is read once: relays refuse a word of the past, which costs nothing but the
+    probes."""
+    if known := context.memory.get(("discard", *pool)):
+        return str(known)
+    namespace, name = pool
+    found = texts(await context.kube.get("Secret", namespace, f"{name}-control")) or {}
+    word = found.get("discard", "").strip()
+    address = f"{word}@{DISCARD_DOMAIN}" if word else ""
+    context.memory["discard", *pool] = address
+    return address
+
+
+def _target(pool: PoolName, spec: RelayPoolSpec, pod: Object, discard: str) -> Target:
     """The first listener that begins without TLS, as that says most for the least work; else the first."""
     listeners = list(enumerate(spec.listeners))
     plain = [each for each in listeners if each[1].tls != "Implicit"]
@@ -131,4 +147,5 @@ def _target(pool: PoolName, spec: RelayPoolSpec, pod: Object) -> Target:
         seconds(spec.health.interval),
         seconds(spec.health.timeout),
         tuple(spec.service.proxy_protocol.sources) if spec.service.proxy_protocol else (),
+        discard,
     )

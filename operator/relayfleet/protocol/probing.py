@@ -11,19 +11,24 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 PORT = 9641
 GATHER = 0.05
+DISCARD_DOMAIN = "discard.relayfleet.invalid"
+"""Of the discard addresses of all pools; before it a secret word of the pool."""
 MOST_BYTES = 4 * 1024 * 1024
 """Longest line: `Watch` with ten thousand targets has about half of it."""
 
 Kind = Literal["Answered", "Silent", "Refused", "Reset", "Erred"]
-Probe = Literal["Dialogue", "Connect", "Transaction"]
+Probe = Literal["Dialogue", "Connect", "Transaction", "Storage"]
+"""Transaction: sender and recipient of a mail, taken back. Storage: a whole mail, up to the queue's confirm."""
 _KINDS = ("Answered", "Silent", "Refused", "Reset", "Erred")
-_PROBES = ("Dialogue", "Connect", "Transaction")
+_PROBES = ("Dialogue", "Connect", "Transaction", "Storage")
+_ADDRESS = re.compile(r"(?:[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+)?")
 
 
 class ProtocolError(ValueError):
@@ -41,7 +46,8 @@ class Hello:
 @dataclass(frozen=True, slots=True)
 class Target:
     """One relay to probe. `key` is the leader's name for it; `implicit_tls`: TLS from the first byte; `proxy_sources`: networks whose
-    connections must begin with a PROXY header. Times in seconds."""
+    connections must begin with a PROXY header; `discard`: the pool's discard address, to which probe mails go ("": none are sent, as for a
+    leader that does not know of it). Times in seconds."""
 
     key: str
     host: str
@@ -50,6 +56,7 @@ class Target:
     interval: float = 0.25
     timeout: float = 0.5
     proxy_sources: tuple[str, ...] = ()
+    discard: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +150,14 @@ def _target(each: Any) -> Target:
             "interval": float(interval) | int(interval),
             "timeout": float(timeout) | int(timeout),
             "proxy_sources": [*networks],
-        } if 0 < port < 65536 and 0.01 <= interval <= 3600 and 0.01 <= timeout <= 3600 and _texts(networks):
-            return Target(key, host, port, implicit_tls, interval, timeout, tuple(networks))
+        } if (
+            0 < port < 65536
+            and 0.01 <= interval <= 3600
+            and 0.01 <= timeout <= 3600
+            and _texts(networks)
+            and _is_address(discard := each.get("discard", ""))
+        ):
+            return Target(key, host, port, implicit_tls, interval, timeout, tuple(networks), discard)
     raise ProtocolError(f"no target: {str(each)[:200]}")
 
 
@@ -155,6 +168,11 @@ def _sight(each: Any) -> Sight:
         ):
             return Sight(key, kind, probe, float(age), float(latency), code, tuple(map(float, open_)))
     raise ProtocolError(f"no observation: {str(each)[:200]}")
+
+
+def _is_address(value: Any) -> bool:
+    """It is written into an SMTP session as it is, so it holds nothing but what an address of ours can hold."""
+    return isinstance(value, str) and _ADDRESS.fullmatch(value) is not None
 
 
 def _texts(values: Sequence[Any]) -> bool:

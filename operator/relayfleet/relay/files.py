@@ -49,6 +49,10 @@ class Files:
         """May be missing: a relay that an older operator made has none."""
         return self.root / "control"
 
+    @property
+    def discard(self) -> Path:
+        return self.control / "discard"
+
     def broker_credentials(self) -> tuple[str, str]:
         """User and password for the broker. Raises OSError while the Secret is not mounted."""
         folder = self.root / "broker"

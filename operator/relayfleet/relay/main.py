@@ -29,6 +29,7 @@ from relayfleet.relay.control.vitals import Vitals
 from relayfleet.relay.control.windows import Windows
 from relayfleet.relay.delivery.sources import SourcesInTurn
 from relayfleet.relay.delivery.worker import DeliveryService
+from relayfleet.relay.discard import Discard
 from relayfleet.relay.files import Files, watch
 from relayfleet.relay.routing.lookup import Lookup, parse_servers, system_servers
 from relayfleet.relay.routing.resolver import Resolver
@@ -72,12 +73,15 @@ class Relay:
             tally=tally,
         )
         self.journal = RabbitMQJournal(config.broker, files.broker_credentials, str(files.broker_ca), name=name)
+        discard = Discard(files.discard)
         self.server = SmtpServer(
-            config, self.spool, hostname, auth_folder=files.auth, tls_folder=files.certificate.parent
+            config, self.spool, hostname, auth_folder=files.auth, tls_folder=files.certificate.parent, discard=discard
         )
         resolver = Resolver(Lookup(parse_servers(config.delivery.resolvers) or system_servers(), tally))
         sources = SourcesInTurn(config.sources)
-        self.delivery = DeliveryService(config, self.spool, resolver, self.journal, sources, hostname, tally=tally)
+        self.delivery = DeliveryService(
+            config, self.spool, resolver, self.journal, sources, hostname, tally=tally, discard=discard
+        )
         self.obedience = Obedience(self.server, self.delivery)
         self._was_ready = False
         self._draining = False

@@ -84,6 +84,7 @@ def relay_metrics(server: SmtpServer, delivery: DeliveryService, spool: RabbitMQ
     yield CounterMetricFamily(
         "relayfleet_relay_confirm_seconds", "Time that mails waited for the queue's confirm.", intake.confirm_seconds
     )
+    yield CounterMetricFamily("relayfleet_relay_probes", "Probe mails answered with 250.", intake.probes)
     yield GaugeMetricFamily("relayfleet_relay_memory_bytes", "Messages in memory on their way in.", server.memory_used)
     refused = CounterMetricFamily("relayfleet_relay_refused", "Negative replies to clients.", labels=["reply"])
     for reply, count in intake.refused.items():

@@ -11,10 +11,11 @@ from random import Random
 from relayfleet.protocol.relay_config import Broker, Delivery, RelayConfig, Retry, Source
 from relayfleet.relay.delivery.sources import SourcesInTurn
 from relayfleet.relay.delivery.worker import DeliveryService
+from relayfleet.relay.discard import Discard
 from relayfleet.relay.routing.lookup import Lookup
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.spool.record import Recipient, Record, new_id
-from tests.fakes.dns import Records, responder
+from tests.fakes.dns import Records, Responder, responder
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.spool import MemorySpool
 
@@ -32,8 +33,8 @@ def a_record(*recipients: str, **changes: object) -> Record:
 class Desk:
     """The service and what a test looks at."""
 
-    def __init__(self, service: DeliveryService, spool: MemorySpool, journal: MemoryJournal) -> None:
-        self.service, self.spool, self.journal = service, spool, journal
+    def __init__(self, service: DeliveryService, spool: MemorySpool, journal: MemoryJournal, dns: Responder) -> None:
+        self.service, self.spool, self.journal, self.dns = service, spool, journal, dns
 
     async def deliver(self, *records: Record) -> None:
         """Put the records and wait until each is settled or handed back."""
@@ -67,6 +68,7 @@ async def desk(
     sources: tuple[Source, ...] = (),
     retry: Retry | None = None,
     delivery: Delivery | None = None,
+    discard: Discard | None = None,
 ) -> AsyncIterator[Desk]:
     """A running service that finds its way by `zone`."""
     config = RelayConfig(
@@ -89,9 +91,10 @@ async def desk(
             SourcesInTurn(sources or (Source("pod", "", HOSTNAME),)),
             HOSTNAME,
             random=Random(1),
+            discard=discard,
         )
         service.start()
         try:
-            yield Desk(service, spool, journal)
+            yield Desk(service, spool, journal, dns)
         finally:
             await service.drain(0.0)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from relayfleet.protocol.relay_config import Broker, Limits, Listener, RelayConfig, TlsMode
+from relayfleet.relay.discard import Discard
 from relayfleet.relay.server import SmtpServer
 from relayfleet.relay.spool.interface import Spool
 from relayfleet.relay.spool.record import Record
@@ -61,6 +62,7 @@ async def serving(
     *,
     auth_folder: Path = NOWHERE,
     tls_folder: Path = NOWHERE,
+    discard: Discard | None = None,
     address: str = "127.0.0.1",
 ) -> AsyncIterator[SmtpServer]:
     """A started server; stopped in the end."""
@@ -70,6 +72,7 @@ async def serving(
         "relay.example",
         auth_folder=auth_folder,
         tls_folder=tls_folder,
+        discard=discard,
         address=address,
         tick=0.02,
         failure_delay=0.0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
@@ -11,7 +12,8 @@ from relayfleet.controllers import relaypool, relaytraffic
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.relayhealth import Health
 from relayfleet.decide.health.roster import Vantage
-from relayfleet.protocol.probing import Seen, Sight, Target
+from relayfleet.kube.client import Object
+from relayfleet.protocol.probing import Kind, Probe, Seen, Sight, Target
 from tests.fakes.kube import FakeKube
 from tests.unit.children.scene import pool
 from tests.unit.controllers.scene import context, endpoints, relay_pod
@@ -59,6 +61,14 @@ class Stage:
                 sights = [self._sight(name, kinds.get(name, "Answered"), 0.1 * (step + 1)) for name in NAMES]
                 self.health.take(vantage, Seen(tuple(sights), self.now))
 
+    def mails(self, sights: dict[str, Sight], seconds: float = 1.0) -> None:
+        """Both vantages see this of probe mails, and of the other relays that envelopes are taken."""
+        for _ in range(round(seconds * 5)):
+            self.hear({}, 0.2)
+            for vantage in ("one", "two"):
+                said = [sights.get(name) or Sight(f"mail/tx/{name}", "Answered", "Transaction", 0.0) for name in NAMES]
+                self.health.take(vantage, Seen(tuple(said), self.now))
+
     def _sight(self, name: str, kind: str, silent_for: float) -> Sight:
         key = f"mail/tx/{name}"
         if kind == "Silent":
@@ -74,6 +84,52 @@ async def test_relays_that_serve_are_watched_at_the_port_of_the_first_listener_w
     assert [(each.key, each.host, each.port, each.implicit_tls) for each in stage.probers.targets] == [
         (f"mail/tx/{name}", f"198.18.0.{n}", 2520, False) for n, name in enumerate(NAMES, 1)
     ]
+
+
+def control_secret(word: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"namespace": "mail", "name": "tx-control"},
+        "data": {"discard": base64.b64encode(word.encode()).decode()},
+    }
+
+
+async def test_relays_are_probed_with_mails_from_when_the_pool_has_a_discard_address() -> None:
+    stage = Stage()
+    await stage.direct()
+    assert {each.discard for each in stage.probers.targets} == {""}
+    stage.kube.put(control_secret("w0rd"))
+    await stage.direct()
+    assert {each.discard for each in stage.probers.targets} == {"w0rd@discard.relayfleet.invalid"}
+    stage.kube.put(control_secret("other"))
+    await stage.direct()
+    assert {each.discard for each in stage.probers.targets} == {"w0rd@discard.relayfleet.invalid"}, (
+        "it is not asked for again"
+    )
+
+
+@pytest.mark.parametrize(("kind", "code"), [("Erred", 451), ("Reset", 0)])
+async def test_a_relay_that_turns_probe_mails_away_leaves_traffic_and_all_of_them_do_not(kind: Kind, code: int) -> None:
+    stage = Stage()
+    await stage.direct()
+    stage.hear({})
+    stage.mails({"b": Sight("mail/tx/b", kind, "Transaction", 0.0, latency=0.002, code=code)})
+    await stage.direct()
+    assert endpoints(stage.kube) == {"a": READY, "b": LAST, "c": READY}
+    await relaypool.reconcile(stage.context, "mail", "tx")
+    status = stage.kube.seen("RelayPool", "tx")["status"]
+    assert [(each["name"], each["reason"]) for each in status["cordoned"]] == [("b", "Erring")]
+
+
+@pytest.mark.parametrize("probe", ["Transaction", "Storage"])
+async def test_when_all_relays_turn_probe_mails_away_traffic_goes_on(probe: Probe) -> None:
+    stage = Stage()
+    await stage.direct()
+    stage.hear({})
+    stage.mails({name: Sight(f"mail/tx/{name}", "Erred", probe, 0.0, latency=0.002, code=451) for name in NAMES})
+    await stage.direct()
+    assert endpoints(stage.kube) == dict.fromkeys(NAMES, READY)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from relayfleet.decide.health.decision import decide
-from relayfleet.decide.health.evidence import Answered, Erred, Evidence, Probe, Refused, Silent
+from relayfleet.decide.health.evidence import Answered, Erred, Evidence, Probe, Refused, Reset, Silent
 from relayfleet.decide.health.policy import Policy
 from relayfleet.decide.health.roster import Relay, Roster, Vantage
 from relayfleet.decide.health.state import State
@@ -16,8 +16,12 @@ from relayfleet.decide.health.words import Level, Manual, Reason
 STEP = 0.025
 A, B = Vantage("A", "node-a"), Vantage("B", "node-b")
 
+MAIL = (Probe.TRANSACTION, Probe.STORAGE)
+MAIL_WORDS = ("errs", "stores not", "hangs", "breaks off")
+
 Behaviour = Callable[[str, float], str]
-"""(vantage, time) → answers | silent | refuses | errs | slow: how a relay treats a probe that is sent now."""
+"""(vantage, time) → answers | silent | refuses | errs | slow: how a relay treats a probe that is sent now. Of mails only: it "stores not",
+"hangs" within each, or "breaks off"."""
 
 
 def always(word: str) -> Behaviour:
@@ -104,8 +108,10 @@ class Scene:
                 beat = self._step + 3 * index + 5 * offset
                 if beat % 10 == 0:
                     due[(relay, vantage.name, Probe.DIALOGUE)] = None
-                if beat % 200 == 0:
+                if beat % 40 == 0:
                     due[(relay, vantage.name, Probe.TRANSACTION)] = None
+                if beat % 400 == 0:
+                    due[(relay, vantage.name, Probe.STORAGE)] = None
         for burst in self.decision.bursts if self.decision and self._step % 2 == 0 else ():
             for vantage in self.vantages:
                 due[(burst.relay, vantage.name, burst.probe)] = None
@@ -115,6 +121,8 @@ class Scene:
         word = self.behave.get(relay, always("answers"))(vantage, self.now)
         if vantage in self.blind:
             word = "silent"
+        if probe in MAIL and word in MAIL_WORDS:
+            return self._mail(relay, vantage, probe, word)
         sent = self._sent.setdefault((relay, vantage, probe), [])
         if word == "silent":
             sent.append(self.now)
@@ -122,6 +130,16 @@ class Scene:
         sent.clear()
         if word == "refuses":
             return [Refused(relay, vantage, "pod", probe, self.now)]
-        if word == "errs" and probe is Probe.TRANSACTION:
-            return [Erred(relay, vantage, "pod", probe, self.now, 0.002, 451)]
         return [Answered(relay, vantage, "pod", probe, self.now, 2.0 if word == "slow" else 0.002)]
+
+    def _mail(self, relay: str, vantage: str, probe: Probe, word: str) -> list[Evidence]:
+        """A hanging mail is sent half a second before it is stated, and given up."""
+        if word == "hangs":
+            sent = self._sent.setdefault((relay, vantage, probe), [])
+            sent.append(self.now - 0.5)
+            return [Silent(relay, vantage, "pod", probe, self.now, tuple(sent[:16]))]
+        if word == "breaks off":
+            return [Reset(relay, vantage, "pod", probe, self.now)]
+        if word == "errs" or probe is Probe.STORAGE:
+            return [Erred(relay, vantage, "pod", probe, self.now, 0.002, 451)]
+        return [Answered(relay, vantage, "pod", probe, self.now, 0.002)]

@@ -85,7 +85,22 @@ CASES = {
         {"r0": always("refuses")}, levels={"r0": (HARD, Reason.REFUSING)}, within=0.3
     ),
     "a relay that answers 451 to probe mails, and others do not, is softly cordoned": Case(
-        {"r0": always("errs")}, seconds=6, levels={"r0": (SOFT, Reason.ERRING)}
+        {"r0": always("errs")}, seconds=6, levels={"r0": (SOFT, Reason.ERRING)}, within=1.2
+    ),
+    "a relay that takes envelopes, but stores no mail while others do, is softly cordoned": Case(
+        {"r0": always("stores not")}, seconds=12, levels={"r0": (SOFT, Reason.ERRING)}
+    ),
+    "a relay that answers, but hangs in each mail, is softly cordoned, never hard": Case(
+        {"r0": always("hangs")}, seconds=6, levels={"r0": (SOFT, Reason.ERRING)}
+    ),
+    "a relay that answers, but breaks off each mail, is softly cordoned, never hard": Case(
+        {"r0": always("breaks off")}, seconds=6, levels={"r0": (SOFT, Reason.ERRING)}
+    ),
+    "a queue that is down for all relays cordons nobody, though all take envelopes": Case(
+        {f"r{n}": always("stores not") for n in range(3)}, seconds=25, causes={Reason.POOL_ERRING}
+    ),
+    "relays that all turn envelopes away cordon nobody": Case(
+        {f"r{n}": always("errs") for n in range(3)}, seconds=25, causes={Reason.POOL_ERRING}
     ),
     "a relay that answers after two seconds is softly cordoned, never hard": Case(
         {"r0": always("slow")}, seconds=4, levels={"r0": (SOFT, Reason.SLOW)}
@@ -225,6 +240,18 @@ def test_health(case: Case) -> None:
 def _moved(also: Callable[[float], Iterable[Evidence]], at: float, start: float) -> Iterable[Evidence]:
     """Cases are written as if they began at 5000; their evidence is of now."""
     return [replace(each, at=at) for each in also(at - start + 5000.0)]
+
+
+@pytest.mark.parametrize("word", ["errs", "stores not", "hangs"])
+@pytest.mark.parametrize("relays", [2, 3, 6])
+def test_a_queue_that_comes_back_cordons_nobody(word: str, relays: int) -> None:
+    scene = Scene(relays=relays).play(5.0)
+    down, back = scene.now, scene.now + 30.0
+    outage: Behaviour = lambda vantage, at: word if down <= at < back else "answers"  # noqa: E731
+    scene.behave = dict.fromkeys(scene.names, outage)
+    scene.play(60.0)
+    assert [name for name in scene.names if scene.cordons(name)] == []
+    assert scene.causes() == set()
 
 
 def test_evidence_about_a_relay_that_no_longer_exists_is_counted_and_left_out() -> None:

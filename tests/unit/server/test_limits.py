@@ -9,7 +9,7 @@ import pytest
 from relayfleet.protocol.relay_config import Limits
 from relayfleet.relay.server import replies
 from relayfleet.relay.server.access import Access, parse_peer
-from relayfleet.relay.server.limits import Admission, FailureWindow, LogGate, MemoryBudget
+from relayfleet.relay.server.limits import Admission, FailureWindow, LogGate, MemoryBudget, Pace
 
 A, B = ipaddress.ip_address("192.0.2.1"), ipaddress.ip_address("192.0.2.2")
 
@@ -38,6 +38,13 @@ def test_memory_is_given_out_only_while_it_lasts() -> None:
     budget.give(60)
     assert budget.has_room(60)
     assert budget.used == 40
+
+
+def test_a_pace_is_kept_within_any_second() -> None:
+    times = (100.0, 100.9, 100.95, 101.0, 101.5, 101.9)
+    pace = Pace(2, 1.0, iter(times).__next__)
+    given = [pace.allows() for _ in times]
+    assert given == [True, True, False, True, False, True]
 
 
 def test_failures_block_for_the_rest_of_their_window() -> None:

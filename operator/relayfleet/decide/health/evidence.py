@@ -14,11 +14,14 @@ from enum import StrEnum
 
 
 class Probe(StrEnum):
-    """What a probe does. Probes of one kind through one domain are one source; bursts are dialogues on sockets of their own."""
+    """What a probe does. Probes of one kind through one domain are one source; bursts are dialogues on sockets of their own.
+
+    Transaction: an envelope, taken back. Storage: a whole mail, up to the queue's confirm; it says when that is overdue."""
 
     DIALOGUE = "Dialogue"
     CONNECT = "Connect"
     TRANSACTION = "Transaction"
+    STORAGE = "Storage"
 
 
 class ServiceKind(StrEnum):

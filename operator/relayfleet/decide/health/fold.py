@@ -12,10 +12,12 @@ from dataclasses import replace
 
 from relayfleet.decide.health import evidence as seen
 from relayfleet.decide.health.evidence import Evidence, Probe
+from relayfleet.decide.health.outcomes import forgiven
 from relayfleet.decide.health.policy import Policy
 from relayfleet.decide.health.roster import Roster
 from relayfleet.decide.health.state import (
     MAX_STEP,
+    NEVER,
     Probing,
     RelayState,
     Sightings,
@@ -30,8 +32,10 @@ from relayfleet.decide.health.words import Level, Reason
 TELEMETRY = "telemetry"
 """The path of heartbeats: from the relay to the vantage."""
 
-PROBE_MAILS, CLIENTS = "probe mails", "clients"
-"""Whose mail a relay turns away. Each is compared with its like: clients may need a database that probe mails do not."""
+ENVELOPES, PROBE_MAILS, CLIENTS = "probe envelopes", "probe mails", "clients"
+"""Whose mail a relay turns away. Each is compared with its like: clients may need a database that probe mails do not, and an envelope
+needs no queue, so that relays which take envelopes prove nothing while the queue is down."""
+MAILS = {Probe.TRANSACTION: ENVELOPES, Probe.STORAGE: PROBE_MAILS}
 
 OPEN_PROBES = 16
 """So many unanswered probes of one source are kept, the oldest: they tell the length of a silence."""
@@ -121,9 +125,12 @@ class Folding:
         probing = replace(probing, as_of=max(at, probing.as_of))
         if isinstance(each, seen.Refused):
             probing = replace(probing, refused=_latest(probing.refused, at))
-        else:
+        elif source.probe not in MAILS:
             probing = replace(probing, resets=_latest(probing.resets, at))
         self._set(each.relay, source, probing)
+        if isinstance(each, seen.Reset) and source.probe in MAILS:
+            # Whether the relay is dead the dialogue says; that it breaks off a mail is an error, and never final.
+            self._mail(each.relay, source, good=False, at=at)
         self._recover(each.relay, good=False)
 
     def _silence(self, each: seen.Silent, source: Source, at: float) -> None:
@@ -136,6 +143,17 @@ class Folding:
         alive = self._relay(each.relay).alive
         if any(s > alive and at - s > self._policy.timeout for s in still):
             self._recover(each.relay, good=False)
+        if source.probe in MAILS:
+            self._hung(each.relay, source, still, at)
+
+    def _hung(self, relay: str, source: Source, sent: Iterable[float], at: float) -> None:
+        """Mails without a reply, though the same vantage got one to something younger: each is turned away, once, when it became late."""
+        heard = (p.answered for s, p in self._relay(relay).probing.items() if s[:2] == source[:2])
+        alive, known = max(heard, default=NEVER), self._relay(relay).trials.get(_mails(source), Trial()).at
+        for each in sent:
+            late = each + self._policy.timeout
+            if each < alive and known < late <= at + _TICK:
+                self._mail(relay, source, good=False, at=late)
 
     def _reply(self, each: seen.Answered | seen.Erred, source: Source, at: float) -> None:
         if not (math.isfinite(each.latency) and each.latency >= 0):
@@ -144,8 +162,10 @@ class Folding:
         probing, sent = self._probing(each.relay, source), at - each.latency
         if sent < probing.answered:  # a straggler: a later probe has been answered, this one has been counted as lost
             return
-        relay, prompt = self._relay(each.relay), each.latency < self._policy.timeout
-        healthy = relay.standing.level is Level.ACTIVE
+        # The queue's time is not the relay's: a mail that was confirmed was in time, and its latency is no measure of silences.
+        stored = source.probe is Probe.STORAGE
+        relay, prompt = self._relay(each.relay), stored or each.latency < self._policy.timeout
+        healthy = relay.standing.level is Level.ACTIVE and not stored
         self._hear(source, each.relay, each.latency if healthy else None, at)
         view = self._views[source]
         lost = sum(s < sent - _SAME and view.blames(s) for s in probing.unanswered)
@@ -157,8 +177,8 @@ class Folding:
         else:
             self._set(each.relay, source, answered, alive=max(relay.alive, sent))
         good = isinstance(each, seen.Answered)
-        if source.probe is Probe.TRANSACTION or not good:
-            self._outcome(each.relay, Subject(Reason.ERRING, PROBE_MAILS, source.vantage), good, at)
+        if source.probe in MAILS or not good:
+            self._mail(each.relay, source, good=good, at=at)
         self._recover(each.relay, good and prompt)
 
     def _answered(self, probing: Probing, lost: int, sent: float, at: float, prompt: bool) -> Probing:
@@ -226,18 +246,28 @@ class Folding:
             return
         self._outcome(relay, subject, good > bad, at)
 
+    def _mail(self, relay: str, source: Source, *, good: bool, at: float) -> None:
+        self._outcome(relay, _mails(source), good, at)
+
     def _outcome(self, name: str, subject: Subject, good: bool, at: float) -> None:
         """A window counts once, however much was in it: its outcomes share their cause."""
         trial = self._relay(name).trials.get(subject, Trial())
         if good:
-            trial = Trial(trial.bad[1:], max(at, trial.good), at)
             for shared in subject.shared:
-                self._worked[shared] = self._worked.get(shared, Sightings()).seen(name, at)
+                self._works(shared, name, trial, at)
+            trial = self._relay(name).trials.get(subject, Trial())
+            trial = Trial(trial.bad[1:], max(at, trial.good), at)
         elif not trial.bad or at - trial.at >= _WINDOW:
             trial = Trial((*trial.bad, at)[:FAILURES], trial.good, at)
             if subject.kind is Reason.ERRING:
                 self._recover(name, good=False)
         self._put(name, trials=self._bounded({**self._relay(name).trials, subject: trial}))
+
+    def _works(self, shared: Subject, name: str, trial: Trial, at: float) -> None:
+        known = self._worked.get(shared, Sightings())
+        if trial.bad and trial.bad[-1] > known.first_at:
+            self._relays |= forgiven(self._relays, shared, known.first_at)
+        self._worked[shared] = known.seen(name, at)
 
     def _bounded(self, trials: dict[Subject, Trial]) -> dict[Subject, Trial]:
         if len(trials) <= _TRIALS:
@@ -289,6 +319,11 @@ def open_probes(relay: RelayState) -> Iterable[float]:
 def suspicious(open_for: float, policy: Policy) -> bool:
     """Whether a probe has been open for so long that it starts a burst; a prober's timer may fire a little early."""
     return open_for >= policy.suspect_after - _TICK
+
+
+def _mails(source: Source) -> Subject:
+    """A relay that errs in a mere dialogue would take no envelope either."""
+    return Subject(Reason.ERRING, MAILS.get(source.probe, ENVELOPES), source.vantage)
 
 
 def _latest(times: tuple[float, ...], at: float) -> tuple[float, ...]:

@@ -1,13 +1,15 @@
 """What live traffic and probe transactions say, and whom it blames: one relay, or something that all relays share.
 
 A failed window counts against a relay only up to the last moment at which the same thing worked for another relay. When the
-queue, a resolver, a database or an ISP is down, it works for nobody from then on, and nobody is blamed for it.
+queue, a resolver, a database or an ISP is down, it works for nobody from then on, and nobody is blamed for it. When it is back, what
+failed meanwhile is forgiven to all.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from relayfleet.decide.health.findings import Finding
 from relayfleet.decide.health.policy import Policy
@@ -67,6 +69,30 @@ def _blame(subject: Subject, failures: int, window: float) -> Finding:
         Reason.EGRESS_FAILING: f"does not reach {subject.name} from {subject.via}, while other relays do",
     }
     return Finding(subject.kind, f"{subject.name}@{subject.via}", failures * window, texts[subject.kind])
+
+
+def forgiven(relays: Mapping[str, RelayState], shared: Subject, since: float) -> dict[str, RelayState]:
+    """The relays that change when a shared thing is back that has worked for nobody since then. If it failed for two or more, what failed
+    meanwhile is the fault of none of them: that it works from now on shall not be held against those who are asked a moment later."""
+    failing = {
+        name: [
+            each
+            for each, trial in relay.trials.items()
+            if shared in each.shared and since < max(trial.bad, default=NEVER)
+        ]
+        for name, relay in relays.items()
+    }
+    failing = {name: subjects for name, subjects in failing.items() if subjects}
+    if len(failing) < 2:
+        return {}
+    return {name: _without(relays[name], subjects, since) for name, subjects in failing.items()}
+
+
+def _without(relay: RelayState, subjects: Iterable[Subject], since: float) -> RelayState:
+    trials = dict(relay.trials)
+    for each in subjects:
+        trials[each] = replace(trials[each], bad=tuple(at for at in trials[each].bad if at <= since))
+    return replace(relay, trials=trials)
 
 
 def shared_faults(state: State, restless: Iterable[Relay]) -> list[Finding]:

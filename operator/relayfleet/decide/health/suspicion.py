@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from relayfleet.decide.health.evidence import Probe
 from relayfleet.decide.health.findings import Finding
-from relayfleet.decide.health.fold import FAILURES, TELEMETRY, suspicious
+from relayfleet.decide.health.fold import FAILURES, PROBE_MAILS, TELEMETRY, suspicious
 from relayfleet.decide.health.outcomes import weigh_outcomes
 from relayfleet.decide.health.policy import Policy
 from relayfleet.decide.health.roster import Relay, Roster
@@ -259,8 +259,9 @@ def wants_burst(judge: Judge) -> set[Probe]:
         told = any(max(judge.own.alive, clock - LAPSE) < at for at in (*probing.refused, *probing.resets))
         if source.path != TELEMETRY and (silent or told):
             kinds.add(source.probe)
-    if any(_young_error(subject, trial, clock) for subject, trial in judge.own.trials.items()):
-        kinds.add(Probe.TRANSACTION)
+    for subject, trial in judge.own.trials.items():
+        if _young_error(subject, trial, clock):
+            kinds.add(Probe.STORAGE if subject.name == PROBE_MAILS else Probe.TRANSACTION)
     return kinds
 
 

@@ -41,10 +41,10 @@ class Fleet:
                 self._watchers[key] = Watcher(target, self._around)
 
     def burst(self, keys: Iterable[str]) -> None:
-        """Probe these at once on fresh sockets; unknown keys are of a list that is gone."""
+        """Probe these at once, on fresh sockets and by an envelope; unknown keys are of a list that is gone."""
         for key in keys:
             if watcher := self._watchers.get(key):
-                watcher.burst()
+                watcher.closer()
 
     def close(self) -> None:
         """Stop and close all sockets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,12 +20,14 @@ _SLOWEST_PACE = 0.3
 
 @dataclass
 class Surroundings:
-    """`report` takes every observation. `pace`: how long answers take here just now, over all targets, in seconds."""
+    """`report` takes every observation. `pace`: how long answers take here just now, over all targets, in seconds. `phase`: probers that are told the
+    same at the same time shall not send their mails at the same time (0 to 1)."""
 
     report: Callable[[Sighting], None]
     pulse: Pulse
     context: ssl.SSLContext = field(default_factory=anybody)
     pace: float = 0.0
+    phase: float = field(default_factory=random.random)
 
     def took(self, latency: float) -> None:
         """Another answer."""

@@ -15,6 +15,7 @@ from relayfleet.observe.probing.conversation import CLOSING, Conversation, Outco
 from relayfleet.observe.probing.ledger import Ledger
 from relayfleet.observe.probing.sighting import Sighting
 from relayfleet.observe.probing.surroundings import BURST_GAP, SUSPECT_AFTER, Surroundings
+from relayfleet.observe.probing.transactions import Transactions
 from relayfleet.observe.probing.trouble import Trouble
 from relayfleet.observe.probing.wire import Loss
 from relayfleet.protocol.probing import Kind, Probe, Target
@@ -48,10 +49,19 @@ class Watcher:
         self._retry: asyncio.TimerHandle | None = None
         share = zlib.crc32(target.key.encode()) / 2**32
         self._slow_beat = max(20 * target.interval, 5.0)
+        self._mails = (
+            Transactions(target, around, (share + around.phase) % 1.0, self._ledger.answer) if target.discard else None
+        )
         now = time.monotonic()
         self._next_beat = now + share * target.interval
         self._next_whole = now + share * self._slow_beat
         self._beating = self._loop.call_later(self._next_beat - now, self._beat)
+
+    def closer(self) -> None:
+        """What a leader wants to know at once."""
+        self.burst()
+        if self._mails is not None:
+            self._mails.hurry()
 
     def burst(self) -> None:
         """One probe on a fresh socket at once, if one of the few places is free or can be made free."""
@@ -71,6 +81,8 @@ class Watcher:
                 timer.cancel()
         for each in (*self._waiting(), *self._leaving):
             each.close()
+        if self._mails is not None:
+            self._mails.close()
         self._session = None
         self._others.clear()
         self._leaving.clear()
@@ -90,6 +102,8 @@ class Watcher:
             session.ask()
         elif self._silent_since is None and session.waits(now) > SUSPECT_AFTER:
             self.burst()  # the session still waits though others were answered
+        if self._mails is not None:
+            self._mails.beat(now)
         if now >= self._next_whole:
             self._next_whole = now + self._slow_beat
             self._whole()

@@ -15,6 +15,8 @@ from relayfleet.relay.spool.record import Record
 log = logging.getLogger("relayfleet.delivery")
 
 MOST_ANSWERS = 1000
+DISCARDED = "Discarded"
+"""What becomes of a probe; the other fates are those of outcomes."""
 OTHER = ("other", "other")
 """Whoever writes to a million domains gets a thousand lines of metrics, not a million."""
 LINE = (

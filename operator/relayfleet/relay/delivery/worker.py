@@ -25,7 +25,8 @@ from relayfleet.relay.delivery.outcome import Fate, Outcome, Place
 from relayfleet.relay.delivery.sessions import SessionPool
 from relayfleet.relay.delivery.sources import SourceChooser
 from relayfleet.relay.delivery.suspects import FAULTS, Suspects, quarantined
-from relayfleet.relay.delivery.telling import DeliveryCounters, log, tell
+from relayfleet.relay.delivery.telling import DISCARDED, DeliveryCounters, log, tell
+from relayfleet.relay.discard import Discard
 from relayfleet.relay.replies.classify import Classifier
 from relayfleet.relay.replies.rules import Rule, load_rules
 from relayfleet.relay.routing import mx
@@ -66,9 +67,11 @@ class DeliveryService:
         rules: Sequence[Rule] | None = None,
         random: Random | None = None,
         tally: Tally | None = None,
+        discard: Discard | None = None,
     ) -> None:
         self._spool, self._journal, self._resolver = spool, journal, resolver
         self._hostname = hostname
+        self._discard = discard or Discard(None)
         self._random = random or Random()  # noqa: S311 - spreads load, guards nothing
         self.classifier = Classifier(load_rules() if rules is None else rules)
         self.pool = SessionPool(self._router(config), config.delivery, tally or Tally())
@@ -198,6 +201,11 @@ class DeliveryService:
 
     async def _deliver(self, held: Held) -> None:
         record = held.record
+        if self._discard.takes(record):
+            # Before the journal is asked: a probe that is thrown away twice does no harm.
+            await self._patiently(held, held.settle)
+            self.counters.recipients[DISCARDED] += len(record.recipients)
+            return
         seen = await self._patiently(held, lambda: self._journal.seen(record))
         left = [each for each in record.recipients if each.address not in seen.delivered]
         self.counters.duplicates_dropped += len(record.recipients) - len(left)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 class Counters:
     """Totals since the start. Bytes are of messages for `accepted_bytes`, of plain SMTP for `received_bytes`; seconds are summed.
 
-    `refused` counts every negative reply that was sent, by its codes: {"452 4.3.1": 3}.
+    `probes` were answered with 250 too, but are no mail of clients. `refused` counts every negative reply that was sent, by its codes: {"452 4.3.1": 3}.
     """
 
     sessions_open: int = 0
@@ -21,6 +21,7 @@ class Counters:
     accepted_bytes: int = 0
     received_bytes: int = 0
     confirm_seconds: float = 0.0
+    probes: int = 0
     auth_granted: int = 0
     auth_denied: int = 0
     refused: dict[str, int] = field(default_factory=dict)

@@ -14,6 +14,7 @@ from relayfleet.protocol.relay_config import TlsMode
 from relayfleet.relay.server import commands, replies, sasl, trace
 from relayfleet.relay.server.access import Address
 from relayfleet.relay.server.addresses import is_host
+from relayfleet.relay.server.limits import PROBE_BYTES
 from relayfleet.relay.server.replies import Refused, Reply
 from relayfleet.relay.server.services import Services
 from relayfleet.relay.server.transaction import Transaction
@@ -57,6 +58,15 @@ class Dialogue:
     def authenticating(self) -> bool:
         """Whether the next line answers a challenge."""
         return self._exchange is not None
+
+    @property
+    def probing(self) -> bool:
+        """Whether the open transaction is a probe."""
+        return self.transaction is not None and self.transaction.probe
+
+    def most_bytes(self) -> int:
+        """How large the message of the open transaction may be."""
+        return self._most_bytes(self.probing)
 
     def hop(self, transaction: Transaction) -> trace.Hop:
         """What the Received header says of this client and this transaction."""
@@ -160,15 +170,34 @@ class Dialogue:
             raise Refused(replies.HELLO_FIRST)
         if self.transaction is not None:
             raise Refused(replies.NESTED_MAIL)
-        if not self.credential and not self._services.access.may_relay(self._client):
-            raise Refused(replies.AUTH_REQUIRED)
-        mail = commands.parse_mail(argument, self.extended)
-        if mail.size > self._services.config.limits.message_bytes:
+        transaction = self._begin(argument)
+        size = transaction.mail.size
+        if size > self._most_bytes(transaction.probe):
             raise Refused(replies.TOO_LARGE)
-        if not self._services.budget.has_room(mail.size):
+        if not self._services.budget.has_room(size):
             raise Refused(replies.MEMORY_FULL)
-        self.transaction = Transaction(mail)
+        self.transaction = transaction
         return replies.SENDER_OK, Next.LINE
+
+    def _begin(self, argument: str) -> Transaction:
+        """Of somebody who may send: a prober by its address, anybody else by credentials or network."""
+        may_relay = bool(self.credential) or self._services.access.may_relay(self._client)
+        try:
+            mail = commands.parse_mail(argument, self.extended)
+        except Refused:
+            if may_relay:
+                raise
+            raise Refused(replies.AUTH_REQUIRED) from None
+        probe = self._services.discard.is_address(mail.sender)
+        if not (may_relay or probe):
+            raise Refused(replies.AUTH_REQUIRED)
+        if probe and not self._services.probe_pace.allows():
+            raise Refused(replies.TOO_MANY_PROBES)
+        return Transaction(mail, probe=probe)
+
+    def _most_bytes(self, probe: bool) -> int:
+        limit = self._services.config.limits.message_bytes
+        return min(limit, PROBE_BYTES) if probe else limit
 
     def _rcpt(self, argument: str) -> Answer:
         if self.transaction is None:
@@ -176,6 +205,8 @@ class Dialogue:
         if len(self.transaction.recipients) >= self._services.config.limits.recipients:
             raise Refused(replies.TOO_MANY_RECIPIENTS)
         recipient = commands.parse_rcpt(argument, self.extended, self.transaction.mail.smtputf8)
+        if self.transaction.probe and not self._services.discard.is_address(recipient.address):
+            raise Refused(replies.PROBES_ONLY)
         self.transaction.recipients.append(recipient)
         return replies.RECIPIENT_OK, Next.LINE
 

@@ -14,15 +14,15 @@ from relayfleet.relay.server.replies import Reply
 
 
 class Intake:
-    """One message being read from `reader`. Begun when the client was told to send it, at `now`."""
+    """One message of at most `most_bytes` being read from `reader`. Begun when the client was told to send it, at `now`."""
 
-    def __init__(self, reader: Reader, budget: MemoryBudget, limits: Limits, now: float) -> None:
+    def __init__(self, reader: Reader, budget: MemoryBudget, limits: Limits, most_bytes: int, now: float) -> None:
         self._reader = reader
         self._budget = budget
         self._charged = 0
         self._refusal = replies.TOO_LARGE
         self._ends = now + limits.data_seconds
-        reader.begin_body(limits.message_bytes)
+        reader.begin_body(most_bytes)
 
     @property
     def deadline(self) -> float:

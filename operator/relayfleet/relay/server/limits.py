@@ -6,7 +6,9 @@ configuration (`protocol.relay_config.Limits`) where users may set them, and her
 
 from __future__ import annotations
 
-from collections import OrderedDict
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
 
 from relayfleet.protocol.relay_config import Limits
 from relayfleet.relay.server import replies
@@ -22,6 +24,10 @@ LINGER_SECONDS = 2.0
 """How long the rest of a client's data is read and dropped after we closed, or a reset could overtake our last answer."""
 ERRORS = 20
 """Wrong commands since the last accepted mail."""
+PROBE_BYTES = 4096
+"""Largest probe."""
+PROBES_PER_SECOND = 8
+"""Probe transactions of all sessions together: several probers, each with a short series when something is wrong."""
 AUTH_FAILURES = 3
 """Wrong passwords in one session."""
 
@@ -80,6 +86,23 @@ class MemoryBudget:
     def give(self, size: int) -> None:
         """Count `size` bytes out."""
         self.used -= size
+
+
+class Pace:
+    """At most `limit` within any `seconds`, by `clock`."""
+
+    def __init__(self, limit: int, seconds: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._times: deque[float] = deque(maxlen=limit)
+        self._seconds = seconds
+        self._clock = clock
+
+    def allows(self) -> bool:
+        """Count one in if it fits."""
+        times, now = self._times, self._clock()
+        if len(times) == times.maxlen and now - times[0] < self._seconds:
+            return False
+        times.append(now)
+        return True
 
 
 class FailureWindow:

@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from relayfleet.protocol.relay_config import RelayConfig, TlsMode
+from relayfleet.relay.discard import Discard
 from relayfleet.relay.server import replies
 from relayfleet.relay.server.access import Access
 from relayfleet.relay.server.auth import Authenticator
@@ -25,7 +26,7 @@ class SmtpServer:
     """Takes mail over SMTP and puts it into `spool`.
 
     `hostname` is what it calls itself. `address` is where it listens ("" is everywhere), `tick` the seconds between looks at the sessions'
-    deadlines. Raises ValueError when a network of the configuration cannot be read.
+    deadlines. `discard` None: probes are not taken. Raises ValueError when a network of the configuration cannot be read.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class SmtpServer:
         *,
         auth_folder: Path = AUTH_FOLDER,
         tls_folder: Path = TLS_FOLDER,
+        discard: Discard | None = None,
         address: str = "",
         tick: float = 0.5,
         failure_delay: float = 1.0,
@@ -48,6 +50,7 @@ class SmtpServer:
             certificates=Certificates(tls_folder),
             access=Access(config.allowed_networks, config.proxy_sources),
             budget=MemoryBudget(config.limits.memory_bytes),
+            discard=discard or Discard(None),
         )
         self._connections: set[Connection] = set()
         self._listeners = Listeners(self._connect, address)

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relayfleet.protocol.relay_config import RelayConfig
+from relayfleet.relay.discard import Discard
 from relayfleet.relay.server.access import Access
 from relayfleet.relay.server.auth import Authenticator
 from relayfleet.relay.server.counters import Counters
-from relayfleet.relay.server.limits import Admission, LogGate, MemoryBudget
+from relayfleet.relay.server.limits import PROBES_PER_SECOND, Admission, LogGate, MemoryBudget, Pace
 from relayfleet.relay.server.tls import Certificates
 from relayfleet.relay.spool.interface import Spool
 
@@ -27,10 +28,12 @@ class Services:
     certificates: Certificates
     access: Access
     budget: MemoryBudget
+    discard: Discard
     admission: Admission = field(default_factory=Admission)
     counters: Counters = field(default_factory=Counters)
     gate: LogGate = field(default_factory=LogGate)
     leaving: bool = False
+    probe_pace: Pace = field(default_factory=lambda: Pace(PROBES_PER_SECOND))
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def configure(self, config: RelayConfig) -> None:

@@ -186,7 +186,8 @@ class Session:
     # The message.
 
     def _begin_message(self) -> None:
-        self._intake = Intake(self._reader, self._services.budget, self._services.config.limits, self._heard)
+        services, most_bytes = self._services, self._dialogue.most_bytes()
+        self._intake = Intake(self._reader, services.budget, services.config.limits, most_bytes, self._heard)
         self._deadline = self._intake.deadline
 
     def _take_message(self, intake: Intake) -> bool:
@@ -195,6 +196,7 @@ class Session:
             self._deadline = intake.deadline
             return False
         self._deadline = self._heard + self._services.config.limits.command_seconds
+        probe = self._dialogue.probing
         made = self._record(outcome)
         self._intake = None
         if isinstance(made, Reply):
@@ -202,7 +204,7 @@ class Session:
             self._say(made)
         else:
             self._wait()
-            self._services.spawn(self._store(made, intake))
+            self._services.spawn(self._store(made, intake, probe))
         return True
 
     def _record(self, outcome: bytes | Reply) -> Record | Reply:
@@ -216,9 +218,9 @@ class Session:
         except Refused as refused:
             return refused.reply
 
-    async def _store(self, record: Record, intake: Intake) -> None:
+    async def _store(self, record: Record, intake: Intake, probe: bool) -> None:
         try:
-            answer = await store(self._services, record)
+            answer = await store(self._services, record, probe=probe)
         finally:
             intake.release()
         if isinstance(answer, bytes):

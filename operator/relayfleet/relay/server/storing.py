@@ -16,8 +16,9 @@ PATIENCE = 2.0
 _logger = logging.getLogger(__name__)
 
 
-async def store(services: Services, record: Record) -> Reply | bytes:
-    """Put the record and return what the client is told: bytes for `250`, a Reply for anything else. Never raises but for cancellation."""
+async def store(services: Services, record: Record, *, probe: bool = False) -> Reply | bytes:
+    """Put the record and return what the client is told: bytes for `250`, a Reply for anything else. Never raises but for cancellation.
+    `probe`: it is nobody's mail and counted apart."""
     clock = asyncio.get_running_loop().time
     began = clock()
     try:
@@ -33,7 +34,10 @@ async def store(services: Services, record: Record) -> Reply | bytes:
     except Exception as error:
         _complain(services, f"storing failed unexpectedly: {error!r}", error)
         return replies.STORE_UNAVAILABLE
-    _count(services, record, clock() - began)
+    if probe:
+        services.counters.probes += 1
+    else:
+        _count(services, record, clock() - began)
     return replies.queued(record.id)
 
 

@@ -14,10 +14,11 @@ from relayfleet.relay.spool.record import Recipient, Record, new_id
 
 @dataclass(slots=True)
 class Transaction:
-    """Begun by MAIL, grows by RCPT, ends with the message."""
+    """Begun by MAIL, grows by RCPT, ends with the message. `probe`: from the discard address, and only for it."""
 
     mail: Mail
     recipients: list[Recipient] = field(default_factory=list)
+    probe: bool = False
 
     def record(self, message: bytes, hop: Hop, credential: str) -> Record:
         """The record to store. Raises Refused for a mail that loops.
