@@ -18,11 +18,11 @@ from relayfleet.controllers.context import Context
 from relayfleet.controllers.evidence import key
 from relayfleet.controllers.relayhealth import PoolName
 from relayfleet.controllers.specs import paused
-from relayfleet.decide.health.roster import Relay
+from relayfleet.decide.health import roster
 from relayfleet.decide.health.state import State
 from relayfleet.decide.health.store import load
 from relayfleet.decide.pool.leaving import to_replace
-from relayfleet.decide.pool.relays import Place
+from relayfleet.decide.pool.relays import Place, Relay
 from relayfleet.kube.client import Object
 from relayfleet.protocol.probing import Target
 
@@ -41,14 +41,18 @@ async def watch(context: Context, pool: Object, spec: RelayPoolSpec, pods: Seque
     name = pool_name(pool)
     state = None if context.health.knows(name) else await _remembered(context, pool)
     watched = [pod for pod in pods if _case(context, name, pod, state)]
-    relays = [Relay(pod["metadata"]["name"], pod["spec"].get("nodeName", ""), relaypods.manual(pod)) for pod in watched]
     targets = [_target(name, spec, pod) for pod in watched]
-    context.health.see(name, spec.health, relays, targets, paused=paused(pool), state=state)
+    context.health.see(name, spec.health, list(map(_member, watched)), targets, paused=paused(pool), state=state)
 
 
 def place(context: Context, pod: Object, pool: PoolName) -> Place:
     """A relay's place in traffic by the last word on it."""
     return relaypods.place(pod, context.health.verdict(pool, pod["metadata"]["name"]))
+
+
+def relays(context: Context, pods: Sequence[Object], pool: PoolName) -> list[Relay]:
+    """The pool's relays as decisions about traffic see them: all that have an address."""
+    return [relaypods.relay(pod, place(context, pod, pool)) for pod in pods if relaypods.addresses(pod)]
 
 
 async def replace(context: Context, pool: Object, pods: Sequence[Object]) -> None:
@@ -86,6 +90,8 @@ async def remember(context: Context, pool: Object) -> None:
 def forget(context: Context, pool: PoolName) -> None:
     """The pool is gone, and with it its relays; what was written down goes by its owner reference."""
     context.health.forget(pool)
+    if context.links:
+        context.links.follow(pool, ())
     context.memory.pop(("health", *pool), None)
     context.memory.pop(("levels", *pool), None)
 
@@ -115,6 +121,10 @@ def _case(context: Context, pool: PoolName, pod: Object, state: State | None) ->
     if relaypods.leaving(pod) or not relaypods.addresses(pod):
         return False
     return relaypods.serves(pod) or bool(context.health.verdict(pool, name)) or bool(state and name in state.relays)
+
+
+def _member(pod: Object) -> roster.Relay:
+    return roster.Relay(pod["metadata"]["name"], pod["spec"].get("nodeName", ""), relaypods.manual(pod))
 
 
 def _target(pool: PoolName, spec: RelayPoolSpec, pod: Object) -> Target:
