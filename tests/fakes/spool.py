@@ -88,6 +88,11 @@ class MemorySpool:
         """`take` waits from now on; what is held can be settled."""
         self.taking = False
 
+    async def resume_taking(self) -> None:
+        """`take` goes on."""
+        self.taking = True
+        self.wake()
+
     async def close(self) -> None:
         """As if the connection went: everything held goes back."""
         self.closed = True

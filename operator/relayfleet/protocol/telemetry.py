@@ -115,10 +115,10 @@ def encode(message: Word | Window) -> bytes:
 def decode_word(line: bytes) -> Word:
     """What a leader said. Raises TelemetryError."""
     match _object(line):
-        case {"hello": {"identity": str(identity), "epoch": int(epoch)}}:
-            return Hello(identity, epoch)
-        case {"order": {"stand": ("Serve" | "Leave") as stand, "reason": str(reason)}}:
-            return Order(Stand(stand), reason)
+        case {"hello": {"identity": str(identity), "epoch": int(epoch)}} if type(epoch) is int and epoch >= 0:
+            return Hello(_text(identity), epoch)
+        case {"order": {"stand": ("Serve" | "Leave") as stand, **rest}} if isinstance(rest.get("reason", ""), str):
+            return Order(Stand(stand), _text(rest.get("reason", "")))
     raise TelemetryError(f"no word of a leader: {line[:200]!r}")
 
 
@@ -128,7 +128,7 @@ def decode_window(line: bytes) -> Window:
         case {"window": dict(window)}:
             try:
                 return _window(window)
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise TelemetryError(f"no window of a relay ({error}): {line[:200]!r}") from error
     raise TelemetryError(f"no word of a relay: {line[:200]!r}")
 
@@ -136,7 +136,7 @@ def decode_window(line: bytes) -> Window:
 def _object(line: bytes) -> Any:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TelemetryError(f"not JSON: {line[:200]!r}") from error
 
 

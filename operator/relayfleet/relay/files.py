@@ -44,6 +44,11 @@ class Files:
     def broker_ca(self) -> Path:
         return self.root / "broker" / "ca.crt"
 
+    @property
+    def control(self) -> Path:
+        """May be missing: a relay that an older operator made has none."""
+        return self.root / "control"
+
     def broker_credentials(self) -> tuple[str, str]:
         """User and password for the broker. Raises OSError while the Secret is not mounted."""
         folder = self.root / "broker"

@@ -12,12 +12,21 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Iterable
 from typing import Any
 
 import uvloop
+from prometheus_client.metrics_core import Metric
 
+from relayfleet.protocol import telemetry
 from relayfleet.protocol.relay_config import ConfigError, RelayConfig, load
+from relayfleet.relay.control.keys import Keys
+from relayfleet.relay.control.orders import Obedience
+from relayfleet.relay.control.pulse import Pulse
+from relayfleet.relay.control.server import ControlServer
+from relayfleet.relay.control.tally import Tally
+from relayfleet.relay.control.vitals import Vitals
+from relayfleet.relay.control.windows import Windows
 from relayfleet.relay.delivery.sources import SourcesInTurn
 from relayfleet.relay.delivery.worker import DeliveryService
 from relayfleet.relay.files import Files, watch
@@ -25,7 +34,7 @@ from relayfleet.relay.routing.lookup import Lookup, parse_servers, system_server
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.server import SmtpServer
 from relayfleet.relay.spool.rabbitmq import RabbitMQJournal, RabbitMQSpool
-from relayfleet.relay.status import Status, relay_metrics
+from relayfleet.relay.status import Status, control_metrics, relay_metrics
 
 log = logging.getLogger(__name__)
 
@@ -52,27 +61,40 @@ class Relay:
     def __init__(self, config: RelayConfig, files: Files, name: str) -> None:
         self._config = config
         self._files = files
+        self._tally = tally = Tally()
         hostname = config.sources[0].helo_name if config.sources else name
         self.spool = RabbitMQSpool(
-            config.broker, files.broker_credentials, str(files.broker_ca), prefetch=config.delivery.prefetch, name=name
+            config.broker,
+            files.broker_credentials,
+            str(files.broker_ca),
+            prefetch=config.delivery.prefetch,
+            name=name,
+            tally=tally,
         )
         self.journal = RabbitMQJournal(config.broker, files.broker_credentials, str(files.broker_ca), name=name)
         self.server = SmtpServer(
             config, self.spool, hostname, auth_folder=files.auth, tls_folder=files.certificate.parent
         )
-        resolver = Resolver(Lookup(parse_servers(config.delivery.resolvers) or system_servers()))
+        resolver = Resolver(Lookup(parse_servers(config.delivery.resolvers) or system_servers(), tally))
         sources = SourcesInTurn(config.sources)
-        self.delivery = DeliveryService(config, self.spool, resolver, self.journal, sources, hostname)
+        self.delivery = DeliveryService(config, self.spool, resolver, self.journal, sources, hostname, tally=tally)
+        self.obedience = Obedience(self.server, self.delivery)
         self._was_ready = False
         self._draining = False
 
-    async def run(self, status_port: int) -> int:
+    async def run(self, status_port: int, control_port: int = telemetry.PORT) -> int:
         """Serve until SIGTERM or SIGINT, then drain."""
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
-        status = Status(self.why_not_ready, lambda: relay_metrics(self.server, self.delivery, self.spool))
-        async with background(status.serve(status_port), watch(self._files.config, self._reload)):
+        control = self.control()
+        status = Status(self.why_not_ready, lambda: self._metrics(control))
+        async with background(
+            status.serve(status_port),
+            watch(self._files.config, self._reload),
+            control.run(control_port),
+            self.obedience.run(),
+        ):
             await self.start()
             log.info("relay of pool %s serves on %s", self._config.pool, self.server.ports)
             await stop.wait()
@@ -104,6 +126,21 @@ class Relay:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self.server.drain()
+
+    def control(self, address: str = "") -> ControlServer:
+        """The way to the leading operator; call it in the running loop."""
+        vitals = Vitals(lambda: self.server.load, Pulse())
+        windows = Windows(
+            self._tally,
+            lambda: (self.server.counters.accepted, self.server.deferred),
+            vitals,
+            lambda: self.obedience.stand,
+        )
+        return ControlServer(Keys(self._files.control), windows, self.obedience.obey, address)
+
+    def _metrics(self, control: ControlServer) -> Iterable[Metric]:
+        yield from relay_metrics(self.server, self.delivery, self.spool)
+        yield from control_metrics(control.counters)
 
     def _settled_and_released(self) -> tuple[int, int]:
         return self.delivery.counters.records_settled, self.delivery.counters.records_released

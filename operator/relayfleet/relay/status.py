@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from relayfleet.relay.control.counters import ControlCounters
 from relayfleet.relay.delivery.worker import DeliveryService
 from relayfleet.relay.server import SmtpServer
 from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
@@ -61,6 +63,16 @@ class _Collector:
 
     def collect(self) -> Iterable[Metric]:
         return self._metrics()
+
+
+def control_metrics(counters: ControlCounters) -> Iterable[Metric]:
+    """What the control server counts."""
+    ended = CounterMetricFamily(
+        "relayfleet_relay_control_ended", "Control connections that did not end well, by why.", labels=["why"]
+    )
+    for each in fields(counters):
+        ended.add_metric([each.name], getattr(counters, each.name))
+    yield ended
 
 
 def relay_metrics(server: SmtpServer, delivery: DeliveryService, spool: RabbitMQSpool) -> Iterable[Metric]:

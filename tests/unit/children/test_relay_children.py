@@ -89,7 +89,7 @@ def test_files_are_mounted_where_relays_look_for_them() -> None:
     (container,) = template()["spec"]["containers"]
     files = Files()
     mounted = {each["mountPath"] for each in container["volumeMounts"]}
-    folders = (files.config.parent, files.auth, files.key.parent, files.broker_ca.parent, files.root / "control")
+    folders = (files.config.parent, files.auth, files.key.parent, files.broker_ca.parent, files.control)
     assert mounted == {str(each) for each in folders}
 
 

@@ -9,6 +9,7 @@ from random import Random
 
 import pytest
 
+from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.routing import lookup as lookup_module
 from relayfleet.relay.routing.errors import DnsError, DnsPermanent, DnsTemporary
 from relayfleet.relay.routing.lookup import Lookup, parse_servers, system_servers
@@ -210,3 +211,32 @@ def test_resolv_conf(tmp_path: Path) -> None:
 def test_no_resolver_at_all_is_said_at_start() -> None:
     with pytest.raises(ValueError, match="no DNS resolver"):
         Lookup([])
+
+
+def answers(tally: Tally) -> dict[str, tuple[int, int]]:
+    """Answered and failed, by resolver."""
+    return {each.name: (each.answered, each.failed) for each in tally.take()[2]}
+
+
+def named(server: Responder) -> str:
+    return "{}:{}".format(*server.address)
+
+
+async def test_a_name_that_does_not_exist_is_an_answer_and_a_failing_resolver_is_none(server: Responder) -> None:
+    tally = Tally()
+    async with responder(ZONE) as other:
+        other.mood = "SERVFAIL"
+        lookup = Lookup([other.address, server.address], tally)
+        assert not (await lookup.ask("nowhere.example", "MX")).exists
+        assert answers(tally) == {named(server): (1, 0), named(other): (0, 1)}
+
+
+async def test_a_silent_resolver_has_failed_and_one_that_was_overtaken_has_not(server: Responder) -> None:
+    tally = Tally()
+    async with responder(ZONE) as silent, responder(ZONE) as slow:
+        silent.mood = "silent"
+        await Lookup([silent.address, server.address], tally).ask("example.org", "MX")
+        assert answers(tally) == {named(server): (1, 0), named(silent): (0, 1)}
+        server.delay, slow.mood = lookup_module.HEDGE_SECONDS + 0.1, "silent"
+        await Lookup([server.address, slow.address], tally).ask("example.org", "MX")
+        assert answers(tally) == {named(server): (1, 0)}

@@ -7,7 +7,7 @@ verdict to say. A session that turns out to be stale (closed by the peer while i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from relayfleet.protocol.relay_config import Source
 from relayfleet.relay.delivery.envelope import Envelope, unfit
@@ -18,6 +18,7 @@ from relayfleet.relay.delivery.outcome import Outcome, Place
 from relayfleet.relay.delivery.session import Session
 from relayfleet.relay.delivery.sessions import Destination, SessionPool
 from relayfleet.relay.delivery.sources import SourceChooser
+from relayfleet.relay.delivery.telling import count_attempt
 from relayfleet.relay.delivery.transaction import ClaimExpiredError, Transaction
 from relayfleet.relay.replies.classify import Classifier
 from relayfleet.relay.replies.verdict import Action
@@ -37,13 +38,21 @@ AT_ONCE = frozenset({Action.SPLIT, Action.RECONNECT})
 
 
 class Courier:
-    """Delivers; keeps no state of its own but what its parts keep."""
+    """Delivers; keeps no state of its own but what its parts keep. `begins` hears of a record before anything is said of it to a peer."""
 
-    def __init__(self, pool: SessionPool, sources: SourceChooser, classifier: Classifier, witness: Witness) -> None:
+    def __init__(
+        self,
+        pool: SessionPool,
+        sources: SourceChooser,
+        classifier: Classifier,
+        witness: Witness,
+        begins: Callable[[Held], None],
+    ) -> None:
         self.pool = pool
         self.sources = sources
         self.classifier = classifier
         self.witness = witness
+        self.begins = begins
 
     async def deliver(self, held: Held, domain: str, recipients: Sequence[Recipient]) -> list[Outcome]:
         """One outcome for each recipient. Raises ClaimRefusedError when the record is no longer ours."""
@@ -115,6 +124,7 @@ class Courier:
                 return [unfitting(each, reason, place) for each in envelope.recipients]
             run = Transaction(session, envelope, self.witness.claims(held, place), deadline)
             fresh = session.mails == 0
+            self.begins(held)
             failure: Exception | None = None
             try:
                 await run.run()
@@ -125,6 +135,7 @@ class Courier:
                 if isinstance(error, SessionError) and not fresh and not run.answered:
                     return None
                 failure = error
+            self._count(run, place, failure)
             outcomes = self._outcomes(run, place, session.peer.dsn, failure)
             await self.witness.outcome(held, run, failure)
             return outcomes
@@ -133,6 +144,13 @@ class Courier:
             raise
         finally:
             destination.give_back(session)
+
+    def _count(self, run: Transaction, place: Place, failure: Exception | None) -> None:
+        """A peer that answered for every recipient has replied, however it closed; an attempt that we gave up ourselves says nothing of it."""
+        complete = len(run.answers) == len(run.envelope.recipients)
+        if complete or run.answered or isinstance(failure, SessionError):
+            broken = failure if isinstance(failure, SmtpError) and not complete else None
+            count_attempt(self.pool.tally, place.source, place.host, broken)
 
     def _outcomes(self, run: Transaction, place: Place, dsn: bool, failure: Exception | None) -> list[Outcome]:
         missing = failure or SessionError("end", "no answer")

@@ -14,10 +14,12 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from relayfleet.protocol.relay_config import Delivery, Source
+from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.delivery.connecting import Target, open_session, opportunistic_context
 from relayfleet.relay.delivery.errors import LocalError, RefusedError, SmtpError, TlsError
 from relayfleet.relay.delivery.session import Session
 from relayfleet.relay.delivery.sources import family_of
+from relayfleet.relay.delivery.telling import count_attempt
 from relayfleet.relay.routing.errors import DnsError, DnsPermanent
 from relayfleet.relay.routing.router import Route, Router
 
@@ -75,9 +77,10 @@ class PoolCounters:
 class SessionPool:
     """All sessions of this relay. `settings` may be replaced at any time; open sessions end by their own limits."""
 
-    def __init__(self, router: Router, settings: Delivery) -> None:
+    def __init__(self, router: Router, settings: Delivery, tally: Tally | None = None) -> None:
         self.router = router
         self.settings = settings
+        self.tally = tally or Tally()
         self.marks = Marks()
         self.counters = PoolCounters()
         self.context: ssl.SSLContext = opportunistic_context()
@@ -217,6 +220,7 @@ class Destination:
             raise
         except SmtpError as error:
             self.pool.counters.failed += 1
+            count_attempt(self.pool.tally, self.source.name, host, error)
             self.pool.marks.put(self.source, address, error)
             failures.append(error)
             return None

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from relayfleet.relay.control.tally import Ending, Tally
+from relayfleet.relay.delivery.errors import ConnectError, LostError, PeerTimeoutError, SmtpError
 from relayfleet.relay.delivery.outcome import Outcome
 from relayfleet.relay.spool.record import Record
 
@@ -72,6 +74,20 @@ def _tell_group(counters: DeliveryCounters, record: Record, group: Sequence[Outc
         seconds,
         first.text,
     )
+
+
+def count_attempt(tally: Tally, source: str, host: str, error: SmtpError | None) -> None:
+    """Count an attempt from a source to an MX host by what ended it; None: a reply. A refusal is a reply too, and so is garbage."""
+    match error:
+        case PeerTimeoutError():
+            ending = Ending.TIMED_OUT
+        case ConnectError():
+            ending = Ending.CONNECT_FAILED
+        case LostError():
+            ending = Ending.RESET
+        case _:
+            ending = Ending.REPLIED
+    tally.attempt(source, provider(host), ending)
 
 
 def provider(host: str) -> str:

@@ -15,8 +15,10 @@ from random import Random
 from typing import TypeVar
 
 from relayfleet.protocol.relay_config import RelayConfig
+from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.delivery import settlement
 from relayfleet.relay.delivery.courier import Courier
+from relayfleet.relay.delivery.hands import Hands
 from relayfleet.relay.delivery.journal import Witness
 from relayfleet.relay.delivery.judging import UNROUTABLE, uncertain
 from relayfleet.relay.delivery.outcome import Fate, Outcome, Place
@@ -51,7 +53,7 @@ DOMAINS_AT_ONCE = 8
 
 
 class DeliveryService:
-    """One relay's delivery. `start`, then `drain` at the end; `reload` at any time."""
+    """One relay's delivery. `start`, then `drain` at the end; `reload`, `pause` and `resume` at any time. `tally` hears how attempts end."""
 
     def __init__(
         self,
@@ -63,25 +65,26 @@ class DeliveryService:
         hostname: str,
         rules: Sequence[Rule] | None = None,
         random: Random | None = None,
+        tally: Tally | None = None,
     ) -> None:
         self._spool, self._journal, self._resolver = spool, journal, resolver
         self._hostname = hostname
         self._random = random or Random()  # noqa: S311 - spreads load, guards nothing
         self.classifier = Classifier(load_rules() if rules is None else rules)
-        self.pool = SessionPool(self._router(config), config.delivery)
+        self.pool = SessionPool(self._router(config), config.delivery, tally or Tally())
         self.counters = DeliveryCounters()
-        self._courier = Courier(self.pool, sources, self.classifier, Witness(journal))
+        self._hands = Hands(config.delivery.prefetch)
+        self._courier = Courier(self.pool, sources, self.classifier, Witness(journal), self._hands.begin)
         self._suspects = Suspects()
         self._config = config
-        self._in_hand: set[asyncio.Task[None]] = set()
-        self._room = asyncio.Event()
-        self._room.set()
-        self._takers: list[asyncio.Task[None]] = []
+        self._taker: asyncio.Task[None] | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self._draining = False
 
     @property
     def in_hand(self) -> int:
         """Records under way."""
-        return len(self._in_hand)
+        return len(self._hands)
 
     @property
     def unusable_sources(self) -> int:
@@ -90,7 +93,8 @@ class DeliveryService:
 
     def start(self) -> None:
         """Begin to take records."""
-        self._takers = [asyncio.create_task(self._take_all()), asyncio.create_task(self._sweep())]
+        self._taker = asyncio.create_task(self._take_all())
+        self._sweeper = asyncio.create_task(self._sweep())
 
     def reload(self, config: RelayConfig) -> None:
         """New settings and sources for the attempts that begin from now on."""
@@ -98,52 +102,59 @@ class DeliveryService:
         self.pool.settings = config.delivery
         self.pool.router = self._router(config)
         self._courier.sources.reload(config.sources)
-        self._make_room()
+        self._hands.limit(config.delivery.prefetch)
+
+    async def pause(self) -> None:
+        """Take no new records until `resume`, and hand back those that are not begun; the others finish. Without effect on a drain."""
+        if self._draining:
+            return
+        await self._stop_taking()
+        log.info(
+            "paused: %d records handed back, %d are finished here", await self._hands.give_back(), len(self._hands)
+        )
+
+    async def resume(self) -> None:
+        """Take records again after `pause`. Without effect on a drain."""
+        if self._draining or self._taker is not None:
+            return
+        self._taker = asyncio.create_task(self._take_all())
+        await self._spool.resume_taking()
 
     async def drain(self, grace: float) -> None:
         """Take no new records, let those under way finish for `grace` seconds, hand the rest back, take leave of the peers."""
-        for task in self._takers:
-            task.cancel()
-        await asyncio.gather(*self._takers, return_exceptions=True)
+        self._draining = True
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        await self._stop_taking()
+        await self._hands.finish(grace)
+        self.pool.close()
+
+    async def _stop_taking(self) -> None:
+        taker, self._taker = self._taker, None
+        if taker is not None:
+            taker.cancel()
+            await asyncio.gather(taker, return_exceptions=True)
         try:
             await self._spool.stop_taking()
         except SpoolError as error:
-            log.warning("drain: the queue does not answer: %s", error)
-        if self._in_hand:
-            await asyncio.wait(self._in_hand, timeout=grace)
-        for record_task in self._in_hand:
-            record_task.cancel()
-        await asyncio.gather(*self._in_hand, return_exceptions=True)
-        self.pool.close()
+            log.warning("no records are taken any more, but the queue does not answer: %s", error)
 
     async def _take_all(self) -> None:
         while True:
-            await self._room.wait()
+            await self._hands.room.wait()
             try:
                 held = await self._spool.take()
             except SpoolError as error:
                 log.warning("the queue gives no records: %s", error)
                 await asyncio.sleep(TAKE_PAUSE_SECONDS)
                 continue
-            task = asyncio.create_task(self._handle(held))
-            self._in_hand.add(task)
-            task.add_done_callback(self._finished)
-            self._make_room()
+            self._hands.take(held, self._handle(held))
 
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.pool.sweep()
-
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._in_hand.discard(task)
-        self._make_room()
-
-    def _make_room(self) -> None:
-        if len(self._in_hand) < self._config.delivery.prefetch:
-            self._room.set()
-        else:
-            self._room.clear()
 
     async def _handle(self, held: Held) -> None:
         """One record from take to settled, or back to the queue."""
@@ -157,6 +168,7 @@ class DeliveryService:
         except SpoolError as error:
             log.warning("id=%s attempt=%d handed back: %s", held.record.id, held.record.attempt, error)
         finally:
+            self._hands.end(held)
             if not settled:
                 self.counters.records_released += 1
                 held.release()
@@ -180,6 +192,7 @@ class DeliveryService:
     async def _quarantine(self, held: Held, why: str) -> bool:
         self.counters.records_quarantined += 1
         log.error("id=%s attempt=%d goes to quarantine: %s", held.record.id, held.record.attempt, why)
+        self._hands.begin(held)
         await self._patiently(held, lambda: held.settle([quarantined(held, why)]))
         return True
 
@@ -195,6 +208,7 @@ class DeliveryService:
             record, outcomes, time.time(), self._config.retry, self._random.random(), self._hostname
         )
         self.counters.double_bounces += decision.unreportable
+        self._hands.begin(held)
         await self._patiently(held, lambda: held.settle(decision.successors))
 
     async def _patiently(self, held: Held, step: Callable[[], Awaitable[T]]) -> T:

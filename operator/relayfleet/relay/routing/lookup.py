@@ -22,6 +22,7 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.routing.errors import DnsPermanent, DnsTemporary
 
 HEDGE_SECONDS = 0.5
@@ -44,12 +45,13 @@ class Answer:
 
 
 class Lookup:
-    """Asks the given resolvers. Raises DnsTemporary when none gave a usable answer in five seconds."""
+    """Asks the given resolvers, and tells `tally` which answered. Raises DnsTemporary when none gave a usable answer in five seconds."""
 
-    def __init__(self, servers: Sequence[Server]) -> None:
+    def __init__(self, servers: Sequence[Server], tally: Tally | None = None) -> None:
         if not servers:
             raise ValueError("no DNS resolver: name one in the relay's configuration or in /etc/resolv.conf")
         self._servers = list(servers)
+        self._tally = tally or Tally()
 
     async def ask(self, name: str, kind: str) -> Answer:
         """The records of one name and type, CNAMEs followed by the resolver."""
@@ -57,7 +59,7 @@ class Lookup:
             question = dns.name.from_text(name)
         except dns.exception.DNSException as error:
             raise DnsPermanent("5.1.2", f"{name!r} is no domain name: {error}") from error
-        race = _Race(question, dns.rdatatype.from_text(kind), [*self._servers] * ROUNDS)
+        race = _Race(question, dns.rdatatype.from_text(kind), [*self._servers] * ROUNDS, self._tally)
         try:
             answer = await race.run()
         finally:
@@ -72,12 +74,13 @@ class Lookup:
 class _Race:
     """One question under way. `silent`: the resolvers that failed, or were overtaken."""
 
-    def __init__(self, name: dns.name.Name, kind: dns.rdatatype.RdataType, servers: list[Server]) -> None:
-        self.name, self.kind = name, kind
+    def __init__(self, name: dns.name.Name, kind: dns.rdatatype.RdataType, servers: list[Server], tally: Tally) -> None:
+        self.name, self.kind, self.tally = name, kind, tally
         self.complaint = "timed out"
         self.silent: list[Server] = []
         self._waiting = servers[::-1]
-        self._asked: dict[asyncio.Task[Answer], Server] = {}
+        self._asked: dict[asyncio.Task[Answer], tuple[Server, float]] = {}
+        self._now = asyncio.get_running_loop().time
 
     async def run(self) -> Answer | None:
         deadline = asyncio.get_running_loop().time() + LIFETIME_SECONDS
@@ -99,25 +102,30 @@ class _Race:
     def _ask_next(self) -> None:
         if self._waiting:
             server = self._waiting.pop()
-            self._asked[asyncio.create_task(_query(self.name, self.kind, server))] = server
+            self._asked[asyncio.create_task(_query(self.name, self.kind, server))] = server, self._now()
 
     async def _first(self, seconds: float) -> Answer | None:
         done, _ = await asyncio.wait(self._asked, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         answer = None
         for task in done:
-            server = self._asked.pop(task)
+            server, _ = self._asked.pop(task)
             if (error := task.exception()) is None:
                 answer = task.result()
+                self.tally.lookup(_text(server), True)
             elif isinstance(error, _FAILURES):
                 self.complaint = f"{server[0]}: {error or type(error).__name__}"
+                self.tally.lookup(_text(server), False)
                 self._note(server)
             else:
                 raise error
         return answer
 
     def _blame(self) -> None:
-        for server in self._asked.values():
+        """Those still silent. One that was asked a moment ago only was overtaken, which is no failure."""
+        for server, since in self._asked.values():
             self._note(server)
+            if self._now() - since >= HEDGE_SECONDS:
+                self.tally.lookup(_text(server), False)
 
     def _note(self, server: Server) -> None:
         if server not in self.silent:
@@ -156,6 +164,11 @@ def system_servers(path: Path = Path("/etc/resolv.conf")) -> tuple[Server, ...]:
     """The `nameserver` lines of resolv.conf. Search domains are not used: mail domains are complete."""
     lines = (line.split() for line in path.read_text().splitlines())
     return parse_servers([words[1] for words in lines if len(words) > 1 and words[0] == "nameserver"])
+
+
+def _text(server: Server) -> str:
+    host, port = server
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _server(text: str) -> Server:

@@ -193,7 +193,7 @@ class Connection(asyncio.Protocol):
         return data
 
     def _greet(self) -> None:
-        if self._services.draining:
+        if self._services.leaving:
             self._refuse(replies.LEAVING)
             return
         self._session = Session(self._services, self, self._client, self._tls)

@@ -64,6 +64,9 @@ TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients, send the rest in
 TLS_UNAVAILABLE = Reply(454, "4.7.0", "TLS is not available for now")
 AUTH_UNAVAILABLE = Reply(454, "4.7.0", "Authentication is not available for now, try again later")
 
+INCAPABLE = frozenset({STORE_UNAVAILABLE.key, TLS_UNAVAILABLE.key, AUTH_UNAVAILABLE.key})
+"""Keys of the replies that say: this relay cannot do its work. Quotas, limits and policy are no fault of it."""
+
 # The client is wrong
 LINE_TOO_LONG = Reply(500, "5.5.2", "Line too long, closing")
 BARE_IN_COMMAND = Reply(500, "5.5.2", "Lines must end with <CR><LF> and hold no other <CR> or <LF>, closing")

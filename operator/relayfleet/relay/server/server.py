@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 from relayfleet.protocol.relay_config import RelayConfig, TlsMode
+from relayfleet.relay.server import replies
 from relayfleet.relay.server.access import Access
 from relayfleet.relay.server.auth import Authenticator
 from relayfleet.relay.server.connection import Connection
@@ -53,6 +54,7 @@ class SmtpServer:
         self._tick = tick
         self._timer: asyncio.TimerHandle | None = None
         self._looked = asyncio.Event()
+        self._drains = False
 
     @property
     def counters(self) -> Counters:
@@ -63,6 +65,19 @@ class SmtpServer:
     def memory_used(self) -> int:
         """Bytes of messages that are being received or stored."""
         return self._services.budget.used
+
+    @property
+    def deferred(self) -> int:
+        """How often a client was put off, so far, because this relay could not do its work."""
+        return sum(self.counters.refused.get(key, 0) for key in replies.INCAPABLE)
+
+    @property
+    def load(self) -> float:
+        """The larger share in use of two limits: sessions, and memory for messages."""
+        services, limits = self._services, self._services.config.limits
+        return max(
+            services.admission.total / max(1, limits.sessions), services.budget.used / max(1, limits.memory_bytes)
+        )
 
     @property
     def ports(self) -> dict[str, tuple[int, ...]]:
@@ -79,12 +94,18 @@ class SmtpServer:
         self._services.configure(config)
         await self._listeners.apply(config.listeners)
 
+    def serve(self, serves: bool) -> None:
+        """False: new connections and the next command of open sessions are answered by 421, and the listeners stay; True: as ever. A drain
+        is not called back by this."""
+        self._services.leaving = self._drains or not serves
+
     async def drain(self) -> None:
         """Answer new connections and the next command of open sessions by 421, and return when no session is left.
 
         A message that is being sent, or waits for the queue's confirm, is finished first. The caller limits the time.
         """
-        self._services.draining = True
+        self._drains = True
+        self.serve(False)
         while self._connections or self._services.tasks:
             self._looked.clear()
             await self._looked.wait()

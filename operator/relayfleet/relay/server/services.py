@@ -18,7 +18,7 @@ from relayfleet.relay.spool.interface import Spool
 
 @dataclass(slots=True)
 class Services:
-    """Shared by all sessions. `draining`: sessions are to leave at their next command. `tasks`: whatever a session waits for."""
+    """Shared by all sessions. `leaving`: sessions are to go at their next command. `tasks`: whatever a session waits for."""
 
     config: RelayConfig
     spool: Spool
@@ -30,7 +30,7 @@ class Services:
     admission: Admission = field(default_factory=Admission)
     counters: Counters = field(default_factory=Counters)
     gate: LogGate = field(default_factory=LogGate)
-    draining: bool = False
+    leaving: bool = False
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     def configure(self, config: RelayConfig) -> None:

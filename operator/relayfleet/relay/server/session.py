@@ -245,10 +245,10 @@ class Session:
         self._wire.hold(self._waiting or self._blocked)
 
     def _must_leave(self, now: float) -> bool:
-        """Whether the next command is answered by 421: the server drains, or the session is old and between two mails."""
+        """Whether the next command is answered by 421: the server takes no mail now, or the session is old and between two mails."""
         if self._intake is not None:
             return False
-        if self._services.draining:
+        if self._services.leaving:
             return True
         limits = self._services.config.limits
         old = self._messages >= limits.session_messages or now - self._started >= limits.session_seconds

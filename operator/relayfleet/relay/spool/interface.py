@@ -90,6 +90,10 @@ class Spool(Protocol):
         """Take no new records; those not yet handed out by `take` go back. Held ones can still be settled."""
         ...
 
+    async def resume_taking(self) -> None:
+        """Take new records again after `stop_taking`."""
+        ...
+
     async def close(self) -> None:
         """Hand everything back and close the connections."""
         ...

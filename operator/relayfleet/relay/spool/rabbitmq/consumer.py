@@ -140,6 +140,19 @@ class Consumer:
             self._unbuffer(held)
             self.release(held)
 
+    async def resume_taking(self) -> None:
+        """New records again, from all lanes that are up; a lane that comes up consumes by itself."""
+        if self._taking:
+            return
+        self._taking = True
+        for lane, channel in tuple(self._channels.items()):
+            # A drain may have begun meanwhile.
+            if self._taking and channel.is_open:
+                try:
+                    await self._consume(lane, channel)
+                except AmqpError as error:
+                    log.info("consuming begins anew with the next connection: %s", error)
+
     async def close(self) -> None:
         """Close the connections; everything unsettled goes back."""
         for each in self._poison:
@@ -150,10 +163,13 @@ class Consumer:
         channel = await ConsumeChannel.open(connection, DEADLINE)
         self._channels[lane] = channel
         if self._taking:
-            await channel.consume(
-                self._topology.ready(lane), self._prefetch, lambda delivery: self._deliver(channel, delivery), DEADLINE
-            )
+            await self._consume(lane, channel)
         return channel
+
+    async def _consume(self, lane: Lane, channel: ConsumeChannel) -> None:
+        await channel.consume(
+            self._topology.ready(lane), self._prefetch, lambda delivery: self._deliver(channel, delivery), DEADLINE
+        )
 
     def _lost(self, lane: Lane) -> None:
         self._channels.pop(lane, None)

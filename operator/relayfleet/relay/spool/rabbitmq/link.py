@@ -2,7 +2,7 @@
 
 It goes round the broker's addresses, starting with its own preferred one, prepares each new connection (`prepare`: queues, channels), and when
 that is lost for any reason begins again, after a pause that grows and is jittered so that a pool's relays do not return in step.
-`why` says at any time, in words for a human, why the link is down.
+`why` says at any time, in words for a human, why the link is down; `address` (host:port) is the node that it is, or was last, at.
 """
 
 from __future__ import annotations
@@ -83,6 +83,7 @@ class Link:
         self._down = down
         self._task: asyncio.Task[None] | None = None
         self.connection: Connection | None = None
+        self.address = ""
         self.why = "not connected yet"
 
     def start(self) -> None:
@@ -130,6 +131,7 @@ class Link:
         """Connect and stay; returns why it ended."""
         try:
             address = self._target.address(self._turn)
+            self.address = str(address)
             self.connection = await self._target.dial(address, self._purpose)
             channel = await self._prepare(self.connection)
             self.why = ""

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from relayfleet.amqp.errors import AmqpError, PreconditionFailed, Returned
+from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.spool.interface import SpoolTooLarge, SpoolUnavailable
 from relayfleet.relay.spool.rabbitmq.lane import OVERDUE, PublishLane
 from relayfleet.relay.spool.rabbitmq.link import Target
@@ -27,6 +28,15 @@ _LIMIT = re.compile(r"larger than configured max size (\d+)")
 
 
 @dataclass(slots=True)
+class _Way:
+    """A lane that has the record, and the broker (host:port) that it led to then. `late`: that was counted already."""
+
+    lane: PublishLane
+    broker: str
+    late: bool = False
+
+
+@dataclass(slots=True)
 class _Attempt:
     """One record on its way: what is under way, what failed, and which lanes were not tried since."""
 
@@ -34,7 +44,7 @@ class _Attempt:
     body: bytes
     message_id: str
     ends_at: float
-    under_way: dict[asyncio.Future[None], PublishLane] = field(default_factory=dict)
+    under_way: dict[asyncio.Future[None], _Way] = field(default_factory=dict)
     tried: set[Lane] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
 
@@ -44,14 +54,15 @@ class _Attempt:
 
     def is_moving(self) -> bool:
         """A lane that has it gets confirms: no reason to send it elsewhere, however long it waits for its turn."""
-        return any(not each.stalls() for each in self.under_way.values())
+        return any(not each.lane.stalls() for each in self.under_way.values())
 
 
 class Publisher:
-    """Both lanes. `store` is safe to call from many tasks at once."""
+    """Both lanes. `store` is safe to call from many tasks at once. `tally` hears of each confirm that came, or should have."""
 
-    def __init__(self, target: Target, topology: Topology) -> None:
+    def __init__(self, target: Target, topology: Topology, tally: Tally) -> None:
         self._target = target
+        self._tally = tally
         self._changed = asyncio.Event()
         self._size_max: int | None = None
         self._up_at = 0.0
@@ -92,12 +103,18 @@ class Publisher:
         timeout = self._target.broker.publish_timeout
         attempt = _Attempt(queue, body, message_id, time.monotonic() + timeout)
         while attempt.left() > 0:
-            sent = not attempt.is_moving() and self._send(attempt, prefer)
+            sent = not attempt.is_moving() and self._send_elsewhere(attempt, prefer)
             if not sent and not attempt.under_way:
                 await self._wait_for_a_lane(attempt)
             elif await self._stored(attempt):
                 return
+        self._count_late(attempt)
         raise SpoolUnavailable(f"no confirm within {timeout:g} s{_words(attempt.failures)}")
+
+    def _send_elsewhere(self, attempt: _Attempt, prefer: Lane) -> bool:
+        """Whatever has the record already lets us wait."""
+        self._count_late(attempt)
+        return self._send(attempt, prefer)
 
     def _send(self, attempt: _Attempt, prefer: Lane) -> bool:
         """Give the record to the best lane that has not got it; False when there is none."""
@@ -114,7 +131,7 @@ class Publisher:
         except AmqpError as error:
             attempt.failures.append(str(error))
             return True
-        attempt.under_way[publish.stored] = lane
+        attempt.under_way[publish.stored] = _Way(lane, lane.link.address)
         return True
 
     async def _stored(self, attempt: _Attempt) -> bool:
@@ -126,12 +143,20 @@ class Publisher:
         done, _ = await asyncio.wait(attempt.under_way, timeout=max(patience, 0), return_when=asyncio.FIRST_COMPLETED)
         stored = False
         for each in done:
-            lane = attempt.under_way.pop(each)
+            way = attempt.under_way.pop(each)
             error = each.exception()
             stored = stored or error is None
+            if not way.late and not isinstance(error, PreconditionFailed):
+                self._tally.confirm(way.broker, error is None)
             if error is not None:
-                self._note(attempt, lane, error)
+                self._note(attempt, way.lane, error)
         return stored
+
+    def _count_late(self, attempt: _Attempt) -> None:
+        for way in attempt.under_way.values():
+            if not way.late:
+                way.late = True
+                self._tally.confirm(way.broker, False)
 
     def _note(self, attempt: _Attempt, lane: PublishLane, error: BaseException) -> None:
         attempt.failures.append(str(error))
@@ -150,8 +175,14 @@ class Publisher:
             async with asyncio.timeout(max(patience, 0)):
                 await self._changed.wait()
         except TimeoutError as error:
+            self._count_unreachable()
             raise SpoolUnavailable(f"the broker cannot store{_words(attempt.failures)}") from error
         attempt.tried.clear()
+
+    def _count_unreachable(self) -> None:
+        for each in self.lanes.values():
+            if each.link.address and each.link.why:
+                self._tally.confirm(each.link.address, False)
 
     def _lane_changed(self) -> None:
         self._up_at = time.monotonic()

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from relayfleet.protocol.relay_config import Broker
+from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.spool.interface import SpoolFull, Successor
 from relayfleet.relay.spool.rabbitmq.consumer import Consumer, RabbitHeld
 from relayfleet.relay.spool.rabbitmq.link import Target
@@ -19,7 +20,8 @@ class RabbitMQSpool:
     """Fits `interface.Spool`.
 
     `credentials` gives (username, password) and `ca_file` names the broker's CA; both are asked anew for each connection. `prefetch` bounds the
-    records held by this relay, a lane. `name` is what the broker's operators see. `ladder` is the product's own except in tests.
+    records held by this relay, a lane. `name` is what the broker's operators see. `tally` hears of every confirm. `ladder` is the product's
+    own except in tests.
     """
 
     def __init__(
@@ -31,11 +33,12 @@ class RabbitMQSpool:
         prefetch: int = 200,
         name: str = "relayfleet",
         ladder: tuple[int, ...] = LADDER,
+        tally: Tally | None = None,
     ) -> None:
         self._target = target = Target(broker, credentials, ca_file, name)
         self._topology = Topology(broker.queue_prefix, broker.replicas, ladder, balanced=len(broker.addresses) == 1)
         self._watermark = Watermark(broker.quota_bytes)
-        self._publisher = Publisher(target, self._topology)
+        self._publisher = Publisher(target, self._topology, tally or Tally())
         self._census = Census(self._watermark, self._topology, self._publisher.lanes)
         self._consumer = Consumer(
             target, self._topology, prefetch, self._succeed, self._put_in_quarantine, self._watermark.saw
@@ -76,6 +79,10 @@ class RabbitMQSpool:
     async def stop_taking(self) -> None:
         """See `interface.Spool.stop_taking`."""
         await self._consumer.stop_taking()
+
+    async def resume_taking(self) -> None:
+        """See `interface.Spool.resume_taking`."""
+        await self._consumer.resume_taking()
 
     async def close(self) -> None:
         """See `interface.Spool.close`."""

@@ -1,0 +1,64 @@
+"""Windows: what live traffic showed since the last one that was told, and how the relay is. No I/O but for a look at the machine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from relayfleet.protocol.telemetry import BEAT, Stand, Window
+from relayfleet.relay.control.tally import Tally
+from relayfleet.relay.control.vitals import Vitals
+
+AWAY = 0.2
+"""Late by so many seconds we may have missed what was there: half of the shortest deadline that others are held to (that of a confirm)."""
+BACK = 0.2
+"""Deadlines that ran out while we were away are noticed within so many seconds of our return."""
+
+
+class Windows:
+    """`intake` gives the totals of mails accepted and deferred since the start, `stand` how the relay stands by its last order. `now` is in
+    seconds, by any clock that goes on."""
+
+    def __init__(
+        self, tally: Tally, intake: Callable[[], tuple[int, int]], vitals: Vitals, stand: Callable[[], Stand]
+    ) -> None:
+        self._tally = tally
+        self._intake = intake
+        self._vitals = vitals
+        self._stand = stand
+        self.begin(0.0)
+
+    def begin(self, now: float) -> None:
+        """For another leader: what was counted for nobody, or for the last one, is no news."""
+        self._tally.take()
+        self._since = now
+        self._totals = self._intake()
+        self._last = Window()
+
+    def next(self, now: float, *, at_once: bool = False) -> Window | None:
+        """The window that ends now; None when nothing happened and the last one is less than a BEAT ago. What a window tells is not told again."""
+        self._vitals.look(now)
+        length = now - self._since
+        if self._vitals.lag(length + BACK) > AWAY:
+            self._tally.forgive()
+        window = self._gather(length)
+        if not at_once and length < BEAT and not self._news(window):
+            return None
+        self._since, self._last = now, window
+        return window
+
+    def _gather(self, length: float) -> Window:
+        accepted, deferred = self._totals
+        self._totals = self._intake()
+        return Window(
+            self._totals[0] - accepted,
+            self._totals[1] - deferred,
+            *self._tally.take(),
+            unfit=self._vitals.unfit,
+            strain=round(self._vitals.strain, 3),
+            stand=self._stand(),
+            age=length / 2,
+        )
+
+    def _news(self, window: Window) -> bool:
+        counted = window.accepted or window.deferred or window.attempts or window.confirms or window.lookups
+        return bool(counted) or (window.unfit, window.stand) != (self._last.unfit, self._last.stand)

@@ -1,0 +1,160 @@
+"""The words between leader and relay: what is said is understood, also by another version, and what is not said right is refused."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayfleet.protocol.telemetry import (
+    MOST_BYTES,
+    MOST_ROWS,
+    Attempts,
+    Confirms,
+    Hello,
+    Lookups,
+    Order,
+    Stand,
+    TelemetryError,
+    Window,
+    decode_window,
+    decode_word,
+    encode,
+)
+
+NAMES = st.text(max_size=80)
+COUNTS = st.integers(0, 10**9)
+AMOUNTS = st.floats(0, 1e9)
+ROWS = {
+    "attempts": st.builds(Attempts, NAMES, NAMES, COUNTS, COUNTS, COUNTS, COUNTS),
+    "confirms": st.builds(Confirms, NAMES, COUNTS, COUNTS),
+    "lookups": st.builds(Lookups, st.sampled_from(["Resolver", "Dependency"]), NAMES, COUNTS, COUNTS),
+}
+WINDOWS = st.builds(
+    Window,
+    accepted=COUNTS,
+    deferred=COUNTS,
+    unfit=NAMES,
+    strain=AMOUNTS,
+    stand=st.sampled_from(Stand),
+    age=AMOUNTS,
+    **{name: st.lists(rows, max_size=4).map(tuple) for name, rows in ROWS.items()},
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | NAMES,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
+    max_leaves=20,
+)
+FIELDS = ("accepted", "deferred", "attempts", "confirms", "lookups", "unfit", "strain", "stand", "age")
+
+
+def line(**body: Any) -> bytes:
+    return json.dumps(body).encode() + b"\n"
+
+
+@given(st.builds(Hello, NAMES, st.integers(0, 2**63)) | st.builds(Order, st.sampled_from(Stand), NAMES))
+def test_a_word_arrives_as_it_was_said(word: Hello | Order) -> None:
+    assert decode_word(encode(word)) == word
+
+
+@given(WINDOWS)
+def test_a_window_arrives_as_it_was_told(window: Window) -> None:
+    told = encode(window)
+    assert decode_window(told) == window
+    assert told.count(b"\n") == 1
+    assert told.endswith(b"\n")
+
+
+def test_a_full_window_of_names_as_long_as_domain_names_fits_into_a_line() -> None:
+    attempts = tuple(Attempts("s" * 253, "p" * 127, *([10**9] * 4)) for _ in range(MOST_ROWS))
+    confirms = tuple(Confirms("b" * 256, 10**9, 10**9) for _ in range(MOST_ROWS))
+    lookups = tuple(Lookups("Resolver", "r" * 256, 10**9, 10**9) for _ in range(MOST_ROWS))
+    assert len(encode(Window(attempts=attempts, confirms=confirms, lookups=lookups))) < MOST_BYTES
+
+
+@given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
+def test_garbage_raises_nothing_but_the_error_of_this_protocol(garbage: bytes) -> None:
+    with contextlib.suppress(TelemetryError):
+        decode_word(garbage)
+    with contextlib.suppress(TelemetryError):
+        decode_window(garbage)
+
+
+@given(st.dictionaries(st.sampled_from(FIELDS), JSON | st.lists(st.dictionaries(NAMES, JSON), max_size=2)))
+def test_a_window_of_anything_is_a_window_or_an_error_of_this_protocol(fields: dict[str, Any]) -> None:
+    with contextlib.suppress(TelemetryError):
+        assert decode_window(encode(decode_window(line(window=fields))))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"hello": {"identity": "x"}},
+        {"hello": {"identity": "x", "epoch": True}},
+        {"hello": {"identity": "x", "epoch": -1}},
+        {"hello": {"identity": "x", "epoch": 1.5}},
+        {"order": {"stand": "Dance", "reason": ""}},
+        {"order": {"stand": "Leave", "reason": 1}},
+        {"window": {}},
+    ],
+)
+def test_what_is_no_word_of_a_leader_is_refused(body: Any) -> None:
+    with pytest.raises(TelemetryError):
+        decode_word(line(**body))
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"accepted": -1},
+        {"accepted": True},
+        {"deferred": 1.5},
+        {"accepted": 10**10},
+        {"attempts": {}},
+        {"attempts": [{"source": "a"}]},
+        {"attempts": ["row"]},
+        {"confirms": [{"broker": "b", "late": -1}]},
+        {"confirms": [{"broker": "b"}] * (MOST_ROWS + 1)},
+        {"lookups": [{"kind": "Oracle", "name": "x"}]},
+        {"strain": -0.1},
+        {"strain": 10**400},
+        {"age": float("nan")},
+        {"age": float("inf")},
+        {"stand": "Dance"},
+        {"stand": []},
+        {"unfit": None},
+    ],
+)
+def test_what_is_no_window_of_a_relay_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(TelemetryError):
+        decode_window(line(window=fields))
+
+
+def test_json_nested_without_end_is_refused() -> None:
+    with pytest.raises(TelemetryError):
+        decode_word(b"[" * 100_000)
+
+
+def test_a_newer_version_may_say_more() -> None:
+    assert decode_word(line(hello={"identity": "x", "epoch": 3, "speaks": ["v2"]})) == Hello("x", 3)
+    assert decode_word(line(order={"stand": "Leave", "reason": "r", "until": 9})) == Order(Stand.LEAVE, "r")
+    more = {"accepted": 2, "mood": "good", "confirms": [{"broker": "b:1", "confirmed": 1, "lost": 7}]}
+    assert decode_window(line(window=more)) == Window(accepted=2, confirms=(Confirms("b:1", 1),))
+
+
+def test_an_older_version_may_say_less() -> None:
+    assert decode_word(line(order={"stand": "Serve"})) == Order(Stand.SERVE)
+    assert decode_window(line(window={})) == Window()
+    rows = {"attempts": [{"source": "s", "provider": "p"}], "lookups": [{"kind": "Dependency", "name": "d"}]}
+    assert decode_window(line(window=rows)) == Window(
+        attempts=(Attempts("s", "p"),), lookups=(Lookups("Dependency", "d"),)
+    )
+
+
+def test_text_without_end_is_cut() -> None:
+    assert decode_word(encode(Order(Stand.LEAVE, "r" * 5000))) == Order(Stand.LEAVE, "r" * 256)
+    assert decode_window(encode(Window(unfit="u" * 5000))).unfit == "u" * 256
