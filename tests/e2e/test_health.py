@@ -6,14 +6,17 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from relayfleet.api.labels import POOL, SLICE_SERVICE
+from relayfleet.api.labels import CORDON, POOL, SLICE_SERVICE
+from relayfleet.children.relay.names import listener_port
 from tests.e2e import operating, waiting
 from tests.e2e.api import Object
-from tests.e2e.fleet import Fleet
+from tests.e2e.fleet import USER, Fleet
+from tests.e2e.mailing import NotAccepted, send_from_inside
 from tests.e2e.objects import relay_pool
 from tests.e2e.region import Region
 from tests.e2e.traffic import flowing
@@ -25,6 +28,7 @@ pytestmark = pytest.mark.timeout(900)
 
 Sinks = dict[str, dict[str, SinkClient]]
 READY, LAST_RESORT, OUT = (True, True, False), (False, True, True), (False, False, False)
+MAIL = b"From: sender@example.test\r\nTo: direct@example.test\r\nSubject: x\r\n\r\nhello\r\n"
 LEAVES, RETURNS = 15.0, 120.0
 """Seconds that a test waits. How long it really takes is measured by `make bench BENCH=cordon`."""
 
@@ -136,6 +140,39 @@ async def test_a_relay_whose_process_dies_leaves_traffic_and_comes_back(eu: Regi
     relay, *_ = await relays(eu, watched)
     faults.kill_pod_process(eu.name, watched.namespace, relay)
     await placed(eu, watched, relay, OUT, LAST_RESORT, budget=LEAVES)
+    await placed(eu, watched, relay, READY, budget=RETURNS)
+
+
+async def answers(region: Region, fleet: Fleet, relay: str, code: int, budget: float) -> None:
+    """Return when the relay itself, asked at its pod's address, says this to somebody new who brings a mail."""
+
+    async def holds() -> bool:
+        pod = await region.api.get("Pod", fleet.namespace, relay)
+        assert pod is not None
+        account = replace(fleet.inside, host=str(pod["status"]["podIP"]), port=listener_port(0, 0))
+        said = 250
+        try:
+            await send_from_inside(region, fleet.namespace, account, USER, ["direct@example.test"], MAIL)
+        except NotAccepted as refusal:
+            said = refusal.code
+        if said != code:
+            raise NotYet(str(said))
+        return True
+
+    await wait_for(holds, budget, f"{relay} answers {code}")
+
+
+async def test_a_relay_that_is_cordoned_hard_turns_clients_away_itself_until_it_is_taken_back(
+    eu: Region, watched: Fleet
+) -> None:
+    relay, other, *_ = await relays(eu, watched)
+    await answers(eu, watched, relay, 250, budget=RETURNS)
+    await eu.api.patch("Pod", watched.namespace, relay, {"metadata": {"annotations": {CORDON: "Hard"}}})
+    await placed(eu, watched, relay, OUT, budget=LEAVES)
+    await answers(eu, watched, relay, 421, budget=LEAVES)
+    await answers(eu, watched, other, 250, budget=LEAVES)
+    await eu.api.patch("Pod", watched.namespace, relay, {"metadata": {"annotations": {CORDON: None}}})
+    await answers(eu, watched, relay, 250, budget=LEAVES)
     await placed(eu, watched, relay, READY, budget=RETURNS)
 
 

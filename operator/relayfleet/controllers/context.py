@@ -7,6 +7,7 @@ from typing import Any
 
 from relayfleet.act.kubernetes.events import Recorder
 from relayfleet.controllers.relayhealth import Health
+from relayfleet.controllers.relaypeers import Links
 from relayfleet.kube.client import Kube
 from relayfleet.kube.mirror import Mirror
 from relayfleet.runtime.settings import Settings
@@ -14,11 +15,12 @@ from relayfleet.runtime.settings import Settings
 
 @dataclass(frozen=True)
 class Context:
-    """`memory` holds what one reconcile wants the next one to know, by a key of the controller's choice; it may be lost at any time."""
+    """`links` None: relays are not talked to. `memory` holds what one reconcile wants the next one to know, by a key of the controller's choice; it may be lost at any time."""
 
     kube: Kube
     settings: Settings
     recorder: Recorder
     health: Health
+    links: Links | None = None
     mirror: Mirror = field(default_factory=Mirror)
     memory: dict[Any, Any] = field(default_factory=dict)

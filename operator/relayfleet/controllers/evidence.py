@@ -1,9 +1,27 @@
-"""From a prober's words to the evidence that decisions are made of: ages become times of this machine's clock."""
+"""From the words of probers and relays to the evidence that decisions are made of: ages become times of this machine's clock."""
 
 from __future__ import annotations
 
-from relayfleet.decide.health.evidence import Answered, Erred, Probe, ProbeEvidence, Refused, Reset, Silent
+from collections.abc import Iterator
+
+from relayfleet.decide.health.evidence import (
+    Answered,
+    Confirms,
+    Deliveries,
+    Erred,
+    Intake,
+    Lookups,
+    OwnEvidence,
+    OwnReport,
+    Probe,
+    ProbeEvidence,
+    Refused,
+    Reset,
+    ServiceKind,
+    Silent,
+)
 from relayfleet.protocol.probing import Sight
+from relayfleet.protocol.telemetry import Window
 
 PATH = "pod"
 """Probers talk to pods by their addresses, not through the Service."""
@@ -34,3 +52,22 @@ def evidence(vantage: str, relay: str, sight: Sight, now: float) -> ProbeEvidenc
             return Reset(relay, vantage, PATH, probe, at)
         case "Erred":
             return Erred(relay, vantage, PATH, probe, at, sight.latency, sight.code)
+
+
+def own_evidence(relay: str, window: Window, now: float) -> Iterator[OwnEvidence]:
+    """What a relay says of one window that arrived `now`: what happened in it, and always what the relay thinks of itself, since that it is
+    well again is news too."""
+    at = now - window.age
+    yield OwnReport(relay, at, window.unfit, window.strain)
+    if window.accepted or window.deferred:
+        yield Intake(relay, at, window.accepted, window.deferred)
+    for each in window.attempts:
+        counts = (each.replied, each.connect_failed, each.timed_out, each.reset)
+        if any(counts):
+            yield Deliveries(relay, at, each.source, each.provider, *counts)
+    for publishes in window.confirms:
+        if publishes.confirmed or publishes.late:
+            yield Confirms(relay, at, publishes.broker, publishes.confirmed, publishes.late)
+    for asked in window.lookups:
+        if asked.answered or asked.failed:
+            yield Lookups(relay, at, ServiceKind(asked.kind), asked.name, asked.answered, asked.failed)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from relayfleet.act.kubernetes import pods
 from relayfleet.act.kubernetes.children import NotOursError, state
@@ -24,13 +25,15 @@ from relayfleet.children.relay import (
     pod,
     service,
 )
-from relayfleet.controllers import relaywatch
+from relayfleet.controllers import relaycontrol, relaywatch
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.specs import parsed
 from relayfleet.decide import rollout
 from relayfleet.decide.pool.leaving import deletion_cost
 from relayfleet.kube.client import Object, Objects
 from relayfleet.kube.errors import KubeForbidden, KubeInvalid
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,7 @@ class Children:
     async def bring(self, needs: Needs, relays: Objects) -> Outcome:
         """State all children, then mark the pods. Without a queue, what depends on it is left as it is."""
         await asyncio.gather(
+            self._unless_refused(relaycontrol.bring(self._context, self._pool, self._memory)),
             self._state(account.service_account(self._pool)),
             self._state(disruption.disruption_budget(self._pool)),
             self._state(service.service(self._pool, self._spec.service, self._spec.listeners)),
@@ -122,8 +126,11 @@ class Children:
         }
 
     async def _state(self, child: Object) -> Object | None:
+        return await self._unless_refused(state(self._context.kube, child, self._memory))
+
+    async def _unless_refused(self, stating: Awaitable[T]) -> T | None:
         try:
-            return await state(self._context.kube, child, self._memory)
+            return await stating
         except (KubeInvalid, KubeForbidden, NotOursError) as error:
             self._outcome.refused.append(str(error))
             return None

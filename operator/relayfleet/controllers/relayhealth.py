@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from relayfleet.api.meta import seconds
 from relayfleet.api.relaypool import HealthSettings
-from relayfleet.controllers.evidence import evidence, key, split
+from relayfleet.controllers.evidence import evidence, key, own_evidence, split
 from relayfleet.decide.health.decision import decide
 from relayfleet.decide.health.evidence import Evidence
 from relayfleet.decide.health.policy import Policy
@@ -24,6 +24,7 @@ from relayfleet.decide.health.store import dump
 from relayfleet.decide.health.verdict import Decision, Verdict
 from relayfleet.decide.health.words import Level
 from relayfleet.protocol.probing import Seen, Target
+from relayfleet.protocol.telemetry import Window
 
 _DRIFT = 1e-7
 """Clocks of two machines drift apart by less than this, in seconds, between two words (some parts in a million)."""
@@ -59,6 +60,7 @@ class _Pool:
     targets: tuple[Target, ...]
     state: State = field(default_factory=State)
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    waiting: list[Evidence] = field(default_factory=list)
     next_check: float = 0.0
     burst_at: float = 0.0
 
@@ -144,6 +146,16 @@ class Health:
             if known := self._pools.get(pool):
                 self._decide(pool, known, batch)
 
+    def take_window(self, pool: PoolName, relay: str, window: Window) -> None:
+        """What a relay says of its own traffic. It waits for the next tick or a prober's word, whichever is first: a decision for each of
+        thousands of windows a second would be too many."""
+        known, now = self._pools.get(pool), self._clock()
+        if known is None:
+            self.counts.ignored += 1
+            return
+        known.waiting += own_evidence(relay, window, now)
+        known.next_check = min(known.next_check, now)
+
     def verdicts(self) -> Iterable[tuple[PoolName, Verdict]]:
         """All of them."""
         return ((pool, verdict) for pool, known in self._pools.items() for verdict in known.verdicts.values())
@@ -163,8 +175,9 @@ class Health:
                 self._decide(pool, known, ())
 
     def _decide(self, pool: PoolName, known: _Pool, batch: Iterable[Evidence], *, tell: bool = True) -> None:
-        now = self._clock()
-        decision = decide(known.policy, known.state, batch, known.roster, now)
+        now, waiting = self._clock(), known.waiting
+        known.waiting = []
+        decision = decide(known.policy, known.state, (*waiting, *batch), known.roster, now)
         before = {name: (each.level, each.weight) for name, each in known.verdicts.items()}
         known.state, known.next_check = decision.state, decision.next_check
         known.verdicts = {each.relay: each for each in decision.verdicts}

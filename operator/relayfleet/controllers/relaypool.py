@@ -11,7 +11,7 @@ from relayfleet.api.labels import POOL
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.relay import names
-from relayfleet.controllers import relaypods, relaywatch
+from relayfleet.controllers import relaycontrol, relaypods, relaywatch
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.relaychildren import Children, Needs, Outcome, memory_key
 from relayfleet.controllers.specs import parsed, paused, why_invalid
@@ -31,6 +31,7 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
     pool = await context.kube.get("RelayPool", namespace, name)
     if pool is None or "deletionTimestamp" in pool["metadata"]:
         context.memory.pop(memory_key(namespace, name), None)
+        relaycontrol.forget(context, (namespace, name))
         return None  # its children go by their owner references
     try:
         spec = RelayPoolSpec.model_validate(pool["spec"])
@@ -54,6 +55,7 @@ async def _relays(context: Context, namespace: str, name: str) -> Objects:
 async def _children(context: Context, pool: Object, spec: RelayPoolSpec, needs: Needs, relays: Objects) -> Outcome:
     if not paused(pool):
         return await Children(context, pool, spec).bring(needs, relays)
+    await relaycontrol.look(context, pool)
     metadata = pool["metadata"]
     return Outcome(await context.kube.get("Deployment", metadata["namespace"], names.of(metadata["name"])))
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from relayfleet.act.kubernetes import endpoints, pods
 from relayfleet.api.labels import ZONE
 from relayfleet.children.relay import slices
-from relayfleet.controllers import relaynews, relaypods, relaywatch
+from relayfleet.controllers import relaynews, relayorders, relaywatch
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.relaysight import Seen, look
 from relayfleet.controllers.specs import paused
@@ -44,6 +44,7 @@ async def _direct(context: Context, namespace: str, name: str, *, fresh: bool = 
     if not paused(seen.pool):
         for written in await endpoints.write(context.kube, seen.slices, _decide(context, seen)):
             context.mirror.put("EndpointSlice", written)
+    relayorders.tell(context, seen.pool, seen.pods)
     return CALM
 
 
@@ -62,10 +63,7 @@ async def follow(context: Context, namespace: str, name: str) -> None:
 def _decide(context: Context, seen: Seen) -> list[Object | str]:
     """The slices as they should be (or the name of one that has to go), the most urgent first."""
     name = seen.pool["metadata"]["name"]
-    whose = relaywatch.pool_name(seen.pool)
-    relays = [
-        relaypods.relay(pod, relaywatch.place(context, pod, whose)) for pod in seen.pods if relaypods.addresses(pod)
-    ]
+    relays = relaywatch.relays(context, seen.pods, relaywatch.pool_name(seen.pool))
     before = _places(name, seen.slices)
     after = placement.place(weights.lanes(shares(relays)), relays, seen.families, before)
     stray = [each for each in seen.slices if slices.place_of(name, each) is None]

@@ -12,18 +12,17 @@ from collections.abc import Sequence
 from relayfleet.api.meta import seconds
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.children.meta import metadata
-from relayfleet.children.rabbitmq.secrets import texts
 from relayfleet.children.relay import names
-from relayfleet.controllers import relaypods
+from relayfleet.controllers import relaycontrol, relaypods
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.evidence import key
 from relayfleet.controllers.relayhealth import PoolName
 from relayfleet.controllers.specs import paused
-from relayfleet.decide.health.roster import Relay
+from relayfleet.decide.health import roster
 from relayfleet.decide.health.state import State
 from relayfleet.decide.health.store import load
 from relayfleet.decide.pool.leaving import to_replace
-from relayfleet.decide.pool.relays import Place
+from relayfleet.decide.pool.relays import Place, Relay
 from relayfleet.kube.client import Object
 from relayfleet.protocol.probing import DISCARD_DOMAIN, Target
 
@@ -42,15 +41,19 @@ async def watch(context: Context, pool: Object, spec: RelayPoolSpec, pods: Seque
     name = pool_name(pool)
     state = None if context.health.knows(name) else await _remembered(context, pool)
     watched = [pod for pod in pods if _case(context, name, pod, state)]
-    relays = [Relay(pod["metadata"]["name"], pod["spec"].get("nodeName", ""), relaypods.manual(pod)) for pod in watched]
-    discard = await _discard(context, name)
-    targets = [_target(name, spec, pod, discard) for pod in watched]
-    context.health.see(name, spec.health, relays, targets, paused=paused(pool), state=state)
+    address = _discard(context, name)
+    targets = [_target(name, spec, pod, address) for pod in watched]
+    context.health.see(name, spec.health, list(map(_member, watched)), targets, paused=paused(pool), state=state)
 
 
 def place(context: Context, pod: Object, pool: PoolName) -> Place:
     """A relay's place in traffic by the last word on it."""
     return relaypods.place(pod, context.health.verdict(pool, pod["metadata"]["name"]))
+
+
+def relays(context: Context, pods: Sequence[Object], pool: PoolName) -> list[Relay]:
+    """The pool's relays as decisions about traffic see them: all that have an address."""
+    return [relaypods.relay(pod, place(context, pod, pool)) for pod in pods if relaypods.addresses(pod)]
 
 
 async def replace(context: Context, pool: Object, pods: Sequence[Object]) -> None:
@@ -88,9 +91,10 @@ async def remember(context: Context, pool: Object) -> None:
 def forget(context: Context, pool: PoolName) -> None:
     """The pool is gone, and with it its relays; what was written down goes by its owner reference."""
     context.health.forget(pool)
+    if context.links:
+        context.links.follow(pool, ())
     context.memory.pop(("health", *pool), None)
     context.memory.pop(("levels", *pool), None)
-    context.memory.pop(("discard", *pool), None)
 
 
 async def _remembered(context: Context, pool: Object) -> State | None:
@@ -120,17 +124,14 @@ def _case(context: Context, pool: PoolName, pod: Object, state: State | None) ->
     return relaypods.serves(pod) or bool(context.health.verdict(pool, name)) or bool(state and name in state.relays)
 
 
-async def _discard(context: Context, pool: PoolName) -> str:
-    """The pool's discard address, "" while there is none. It is read once: relays refuse a word of the past, which costs nothing but the
-    probes."""
-    if known := context.memory.get(("discard", *pool)):
-        return str(known)
-    namespace, name = pool
-    found = texts(await context.kube.get("Secret", namespace, f"{name}-control")) or {}
-    word = found.get("discard", "").strip()
-    address = f"{word}@{DISCARD_DOMAIN}" if word else ""
-    context.memory["discard", *pool] = address
-    return address
+def _member(pod: Object) -> roster.Relay:
+    return roster.Relay(pod["metadata"]["name"], pod["spec"].get("nodeName", ""), relaypods.manual(pod))
+
+
+def _discard(context: Context, pool: PoolName) -> str:
+    """The address of probe mails to the pool's relays, "" while there is none."""
+    word = relaycontrol.discard(context, pool)
+    return f"{word}@{DISCARD_DOMAIN}" if word else ""
 
 
 def _target(pool: PoolName, spec: RelayPoolSpec, pod: Object, discard: str) -> Target:

@@ -1,4 +1,4 @@
-"""The operator's own certificates: with them its replicas know each other.
+"""The operator's own certificates: with them its replicas know each other, and relays their leader.
 
 One CA, in a Secret of the operator's namespace. Whoever can read it is a replica of this operator, so every process signs a certificate for
 itself at its start, which never leaves its temporary files and needs no renewal.
@@ -22,22 +22,24 @@ from relayfleet.runtime.settings import Settings
 log = logging.getLogger(__name__)
 
 SECRET = "relayfleet-control"
+SERVER_NAME = "control.relayfleet"
+"""The host name in the certificates of replicas: relays have certificates of the same authority, for another name."""
 _AGAIN = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Files of PEM: this process's certificate and key, and the CA that vouches for all replicas."""
+    """Files of PEM: this process's certificate and key, and the CA that vouches for all replicas and relays."""
 
     certificate: Path
     key: Path
     authority: Path
 
     def client(self) -> ssl.SSLContext:
-        """For connections to other replicas. They have no names that last, so the CA alone says who they are."""
+        """For connections to other replicas, and to relays. Pods have no names that last, so the CA and a name for all of a kind say who they
+        are: the caller states it as the server's name."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.minimum_version = ssl.TLSVersion.TLSv1_3
-        context.check_hostname = False
         context.load_verify_locations(self.authority)
         context.load_cert_chain(self.certificate, self.key)
         return context
@@ -81,7 +83,7 @@ def _issue(secret: Object, name: str, folder: Path) -> Identity:
     ca, ca_key = (base64.b64decode(secret["data"][key]).decode() for key in ("ca.crt", "ca.key"))
     now = datetime.datetime.now(datetime.UTC)
     certificate, key = authority.new_certificate(
-        ca, ca_key, name, ["control.relayfleet"], now, validity=datetime.timedelta(days=3650), client=True
+        ca, ca_key, name, [SERVER_NAME], now, validity=datetime.timedelta(days=3650), client=True
     )
     files = Identity(folder / "control.crt", folder / "control.key", folder / "control-ca.crt")
     for path, text in ((files.certificate, certificate), (files.key, key), (files.authority, ca)):

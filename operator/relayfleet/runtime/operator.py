@@ -24,17 +24,23 @@ from relayfleet.controllers.relayhealth import Health
 from relayfleet.controllers.trouble import Reconcile, reconciled
 from relayfleet.kube.client import Kube, connect
 from relayfleet.kube.errors import KubeError
+from relayfleet.protocol import telemetry
 from relayfleet.protocol.probing import Hello
 from relayfleet.runtime import proberprocess
 from relayfleet.runtime.control import Identity, identity
 from relayfleet.runtime.healthmetrics import HealthMetrics
 from relayfleet.runtime.lease import Lease
+from relayfleet.runtime.linkmetrics import LinkMetrics
 from relayfleet.runtime.liveness import Liveness
+from relayfleet.runtime.relaylinks import RelayLinks
 from relayfleet.runtime.settings import Settings
 from relayfleet.runtime.vantages import Ears, Vantages
 from relayfleet.runtime.workqueue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
+
+IDENTIFIED = 5.0
+"""Seconds that a leader waits for its certificates before it begins: relays that it makes should have theirs from the start."""
 
 TICK = 0.1
 """Seconds between two looks for what time alone changes: dwell times that end, ramps."""
@@ -97,8 +103,11 @@ async def _lead(
         stirred.add(Key(TRAFFIC, namespace, name))
         traffic.add(Key(TRAFFIC, namespace, name))
 
-    context = Context(kube, settings, Recorder(kube, settings.identity), Health(changed))
-    liveness.registry.register(HealthMetrics(context.health))
+    health = Health(changed)
+    links = RelayLinks(telemetry.Hello(settings.identity, lease.epoch), health.take_window)
+    context = Context(kube, settings, Recorder(kube, settings.identity), health, links)
+    liveness.registry.register(HealthMetrics(health))
+    liveness.registry.register(LinkMetrics(links))
 
     async def work(key: Key) -> float | None:
         return await reconciled(context, key.kind, key.namespace, key.name, RECONCILE[key.kind])
@@ -122,9 +131,10 @@ async def _lead(
         asyncio.create_task(queue.run()),
         asyncio.create_task(traffic.run()),
         asyncio.create_task(following.run()),
-        asyncio.create_task(_watch(settings, kube, Wiring(queue, traffic, liveness, context.mirror))),
-        asyncio.create_task(_observe(settings, lease, kube, context.health, known)),
-        asyncio.create_task(_tick(context.health)),
+        asyncio.create_task(_watch(settings, kube, Wiring(queue, traffic, liveness, context.mirror), known)),
+        asyncio.create_task(_observe(settings, lease, kube, health, known)),
+        asyncio.create_task(_command(links, known)),
+        asyncio.create_task(_tick(health)),
     ]
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -147,13 +157,19 @@ async def _observe(settings: Settings, lease: Lease, kube: Kube, health: Health,
     await vantages.run()
 
 
+async def _command(links: RelayLinks, known: asyncio.Task[Identity]) -> None:
+    """Orders to relays, and their telemetry. Without an identity there are none; relays stand as they were last told to."""
+    await links.run((await asyncio.shield(known)).client())
+
+
 async def _tick(health: Health) -> None:
     while True:
         await asyncio.sleep(TICK)
         health.tick()
 
 
-async def _watch(settings: Settings, kube: Kube, wiring: Wiring) -> None:
+async def _watch(settings: Settings, kube: Kube, wiring: Wiring, known: asyncio.Task[Identity]) -> None:
+    await asyncio.wait({known}, timeout=IDENTIFIED)
     for kind in RECONCILE:
         await _served(kube, kind, settings.namespaces)
     registry = kopf.OperatorRegistry()

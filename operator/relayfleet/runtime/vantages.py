@@ -18,6 +18,7 @@ from relayfleet.kube.client import Kube, Object
 from relayfleet.kube.errors import KubeError
 from relayfleet.protocol import probing
 from relayfleet.protocol.probing import Burst, Hello, ProtocolError, Seen, Target, Watch
+from relayfleet.runtime.control import SERVER_NAME
 
 log = logging.getLogger(__name__)
 
@@ -96,7 +97,7 @@ class Vantages:
             try:
                 async with asyncio.timeout(SILENCE * 2):
                     reader, writer = await asyncio.open_connection(
-                        host, probing.PORT, ssl=self._tls, limit=probing.MOST_BYTES
+                        host, probing.PORT, ssl=self._tls, server_hostname=SERVER_NAME, limit=probing.MOST_BYTES
                     )
             except (OSError, TimeoutError) as error:
                 log.info("prober of %s (%s): %s", name, host, error or "no answer")

@@ -12,6 +12,7 @@ from relayfleet.children.relay import (
     account,
     broker,
     config,
+    control,
     deployment,
     disruption,
     names,
@@ -21,6 +22,7 @@ from relayfleet.children.relay import (
     slices,
 )
 from relayfleet.decide.weights import QUARTERS, Condition
+from relayfleet.protocol import telemetry
 from relayfleet.protocol.relay_config import load
 from relayfleet.relay.files import Files
 from tests.unit.children.scene import pool, pool_spec, queue, sending_ip
@@ -50,6 +52,7 @@ def every_child() -> list[dict[str, Any]]:
     return [
         account.service_account(obj),
         config.config_map(obj, "{}"),
+        control.secret(obj, dict.fromkeys(control.KEYS, "x")),
         deployment.deployment(obj, 3, template(), {}),
         disruption.disruption_budget(obj),
         networkpolicy.network_policy(obj, 2, "mail", (), "relayfleet-system"),
@@ -86,14 +89,19 @@ def test_files_are_mounted_where_relays_look_for_them() -> None:
     (container,) = template()["spec"]["containers"]
     files = Files()
     mounted = {each["mountPath"] for each in container["volumeMounts"]}
-    assert mounted == {
-        str(each) for each in (files.config.parent, files.auth, files.key.parent, files.broker_ca.parent)
-    }
+    folders = (files.config.parent, files.auth, files.key.parent, files.broker_ca.parent, files.control)
+    assert mounted == {str(each) for each in folders}
+
+
+def test_a_relay_starts_without_its_control_secret_and_gets_nothing_else_under_that_name() -> None:
+    (found,) = (each["secret"] for each in template()["spec"]["volumes"] if each["name"] == "control")
+    assert (found["secretName"], found["optional"], found["defaultMode"]) == ("tx-control", True, 0o440)
+    assert [each["key"] for each in found["items"]] == ["tls.crt", "tls.key", "ca.crt", "discard"]
 
 
 def test_what_is_not_asked_for_is_not_mounted() -> None:
     volumes = template(authSecretRef=None, tlsSecretRef=None)["spec"]["volumes"]
-    assert [each["name"] for each in volumes] == ["relay", "broker"]
+    assert [each["name"] for each in volumes] == ["relay", "control", "broker"]
 
 
 def test_a_relay_has_time_to_drain_before_it_is_killed() -> None:
@@ -252,11 +260,15 @@ def test_a_name_that_we_never_give_has_no_place(name: str) -> None:
 
 def test_the_network_policy_opens_every_port_that_slices_name_and_no_more() -> None:
     policy = networkpolicy.network_policy(pool(), 2, "mail", (), "relayfleet-system")["spec"]
-    smtp, status = policy["ingress"]
+    smtp, status, orders = policy["ingress"]
     open_ports = {port for each in smtp["ports"] for port in range(each["port"], each["endPort"] + 1)}
     assert open_ports == {names.listener_port(number, lane) for number in range(2) for lane in range(names.LANES)}
     assert "from" not in smtp
     assert "relayfleet-system" in str(status["from"])
+    assert [each["port"] for each in orders["ports"]] == [telemetry.PORT]
+    (operators,) = orders["from"]
+    assert operators["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "relayfleet-system"}
+    assert operators["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "operator"
 
 
 def test_relays_reach_dns_their_brokers_and_smtp_and_nothing_else() -> None:

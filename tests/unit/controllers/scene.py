@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import datetime
 from dataclasses import replace
 from typing import Any, cast
 
+from relayfleet.act.authority import new_authority
 from relayfleet.act.kubernetes.events import Recorder
 from relayfleet.api.labels import CORDON, LISTED, POOL
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.relayhealth import Health
 from relayfleet.kube.client import Kube, Object
+from relayfleet.runtime.control import SECRET
 from relayfleet.runtime.settings import Settings
 from tests.fakes.kube import FakeKube
 
@@ -29,6 +33,19 @@ def context(kube: FakeKube, **settings: Any) -> Context:
     made = Context(server, replace(SETTINGS, **settings), Recorder(server, "test"), health)
     kube.mirrors.append(made.mirror)
     return made
+
+
+def operators_authority() -> Object:
+    """The Secret with the CA of the operator's replicas, another one each time."""
+    certificate, key = new_authority("relayfleet control", datetime.datetime.now(datetime.UTC))
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"namespace": SETTINGS.namespace, "name": SECRET},
+        "data": {
+            name: base64.b64encode(text.encode()).decode() for name, text in (("ca.crt", certificate), ("ca.key", key))
+        },
+    }
 
 
 def relay_pod(name: str, ip: str, *, ready: bool = True, leaving: bool = False, cordon: str = "") -> Object:

@@ -7,19 +7,20 @@ from typing import Any
 
 import pytest
 
-from relayfleet.api.labels import CONFIG_DIGEST, DELETION_COST, PAUSED
+from relayfleet.api.labels import CONFIG_DIGEST, DELETION_COST, PAUSED, TEMPLATE
 from relayfleet.controllers.relaypool import CALM, UNCALM, reconcile
 from relayfleet.kube.client import Object
 from relayfleet.kube.errors import KubeInvalid
 from tests.fakes.kube import FakeKube
 from tests.unit.children.scene import pool, queue, resource
-from tests.unit.controllers.scene import context, relay_pod
+from tests.unit.controllers.scene import context, operators_authority, relay_pod
 
 CHILDREN = {
     ("ConfigMap", "tx-relay"),
     ("Deployment", "tx-relay"),
     ("NetworkPolicy", "tx-relay"),
     ("PodDisruptionBudget", "tx-relay"),
+    ("Secret", "tx-control"),
     ("Service", "tx"),
     ("ServiceAccount", "tx-relay"),
 }
@@ -37,7 +38,7 @@ def sending_ip(name: str, region: str = "eu") -> Object:
 
 
 def world(*more: Object, **spec: Any) -> FakeKube:
-    return FakeKube(pool(**spec), ready(queue()[0]), sending_ip("eu-1"), *more)
+    return FakeKube(pool(**spec), ready(queue()[0]), sending_ip("eu-1"), operators_authority(), *more)
 
 
 def condition(kube: FakeKube, type_: str = "Ready") -> tuple[str, str]:
@@ -97,6 +98,27 @@ async def test_a_new_operator_restarts_no_relay_until_the_user_changes_something
     assert after["spec"]["containers"][0]["image"] == "relayfleet:2"
 
 
+async def test_relays_of_an_operator_that_knew_no_orders_are_left_as_they_are() -> None:
+    kube = world()
+    await reconcile(context(kube), "mail", "tx")
+    deployment = kube.seen("Deployment", "tx-relay")
+    older = json.loads(deployment["metadata"]["annotations"][TEMPLATE])
+    older["spec"]["volumes"] = [each for each in older["spec"]["volumes"] if each["name"] != "control"]
+    deployment["metadata"]["annotations"][TEMPLATE] = json.dumps(older)
+    deployment["spec"]["template"] = older
+    del kube.objects["Secret", "mail", "tx-control"]
+    await reconcile(context(kube), "mail", "tx")
+    assert kube.seen("Deployment", "tx-relay")["spec"]["template"] == older
+    assert ("Secret", "tx-control") in children(kube)
+
+
+async def test_the_secret_of_the_relays_is_there_before_they_are() -> None:
+    kube = world()
+    await reconcile(context(kube), "mail", "tx")
+    written = [(kind, name) for _, kind, name in kube.writes]
+    assert written.index(("Secret", "tx-control")) < written.index(("Deployment", "tx-relay"))
+
+
 async def test_relays_get_the_configuration_without_a_new_template_and_are_told_to_look() -> None:
     kube = world(relay_pod("a", "198.18.0.1"))
     both = context(kube)
@@ -131,10 +153,10 @@ async def test_a_cordoned_relay_goes_first_and_no_more_when_it_is_taken_back() -
 
 
 async def test_without_a_queue_what_depends_on_it_waits_and_the_rest_is_made() -> None:
-    kube = FakeKube(pool(), sending_ip("eu-1"))
+    kube = FakeKube(pool(), sending_ip("eu-1"), operators_authority())
     both = context(kube)
     assert await reconcile(both, "mail", "tx") == UNCALM
-    assert children(kube) == {("Service", "tx"), ("ServiceAccount", "tx-relay"), ("PodDisruptionBudget", "tx-relay")}
+    assert CHILDREN - children(kube) == {(kind, "tx-relay") for kind in ("ConfigMap", "Deployment", "NetworkPolicy")}
     assert condition(kube) == ("False", "QueueNotFound")
     kube.put(ready(queue()[0]))
     await reconcile(both, "mail", "tx")

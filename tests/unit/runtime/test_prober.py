@@ -16,7 +16,7 @@ from relayfleet.kube.client import Kube
 from relayfleet.protocol import probing
 from relayfleet.protocol.probing import Burst, Hello, Order, Sight, Target, Watch
 from relayfleet.runtime import prober
-from relayfleet.runtime.control import Identity, identity
+from relayfleet.runtime.control import SERVER_NAME, Identity, identity
 from tests.fakes.kube import FakeKube
 from tests.unit.controllers.scene import SETTINGS
 
@@ -70,7 +70,7 @@ class Leader:
 
 @asynccontextmanager
 async def leading(port: int, files: Identity, *orders: Order) -> AsyncIterator[Leader]:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=files.client())
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=files.client(), server_hostname=SERVER_NAME)
     leader = Leader(reader, writer)
     leader.say(*orders)
     try:
@@ -130,7 +130,7 @@ async def test_it_serves_the_leader_of_the_highest_epoch(tmp_path: Path) -> None
 async def test_it_says_something_even_when_there_is_nothing_to_say(tmp_path: Path) -> None:
     one, two = await identities(tmp_path, "prober", "leader")
     async with probing_at(one) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=two.client())
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=two.client(), server_hostname=SERVER_NAME)
         writer.write(probing.encode(Hello("leader", 1)))
         async with asyncio.timeout(20):
             words = [probing.decode_seen(await reader.readline()) for _ in range(3)]
@@ -143,7 +143,7 @@ async def test_it_says_something_even_when_there_is_nothing_to_say(tmp_path: Pat
 async def test_who_does_not_say_hello_is_not_served(tmp_path: Path, line: bytes) -> None:
     one, two = await identities(tmp_path, "prober", "leader")
     async with probing_at(one) as port:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=two.client())
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=two.client(), server_hostname=SERVER_NAME)
         writer.write(line)
         async with asyncio.timeout(20):
             assert await reader.read() == b""

@@ -17,9 +17,10 @@ from relayfleet.kube.client import Kube, Object
 from relayfleet.protocol import probing
 from relayfleet.protocol.probing import Burst, Hello, Order, Seen, Sight, Target, Watch
 from relayfleet.runtime import vantages as module
-from relayfleet.runtime.control import Identity, identity
+from relayfleet.runtime.control import SECRET, Identity, identity
 from relayfleet.runtime.vantages import Ears, Vantages
 from tests.fakes.kube import FakeKube
+from tests.fakes.relay import FakeRelay
 from tests.unit.controllers.scene import SETTINGS
 
 SIGHT = Sight("mail/tx/a", "Answered", "Dialogue", 0.0, latency=0.001)
@@ -121,3 +122,18 @@ async def test_who_has_no_certificate_of_ours_is_not_talked_to(tmp_path: Path) -
         with pytest.raises(ssl.SSLError):
             await asyncio.open_connection("127.0.0.1", port, ssl=tls)
     assert listener.heard == []
+
+
+async def test_a_relay_cannot_pass_for_a_prober(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kube = FakeKube(replica("one"))
+    files = await known(kube, tmp_path, "leader")
+    relay = FakeRelay(kube.objects["Secret", SETTINGS.namespace, SECRET], tmp_path)
+    async with relay.listening() as port:
+        monkeypatch.setattr(probing, "PORT", port)
+        ears = Ears(lambda *_: None, lambda _: None)
+        links = Vantages(cast("Kube", kube), SETTINGS.namespace, Hello("leader", 7), files.client(), ears)
+        running = asyncio.create_task(links.run())
+        await asyncio.sleep(0.3)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+    assert relay.heard == []

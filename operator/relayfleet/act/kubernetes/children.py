@@ -24,8 +24,13 @@ async def state(kube: Kube, obj: Object, memory: MutableMapping[Any, Any]) -> Ob
 
     Raises NotOursError, and the errors of `kube.errors`.
     """
-    key = (obj["kind"], obj["metadata"]["name"])
     live = await kube.get(obj["kind"], obj["metadata"]["namespace"], obj["metadata"]["name"])
+    return await state_over(kube, live, obj, memory)
+
+
+async def state_over(kube: Kube, live: Object | None, obj: Object, memory: MutableMapping[Any, Any]) -> Object:
+    """The same over an object that the caller has read: what it states then depends on what is there."""
+    key = (obj["kind"], obj["metadata"]["name"])
     if live and not _ours(live, obj):
         raise NotOursError(
             f"{obj['kind']} {obj['metadata']['name']} exists and is not this operator's: delete it, or choose another name"

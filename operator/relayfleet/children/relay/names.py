@@ -22,6 +22,11 @@ def of(pool: str) -> str:
     return f"{pool}-relay"
 
 
+def control(pool: str) -> str:
+    """The name of the Secret by which relays and operator know each other."""
+    return f"{pool}-control"
+
+
 def listener_port(number: int, lane: int) -> int:
     """The port of a relay's container for a lane of its listener number `number` (from 0)."""
     return 2520 + 10 * number + lane

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from relayfleet.api.labels import MONITORING, NAMESPACE_NAME, POOL, QUEUE
+from relayfleet.api.labels import COMPONENT, MONITORING, NAME, NAMESPACE_NAME, POOL, QUEUE
 from relayfleet.children.meta import metadata
 from relayfleet.children.rabbitmq.names import AMQPS
 from relayfleet.children.relay import names
+from relayfleet.protocol import telemetry
 
 SMTP = 25
 
@@ -16,8 +17,8 @@ SMTP = 25
 def network_policy(
     pool: dict[str, Any], listeners: int, queue: str, external_addresses: Sequence[str], operators_namespace: str
 ) -> dict[str, Any]:
-    """In: SMTP from anywhere, the status port from the operator and from namespaces that monitor (nodes always may, for their probes).
-    Out: DNS, the brokers, SMTP anywhere. `external_addresses` are the host:port of brokers that somebody else runs."""
+    """In: SMTP from anywhere, the status port from the operator and from namespaces that monitor (nodes always may, for their probes),
+    the control port from the operator's pods. Out: DNS, the brokers, SMTP anywhere. `external_addresses` are the host:port of brokers that somebody else runs."""
     name = pool["metadata"]["name"]
     smtp = [
         {
@@ -40,6 +41,7 @@ def network_policy(
                     "ports": [_tcp(names.STATUS_PORT)],
                     "from": [_namespaces(NAMESPACE_NAME, operators_namespace), _namespaces(MONITORING, "true")],
                 },
+                {"ports": [_tcp(telemetry.PORT)], "from": [_operator(operators_namespace)]},
             ],
             "egress": [
                 {"ports": [{"protocol": "UDP", "port": 53}, _tcp(53)]},
@@ -60,6 +62,13 @@ def _brokers(queue: str, external_addresses: Sequence[str]) -> dict[str, Any]:
 
 def _tcp(port: int) -> dict[str, Any]:
     return {"protocol": "TCP", "port": port}
+
+
+def _operator(namespace: str) -> dict[str, Any]:
+    return {
+        **_namespaces(NAMESPACE_NAME, namespace),
+        "podSelector": {"matchLabels": {NAME: "relayfleet", COMPONENT: "operator"}},
+    }
 
 
 def _namespaces(label: str, value: str) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from relayfleet.api.labels import LISTED, POOL, ZONE
 from relayfleet.api.meta import PodTemplate, seconds
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.children.meta import labels
-from relayfleet.children.relay import config, names
+from relayfleet.children.relay import config, control, names
+from relayfleet.protocol import telemetry
 
 MARGIN = 10.0
 """Seconds that the kubelet waits beyond the drain before it kills."""
@@ -78,7 +79,10 @@ def _container(spec: RelayPoolSpec, mounted: list[str], image: str, region: str)
             {"name": "RELAYFLEET_RELAY_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": "RELAYFLEET_REGION", "value": region},
         ],
-        "ports": [{"name": "status", "containerPort": names.STATUS_PORT}],
+        "ports": [
+            {"name": "status", "containerPort": names.STATUS_PORT},
+            {"name": "control", "containerPort": telemetry.PORT},
+        ],
         "resources": spec.template.resources or _DEFAULT_RESOURCES,
         # The last lines of its log stand in the pod's status when it crashes, and from there in the pool's.
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -103,9 +107,9 @@ def _probe(path: str, period: int, timeout: int, failures: int) -> dict[str, Any
 
 
 def _volumes(pool: str, spec: RelayPoolSpec, broker_volume: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each is mounted at the folder of its name. `broker` comes last: it is the one that the user did not name here."""
+    """Each is mounted at the folder of its name. `control` and `broker` are those that the user did not name here."""
     found: list[dict[str, Any]] = [
-        {"name": "relay", "configMap": {"name": names.of(pool), "items": [{"key": config.FILE, "path": config.FILE}]}}
+        {"name": "relay", "configMap": {"name": names.of(pool), "items": [{"key": config.FILE, "path": config.FILE}]}},
     ]
     if spec.auth_secret_ref:
         found.append({"name": "auth", "secret": {"secretName": spec.auth_secret_ref.name, "defaultMode": 0o440}})
@@ -113,4 +117,4 @@ def _volumes(pool: str, spec: RelayPoolSpec, broker_volume: dict[str, Any]) -> l
         keys = [{"key": key, "path": key} for key in ("tls.crt", "tls.key")]
         tls = {"secretName": spec.tls_secret_ref.name, "defaultMode": 0o440, "items": keys}
         found.append({"name": "tls", "secret": tls})
-    return [*found, {"name": "broker", **broker_volume}]
+    return [*found, {"name": "control", "secret": control.volume(pool)}, {"name": "broker", **broker_volume}]

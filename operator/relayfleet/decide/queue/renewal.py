@@ -21,7 +21,9 @@ class Certificate:
     paired: bool
 
 
-def needs_renewal(found: Certificate | None, hosts: Collection[str], now: datetime.datetime) -> str:
+def needs_renewal(
+    found: Certificate | None, hosts: Collection[str], now: datetime.datetime, margin: datetime.timedelta = MARGIN
+) -> str:
     """Why a new certificate is due; empty when the one that is there will do. `found` None: there is none that can be read."""
     if found is None:
         return "there is none"
@@ -31,6 +33,6 @@ def needs_renewal(found: Certificate | None, hosts: Collection[str], now: dateti
         return "its key is another one"
     if not found.hosts >= set(hosts):
         return "it lacks names"
-    if found.not_after - now < MARGIN:
+    if found.not_after - now < margin:
         return f"it ends on {found.not_after:%Y-%m-%d}"
     return ""
