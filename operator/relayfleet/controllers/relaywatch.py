@@ -5,6 +5,7 @@ A relay becomes a case for health when it first serves, and stays one until it l
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import Sequence
@@ -39,7 +40,9 @@ def pool_name(pool: Object) -> PoolName:
 async def watch(context: Context, pool: Object, spec: RelayPoolSpec, pods: Sequence[Object]) -> None:
     """Have the pool's relays watched. The first time a leader does so, it takes up what the one before knew."""
     name = pool_name(pool)
-    state = None if context.health.knows(name) else await _remembered(context, pool)
+    state = None
+    if not context.health.knows(name):
+        state, _ = await asyncio.gather(_remembered(context, pool), relaycontrol.look(context, pool))
     watched = [pod for pod in pods if _case(context, name, pod, state)]
     address = _discard(context, name)
     targets = [_target(name, spec, pod, address) for pod in watched]

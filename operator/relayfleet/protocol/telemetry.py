@@ -3,7 +3,7 @@
 The leader connects to `PORT` of the relay's pod. It says `Hello` first, and then `Order` whenever the relay should behave differently. The
 relay sends a `Window` every `PERIOD` seconds in which something happened, and every `BEAT` seconds if nothing did. It obeys the leader of
 the highest epoch that it has met, and closes the connection of any other: an operator that lost its lease, and does not know it yet, orders
-nothing. A relay keeps the last order when its leader is gone; a relay that starts anew serves.
+nothing. A relay without any leader for a minute serves, as does one that starts anew.
 
 Times are ages in seconds at the moment of sending, so clocks of machines need not agree.
 """

@@ -98,6 +98,7 @@ class Relay:
             watch(self._files.config, self._reload),
             control.run(control_port),
             self.obedience.run(),
+            self._mind(control),
         ):
             await self.start()
             log.info("relay of pool %s serves on %s", self._config.pool, self.server.ports)
@@ -130,6 +131,11 @@ class Relay:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self.server.drain()
+
+    async def _mind(self, control: ControlServer) -> None:
+        while True:
+            await asyncio.sleep(1.0)
+            self.obedience.look(control.unled)
 
     def control(self, address: str = "") -> ControlServer:
         """The way to the leading operator; call it in the running loop."""

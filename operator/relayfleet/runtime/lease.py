@@ -4,7 +4,8 @@ The rules that make it safe with clocks that differ between machines:
 - A candidate never compares its own clock with the time in the lease. It measures, by its own monotonic clock, how long the lease
   has not changed; only a lease that stood still for its whole duration is taken.
 - The holder counts from *before* it asked to renew. `check()` refuses writes from a moment before another one could take the lease.
-- Every take-over raises `leaseTransitions`, the epoch that orders carry: relays refuse an older one.
+- Every take-over raises `leaseTransitions`, and with it the epoch that orders carry: relays refuse an older one. The age of the Lease is in the
+  epoch too, so that one which somebody deleted and which was made anew is no step back.
 
 kopf's peering is no election (equal priorities freeze each other, nothing compares and swaps), and the election of the client library
 compares wall clocks and tells no epoch; hence our own.
@@ -27,6 +28,7 @@ DURATION = 3
 """Seconds that a lease is good for. A dead leader's work is taken over after this, plus one poll, plus the start of the watches."""
 RENEW = 1.0
 POLL = 0.5
+_TRANSITION_BITS = 20
 MARGIN = 0.5
 """Seconds before the end of the lease from which the holder no longer writes."""
 
@@ -100,7 +102,7 @@ class Lease:
             return False
         self._taken = False
         self._valid_until = asked + DURATION - MARGIN
-        self.epoch = int(written["spec"].get("leaseTransitions", 0))
+        self.epoch = _epoch(written)
         return True
 
     def _next(self, lease: Object | None, now: float) -> Object | None:
@@ -137,3 +139,10 @@ class Lease:
             "leaseTransitions": transitions,
         }
         return lease | {"spec": spec}
+
+
+def _epoch(lease: Object) -> int:
+    """Seconds of the Lease's creation by the API server's clock, then the take-overs since."""
+    created = lease["metadata"].get("creationTimestamp")
+    seconds = int(datetime.datetime.fromisoformat(created).timestamp()) if created else 0
+    return (seconds << _TRANSITION_BITS) + int(lease["spec"].get("leaseTransitions", 0))

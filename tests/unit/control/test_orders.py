@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from relayfleet.protocol.telemetry import Order, Stand
-from relayfleet.relay.control.orders import Obedience
+from relayfleet.relay.control.orders import PATIENCE, Obedience
 
 SERVE, LEAVE = Order(Stand.SERVE), Order(Stand.LEAVE, "PathSilent: nobody hears it")
 
@@ -89,5 +89,18 @@ async def test_a_fault_of_ours_does_not_end_obedience() -> None:
         obedience.obey(LEAVE)
         await turns()
         obedience.obey(SERVE)
+        await turns()
+        assert parts.said == ["serve False", "pause", "serve True", "resume"]
+
+
+async def test_without_a_leader_for_long_a_relay_serves_again() -> None:
+    parts = Parts()
+    async with obeying(parts) as obedience:
+        obedience.obey(LEAVE)
+        await turns()
+        obedience.look(PATIENCE - 1)
+        await turns()
+        assert parts.said == ["serve False", "pause"]
+        obedience.look(PATIENCE + 1)
         await turns()
         assert parts.said == ["serve False", "pause", "serve True", "resume"]

@@ -1,5 +1,8 @@
 """Carrying out orders: the relay stands as the leader last said, until it drains, after which it takes no orders any more.
 
+A leader that is gone for long has no orders left: without one the relay serves again, since the slices that nobody changes any more say who
+gets traffic, and a relay that stood aside for ever could not be told otherwise.
+
 The SMTP server turns in the same moment. The delivery has to speak with its broker, so it follows in the background, one change after the
 other, and only the last one counts.
 """
@@ -13,6 +16,9 @@ from typing import Protocol
 from relayfleet.protocol.telemetry import Order, Stand
 
 log = logging.getLogger(__name__)
+
+PATIENCE = 60.0
+"""Seconds without a leader after which its last order is over."""
 
 
 class Intake(Protocol):
@@ -49,6 +55,11 @@ class Obedience:
         log.warning("ordered to %s: %s", order.stand.lower(), order.reason or "no reason given")
         self._intake.serve(order.stand is Stand.SERVE)
         self._changed.set()
+
+    def look(self, unled: float) -> None:
+        """`unled`: seconds for which no leader has been there."""
+        if unled > PATIENCE:
+            self.obey(Order(Stand.SERVE, f"no leader has been there for {unled:.0f} s"))
 
     async def run(self) -> None:
         """Let the delivery follow, until cancelled."""

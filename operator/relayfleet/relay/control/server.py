@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import time
 from collections.abc import Callable
 
 from relayfleet.protocol.telemetry import MOST_BYTES, PORT, Hello, Order, TelemetryError, decode_word
@@ -36,6 +37,12 @@ class ControlServer:
         self._door = Door(keys, self._meet, self.counters, address)
         self._leader: Telling | None = None
         self._hello: Hello | None = None
+        self._led_until = time.monotonic()
+
+    @property
+    def unled(self) -> float:
+        """Seconds for which no leader has been there."""
+        return 0.0 if self._leader is not None else time.monotonic() - self._led_until
 
     @property
     def port(self) -> int:
@@ -89,7 +96,7 @@ class ControlServer:
         finally:
             telling.close()
             if self._leader is telling:
-                self._leader = None
+                self._leader, self._led_until = None, time.monotonic()
 
     async def _introduction(self, reader: asyncio.StreamReader) -> Hello:
         async with asyncio.timeout(INTRODUCTION):
