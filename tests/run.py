@@ -42,7 +42,14 @@ STATIC = (
 )
 UNIT = (Step("unit tests", pytest("tests/unit")),)
 CLUSTERS = Step("clusters", (sys.executable, "-m", "tests.testbed", "up"))
-RELAY = (Step("relay tests", pytest("--durations=10", "tests/relay")),)
+# Brokers are killed and waited for; what needs none of them need not wait too.
+BROKERS = (Step("relay tests with brokers", pytest("--durations=10", "tests/relay/spool", "tests/relay/broker")),)
+SOCKETS = (
+    Step(
+        "relay tests without brokers",
+        pytest("--durations=5", "tests/relay", "--ignore=tests/relay/spool", "--ignore=tests/relay/broker"),
+    ),
+)
 # With the variable, clusters that are not up are a failure and not a reason to skip.
 E2E = (Step("end-to-end tests", ("env", "RELAYFLEET_E2E=1", *pytest("--durations=30", "tests/e2e"))),)
 
@@ -54,7 +61,7 @@ def main() -> int:
         case "check":
             failed = check()
         case "relay":
-            failed = run((CLUSTERS, *RELAY))
+            failed = run((CLUSTERS,)) or together(BROKERS, SOCKETS)
         case "e2e":
             failed = run((CLUSTERS, *E2E))
         case "all":
@@ -79,14 +86,19 @@ def run_all() -> list[str]:
     if clusters.wait():
         print(log.read_text(), flush=True)
         return [*failed, CLUSTERS.name]
-    return failed + run((CLUSTERS, *RELAY, *E2E))
+    return failed + (run((CLUSTERS,)) or together(BROKERS, SOCKETS) + run(E2E))
 
 
 def check() -> list[str]:
-    """Unit tests, which wait a lot, beside the static checks, which compute; each step's output comes in one piece."""
-    with ThreadPoolExecutor(2) as pool:
-        both = [pool.submit(run, steps, quiet=True) for steps in (STATIC, UNIT)]
-        return [name for each in both for name in each.result()]
+    """Unit tests wait a lot, static checks compute."""
+    return together(UNIT, STATIC)
+
+
+def together(shown: tuple[Step, ...], kept: tuple[Step, ...]) -> list[str]:
+    """Two rows of steps beside each other; what those of the second print comes when each is done."""
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(run, kept, quiet=True)
+        return [*run(shown), *other.result()]
 
 
 def run(steps: tuple[Step, ...], *, quiet: bool = False) -> list[str]:
