@@ -43,11 +43,12 @@ STATIC = (
 UNIT = (Step("unit tests", pytest("tests/unit")),)
 CLUSTERS = Step("clusters", (sys.executable, "-m", "tests.testbed", "up"))
 # Brokers are killed and waited for; what needs none of them need not wait too.
-BROKERS = (Step("relay tests with brokers", pytest("--durations=10", "tests/relay/spool", "tests/relay/broker")),)
+WITH_BROKERS = ("tests/relay/spool", "tests/relay/broker", "tests/relay/control")
+BROKERS = (Step("relay tests with brokers", pytest("--durations=10", *WITH_BROKERS)),)
 SOCKETS = (
     Step(
         "relay tests without brokers",
-        pytest("--durations=5", "tests/relay", "--ignore=tests/relay/spool", "--ignore=tests/relay/broker"),
+        pytest("--durations=5", "tests/relay", *(f"--ignore={each}" for each in WITH_BROKERS)),
     ),
 )
 # With the variable, clusters that are not up are a failure and not a reason to skip.
