@@ -23,7 +23,7 @@ from tests.sink.client import Line
 
 SILENCE = 3.0
 """Seconds without another entry after which the journal is read."""
-_UNCERTAIN = re.compile(r" class=uncertain .* to=(\S+) ")
+_UNCERTAIN = re.compile(r" class=Uncertain .* to=(\S+) ")
 
 
 @dataclass

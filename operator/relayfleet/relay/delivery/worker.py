@@ -189,6 +189,8 @@ class DeliveryService:
         left = [each for each in record.recipients if each.address not in seen.delivered]
         self.counters.duplicates_dropped += len(record.recipients) - len(left)
         known = [uncertain(each) for each in left if each.address in seen.uncertain]
+        if known:
+            tell(self.counters, record, known, 0.0)
         fresh = [each for each in left if each.address not in seen.uncertain]
         outcomes = known + await self._attempt(held, fresh)
         decision = settlement.decide(
