@@ -95,7 +95,9 @@ class FaultBrokers(Brokers):
         if not await self.well(START_SECONDS):
             raise RuntimeError(f"the brokers do not come up:\n{self.logs(0)}")
         memory, deadline = QueueMemory(), time.monotonic() + START_SECONDS
-        while memory.brokers is None:  # level-triggered, as in the operator: brokers that are just up refuse some things for a moment
+        while (
+            memory.brokers is None
+        ):  # level-triggered, as in the operator: brokers that are just up refuse some things for a moment
             if time.monotonic() > deadline:
                 raise RuntimeError(f"the brokers cannot be set up: {memory.unreachable}")
             await queuebrokers.look_after(endpoints, self.admin, CLIENT, pods, memory)

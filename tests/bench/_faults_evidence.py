@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,7 +36,7 @@ class Evidence:
     messages: list[Line]
     said: list[Said]
     left: traces.Left
-    uncertain: set[str]
+    told: traces.Told
     logs: list[Path]
     client: dict[str, Any]
     crashes: int
@@ -53,16 +55,23 @@ class Evidence:
     def fates(self) -> Fates:
         """The verdict."""
         stored = [each.id for its in self.steps.values() for each in its if each.stage == "stored"]
-        return fates(self.accepted.keys(), stored, traces.reported(self.messages), self.left.all, self.uncertain)
+        return fates(self.accepted.keys(), stored, traces.reported(self.messages), self.left.all, self.told.uncertain)
 
 
 def write(folder: Path, evidence: Evidence) -> None:
-    """A file for each mail that is lost, doubled without a reason, or doubled with one."""
+    """What the sink did and the journal says; and a file for each mail that is lost, or doubled, without a reason or with one."""
+    _write_lines(folder / "deeds.jsonl", evidence.deeds)
+    _write_lines(folder / "journal.jsonl", map(dataclasses.asdict, evidence.said))
     found = evidence.fates
     for sort, ids in (("lost", found.lost), ("duplicate", found.duplicates), ("repeated", found.repeated)):
         for name in ids[:SHOWN]:
             lines = [f"{_clock(at)} {text}" for at, text in sorted(_story(evidence, name))]
             (folder / f"{sort}-{name}.txt").write_text("\n".join(lines) + "\n")
+
+
+def _write_lines(path: Path, documents: Iterable[Any]) -> None:
+    with path.open("w") as file:
+        file.writelines(f"{json.dumps(each, separators=(',', ':'))}\n" for each in documents)
 
 
 def _story(evidence: Evidence, name: str) -> Iterator[Moment]:

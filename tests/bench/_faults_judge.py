@@ -66,7 +66,7 @@ def fates(
 class Takeover:
     """Records that a struck relay had begun with and not claimed. Seconds from the fault to the next attempt by another relay.
 
-    `resumed`: the relay itself went on, before any other. `never`: no attempt since (deferred, or still in a queue).
+    `resumed`: the relay itself went on, or put the record off, before any other. `never`: no attempt since (still in a queue).
     """
 
     seconds: Mapping[str, float]
@@ -74,17 +74,23 @@ class Takeover:
     never: tuple[str, ...]
 
 
-def takeover(struck: Struck, steps: Mapping[str, Sequence[Step]], uncertain: AbstractSet[str]) -> Takeover:
-    """`steps` of each id in order of time. Who is past the dot is left out: it must wait ten minutes."""
+def takeover(
+    struck: Struck,
+    steps: Mapping[str, Sequence[Step]],
+    uncertain: AbstractSet[str],
+    deferred: Mapping[str, Sequence[tuple[float, str]]],
+) -> Takeover:
+    """`steps` of each id in order of time. What is past its dot is left out: it must wait ten minutes. `deferred`: when, by whom."""
     seconds, resumed, never = {}, list[str](), list[str]()
     killed = "frozen" not in struck.kind
     for name, its in steps.items():
         if name in uncertain or not _in_hand(struck, its):
             continue
         after = [each for each in its if each.at > struck.began and each.stage == "rcpt"]
-        own = [each for each in its if each.at > struck.began and each.helo in struck.relays]
+        own = [each.at for each in its if each.at > struck.began and each.helo in struck.relays]
+        own += [at for at, helo in deferred.get(name, ()) if at > struck.began and helo in struck.relays]
         others = [each for each in after if each.helo not in struck.relays or (killed and each.at > struck.ended)]
-        if not others or (own and not killed and own[0].at < others[0].at):
+        if not others or (own and not killed and min(own) < others[0].at):
             (resumed if own else never).append(name)
         else:
             seconds[name] = others[0].at - struck.began

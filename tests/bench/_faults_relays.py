@@ -22,8 +22,8 @@ from relayfleet.relay.main import STATUS_PORT
 from tests.testbed.shell import TestbedError, run
 
 SMTP_PORT = 2525
-SESSIONS = 100
-"""To the sink, for each relay: enough for its share and that of one that is gone, at two seconds a mail."""
+SESSIONS = 200
+"""To the sink, for each relay: as many as it has records in hand, so that what waits is soon done when a fault is over."""
 _GAUGE = re.compile(r"^(relayfleet_relay_\w+) ([0-9.e+]+)$", re.MULTILINE)
 
 

@@ -46,7 +46,7 @@ def _verdict(plan: Plan, evidence: Evidence) -> Iterator[dict[str, Any]]:
     yield _row("faults.lost", len(found.lost), "mails", count, lost)
     double = {
         "how": HOW_DUPLICATE, "ids": found.duplicates[:20], "repeated_after_uncertain": len(found.repeated),
-        "called_uncertain": len(evidence.uncertain), "past_dot_of_struck_relays": _past_dot_of_struck(evidence),
+        "called_uncertain": len(evidence.told.uncertain), "past_dot_of_struck_relays": _past_dot_of_struck(evidence),
     }  # fmt: skip
     yield _row("faults.duplicates", len(found.duplicates), "mails", count, double)
     tries = {"without_250_at_sink": len(found.unclaimed), "client": evidence.client}
@@ -72,18 +72,22 @@ def _pause_row(evidence: Evidence) -> dict[str, Any]:
 
 def _takeover_row(name: str, kinds: Sequence[str], evidence: Evidence) -> dict[str, Any]:
     struck = [each for each in evidence.course.faults if each.kind in kinds]
-    found = [takeover(each, evidence.steps, evidence.uncertain) for each in struck]
+    told = evidence.told
+    found = [takeover(each, evidence.steps, told.uncertain, told.deferred) for each in struck]
     seconds = [value for each in found for value in each.seconds.values()]
     figures = {key: round(value, 3) for key, value in percentiles(seconds).items()}
-    detail = {"faults": len(struck), **figures, **_remainder(found)}
+    detail = {"faults": len(struck), **figures, **_remainder(struck, found)}
     return _row(name, figures.get("p99"), "s", len(seconds), detail)
 
 
-def _remainder(found: Sequence[Takeover]) -> dict[str, Any]:
+def _remainder(struck: Sequence[Struck], found: Sequence[Takeover]) -> dict[str, Any]:
     return {
         "went_on_by_itself": sum(len(each.resumed) for each in found),
         "not_tried_again": [name for each in found for name in each.never][:20],
-        "slowest_by_fault": [round(max(each.seconds.values(), default=0.0), 2) for each in found],
+        "slowest_by_fault": [
+            {"seconds": round(max(its.seconds.values(), default=0.0), 2), "in_hand_of_all": sum(each.in_hand.values())}
+            for each, its in zip(struck, found, strict=True)
+        ],
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +23,8 @@ from tests.sink.client import Line
 
 SILENCE = 3.0
 """Seconds without another entry after which the journal is read."""
-_UNCERTAIN = re.compile(r" class=Uncertain .* to=(\S+) ")
+_TOLD = re.compile(r"^(\S+) \S+ \S+ id=(\S+) attempt=\d+ class=(\w+) .* to=(\S+) ")
+_NOT_OURS = re.compile(r"^(\S+) \S+ \S+ id=(\S+) attempt=\d+ (?:not ours|handed back)")
 
 
 @dataclass
@@ -67,14 +68,37 @@ def altered(entries: Iterable[Entry], messages: Iterable[Line]) -> set[str]:
     return {name for name, digests in came if name in sent and sent[name] != digests}
 
 
-def uncertain(logs: Sequence[Path]) -> set[str]:
-    """Ids that some relay called uncertain."""
-    found = set()
-    for path in logs:
+@dataclass
+class Told:
+    """What the relays said of ids in their logs. `deferred`: who put it off, at what time (Unix seconds), still being its holder."""
+
+    uncertain: set[str] = field(default_factory=set)
+    deferred: dict[str, list[tuple[float, str]]] = field(default_factory=dict)
+
+
+def told(logs: Mapping[str, Path]) -> Told:
+    """`logs` by the relay's HELO name."""
+    found = Told()
+    for helo, path in logs.items():
         with path.open(errors="replace") as lines:
-            for match in filter(None, map(_UNCERTAIN.search, lines)):
-                found |= {id_of(each.strip("<>")) for each in match[1].split(",")}
+            _read_log(helo, lines, found)
     return found
+
+
+def _read_log(helo: str, lines: Iterable[str], found: Told) -> None:
+    last: dict[str, list[str]] = {}
+    for line in lines:
+        if match := _TOLD.match(line):
+            ids = [id_of(each.strip("<>")) for each in match[4].split(",")]
+            if match[3] == "Uncertain":
+                found.uncertain.update(ids)
+            elif match[3] == "Transient":
+                last[match[2]] = ids
+                for each in ids:
+                    found.deferred.setdefault(each, []).append((float(match[1]), helo))
+        elif match := _NOT_OURS.match(line):
+            for each in last.pop(match[2], []):
+                found.deferred[each].pop()
 
 
 async def journal(brokers: FaultBrokers) -> list[Said]:

@@ -64,7 +64,7 @@ async def _collect(made: World, course: Course) -> Evidence:
     await made.brokers.well(60)
     said = await traces.journal(made.brokers)
     left = await traces.left(made.brokers)
-    logs = [each.log for each in made.relays]
+    logs = {each.helo: each.log for each in made.relays}
     return Evidence(
         course=course,
         entries=list(read(made.ledger)),
@@ -72,8 +72,8 @@ async def _collect(made: World, course: Course) -> Evidence:
         messages=await made.sink.messages(),
         said=said,
         left=left,
-        uncertain=traces.uncertain(logs),
-        logs=logs,
+        told=traces.told(logs),
+        logs=list(logs.values()),
         client=made.client_said(),
         crashes=sum(each.crashes for each in made.relays),
     )

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tests.bench._faults_judge import Fates, Step, Takeover, by_id, fates, pauses, spans_at, takeover
 from tests.bench._faults_kinds import Struck
+from tests.bench._faults_traces import told
 
 NOBODY: frozenset[str] = frozenset()
 VICTIM, OTHER = "relay-1.faults.test", "relay-2.faults.test"
@@ -83,11 +86,17 @@ TAKEOVERS = {
 
 @pytest.mark.parametrize(("struck", "steps", "expected"), TAKEOVERS.values(), ids=TAKEOVERS.keys())
 def test_takeover(struck: Struck, steps: list[Step], expected: Takeover) -> None:
-    assert takeover(struck, {"a": steps}, NOBODY) == expected
+    assert takeover(struck, {"a": steps}, NOBODY, {}) == expected
+
+
+def test_what_a_thawed_relay_itself_puts_off_is_not_taken_over() -> None:
+    steps, put_off = {"a": [rcpt(99), rcpt(176, OTHER)]}, {"a": [(115.2, VICTIM)]}
+    assert takeover(FROZEN, steps, NOBODY, put_off) == Takeover({}, ("a",), ())
+    assert takeover(FROZEN, steps, NOBODY, {"a": [(20.0, VICTIM), (110.0, OTHER)]}) == Takeover({"a": 76.0}, (), ())
 
 
 def test_what_was_claimed_unseen_by_the_sink_is_no_takeover() -> None:
-    assert takeover(KILLED, {"a": [rcpt(99), rcpt(700, OTHER)]}, {"a"}) == NOTHING
+    assert takeover(KILLED, {"a": [rcpt(99), rcpt(700, OTHER)]}, {"a"}, {}) == NOTHING
 
 
 def test_a_pause_is_blamed_on_the_fault_in_which_it_lies() -> None:
@@ -106,6 +115,22 @@ def test_without_any_250_there_is_nothing_to_say_about_pauses() -> None:
 
 def test_spans_are_counted_at_moments() -> None:
     assert spans_at([1.0, 2.0, 3.0], [(0.0, 1.5), (1.0, 2.5), (2.0, float("inf")), (5.0, 6.0)]) == [2, 2, 1]
+
+
+def test_a_log_tells_who_put_a_mail_off_and_what_was_uncertain(tmp_path: Path) -> None:
+    words = "reason=X from=<s@x> to=<{}@x> source=- host=- text=''"
+    lines = [
+        f"1.5 INFO relayfleet.delivery id=A attempt=0 class=Transient {words.format('put-off')}",
+        f"2.5 INFO relayfleet.delivery id=B attempt=0 class=Transient {words.format('given-back')}",
+        "2.6 WARNING relayfleet.relay.delivery.worker id=B attempt=0 handed back: it is with others",
+        f"3.5 INFO relayfleet.delivery id=C attempt=0 class=Uncertain {words.format('doubtful')}",
+        f"4.5 INFO relayfleet.delivery id=D attempt=0 class=Delivered {words.format('fine')}",
+        "4.6 INFO relayfleet.relay.main relay of pool x serves on {}",
+    ]
+    (tmp_path / "log").write_text("\n".join(lines) + "\n")
+    found = told({VICTIM: tmp_path / "log"})
+    assert found.uncertain == {"doubtful"}
+    assert {name: its for name, its in found.deferred.items() if its} == {"put-off": [(1.5, VICTIM)]}
 
 
 def test_steps_are_sorted_by_id_and_time() -> None:
