@@ -109,11 +109,13 @@ class DeliveryService:
             await self._spool.stop_taking()
         except SpoolError as error:
             log.warning("drain: the queue does not answer: %s", error)
+        deadline = time.monotonic() + grace
         if self._in_hand:
             await asyncio.wait(self._in_hand, timeout=grace)
         for record_task in self._in_hand:
             record_task.cancel()
         await asyncio.gather(*self._in_hand, return_exceptions=True)
+        await self._courier.witness.finish(max(deadline - time.monotonic(), 0.0))
         self.pool.close()
 
     async def _take_all(self) -> None:
