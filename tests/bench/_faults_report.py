@@ -49,7 +49,7 @@ def _verdict(plan: Plan, evidence: Evidence) -> Iterator[dict[str, Any]]:
         "called_uncertain": len(evidence.told.uncertain), "past_dot_of_struck_relays": _past_dot_of_struck(evidence),
     }  # fmt: skip
     yield _row("faults.duplicates", len(found.duplicates), "mails", count, double)
-    tries = {"without_250_at_sink": len(found.unclaimed), "client": evidence.client}
+    tries = {"without_250_at_sink": len(found.unclaimed), "tries": evidence.client.get("outcomes")}
     yield _row("faults.accepted", count, "mails", len(evidence.entries), tries)
 
 
@@ -62,8 +62,10 @@ def _pause_row(evidence: Evidence) -> dict[str, Any]:
         by_kind[struck.kind].append(round(pause, 3))
     counted = [pause for name, its in by_kind.items() if name != MAJORITY_LOST for pause in its]
     worst = sorted(zip(longest, faults, strict=True), key=lambda each: -each[0])[:10]
+    stalls = [(at, at + seconds) for at, seconds in evidence.client.get("stalls", ())]
     detail = {
         "counts_not": MAJORITY_LOST,
+        "client_itself_stood_still": {"times": len(stalls), "max": max((end - at for at, end in stalls), default=0.0)},
         "by_kind": {name: {"max": max(its), "n": len(its)} for name, its in sorted(by_kind.items())},
         "worst": [f"{pause:.2f} s: {each.kind} {each.relays} {each.note}" for pause, each in worst],
     }
