@@ -14,7 +14,7 @@ from tests.bench._faults_run import Plan
 from tests.ledger.judge import percentiles
 
 HOW_LOST = "answered with 250, and after the settling time neither stored by the sink, nor reported to its sender, nor in any queue of the pool"
-HOW_DUPLICATE = "stored by the sink more than once under the id of one try, and no relay called it uncertain"
+HOW_DUPLICATE = "stored by the sink more than once under the id of one try; without_reason: no relay had called it uncertain, which is a fault of ours"
 KILLED, FROZEN, GONE = ("relay.killed",), ("relay.frozen",), ("relay.gone",)
 BOTH_KILLED = "broker-and-relay.killed"
 MAJORITY_LOST = "majority.lost"
@@ -45,10 +45,11 @@ def _verdict(plan: Plan, evidence: Evidence) -> Iterator[dict[str, Any]]:
     }  # fmt: skip
     yield _row("faults.lost", len(found.lost), "mails", count, lost)
     double = {
-        "how": HOW_DUPLICATE, "ids": found.duplicates[:20], "repeated_after_uncertain": len(found.repeated),
-        "called_uncertain": len(evidence.told.uncertain), "past_dot_of_struck_relays": _past_dot_of_struck(evidence),
+        "how": HOW_DUPLICATE, "without_reason": len(found.duplicates), "ids": found.duplicates[:20],
+        "after_uncertain": len(found.repeated), "called_uncertain": len(evidence.told.uncertain),
+        "past_dot_of_killed_or_frozen": _past_dot_of_struck(evidence),
     }  # fmt: skip
-    yield _row("faults.duplicates", len(found.duplicates), "mails", count, double)
+    yield _row("faults.duplicates", len(found.duplicates) + len(found.repeated), "mails", count, double)
     tries = {"without_250_at_sink": len(found.unclaimed), "tries": evidence.client.get("outcomes")}
     yield _row("faults.accepted", count, "mails", len(evidence.entries), tries)
 

@@ -17,8 +17,8 @@ from relayfleet.relay.spool.record import Recipient
 
 log = logging.getLogger(__name__)
 
-PAUSES = (1.0, 2.0, 4.0, 8.0, *(15.0,) * 40)
-"""Seconds before a delivery is stated again: for as long as somebody else may wait for it."""
+PAUSES = (0.5, 1.0, 2.0, *(4.0,) * 160)
+"""Seconds before a delivery is stated again: for as long as somebody else may wait for it, and soon, since this relay may die as well."""
 MOST_LATE = 20_000
 """Deliveries that wait to be stated again; a journal that stays away fills no memory."""
 
