@@ -16,7 +16,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from itertools import pairwise
 
-from tests.bench._faults_kinds import Struck
+from tests.bench._faults_scene import Struck
 
 BEGUN_SECONDS = 5.0
 """A relay that began with a record longer ago has it in hand no more: the sink answers within 2 s, the journal too."""

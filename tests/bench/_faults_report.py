@@ -9,8 +9,8 @@ from typing import Any
 from tests.bench import _faults_traces as traces
 from tests.bench._faults_evidence import Evidence
 from tests.bench._faults_judge import Takeover, pauses, spans_at, takeover
-from tests.bench._faults_kinds import Struck
 from tests.bench._faults_run import Plan
+from tests.bench._faults_scene import Struck
 from tests.ledger.judge import percentiles
 
 HOW_LOST = "answered with 250, and after the settling time neither stored by the sink, nor reported to its sender, nor in any queue of the pool"

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 from random import Random
 
 from tests.bench._faults_brokers import POOL
-from tests.bench._faults_kinds import KINDS, Scene, Struck
+from tests.bench._faults_kinds import KINDS
+from tests.bench._faults_scene import Scene, Struck
 from tests.bench._faults_world import World
 from tests.testbed.shell import TestbedError
 

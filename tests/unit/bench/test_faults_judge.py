@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench._faults_judge import Fates, Step, Takeover, by_id, fates, pauses, spans_at, takeover
-from tests.bench._faults_kinds import Struck
+from tests.bench._faults_scene import Struck
 from tests.bench._faults_traces import told
 
 NOBODY: frozenset[str] = frozenset()
