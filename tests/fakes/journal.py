@@ -14,12 +14,13 @@ from relayfleet.relay.spool.record import Record
 
 @dataclass(eq=False, slots=True)
 class MemoryJournal:
-    """Fits `interface.Journal`. A test may let the next claims fail (`fail_next`), come late (`pause`) or be old (`age`)."""
+    """Fits `interface.Journal`. A test may let the next claims fail (`fail_next`) or outcomes (`fail_outcomes`), claims come late (`pause`) or be old (`age`)."""
 
     claims: list[tuple[str, tuple[str, ...], str, str]] = field(default_factory=list)
     outcomes: list[tuple[str, tuple[str, ...], bool, str]] = field(default_factory=list)
     known: dict[str, Seen] = field(default_factory=dict)
     fail_next: deque[Exception] = field(default_factory=deque)
+    fail_outcomes: deque[Exception] = field(default_factory=deque)
     pause: float = 0.0
     age: float = 0.0
 
@@ -35,4 +36,6 @@ class MemoryJournal:
         return Claim(asked_at - self.age)
 
     async def outcome(self, held: Held, recipients: Sequence[str], delivered: bool, answer: str) -> None:
+        if self.fail_outcomes:
+            raise self.fail_outcomes.popleft()
         self.outcomes.append((held.record.key, tuple(recipients), delivered, answer))

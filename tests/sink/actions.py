@@ -25,6 +25,7 @@ class Action:
             garbage: bytes that are no reply · endless: a reply line that does not end
     delay   seconds before it, drawn evenly between the two
     store   at the dot only: store the message although the answer is not 2xx (stored, but the client does not know)
+    early   at the dot only, with accept: store the message before the delay; who is cut off meanwhile has delivered it all the same
     then    what follows the reply
     """
 
@@ -33,6 +34,7 @@ class Action:
     lines: tuple[str, ...] = ()
     delay: tuple[float, float] = (0.0, 0.0)
     store: bool = False
+    early: bool = False
     then: Then = "continue"
 
     def draw_delay(self) -> float:

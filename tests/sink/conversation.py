@@ -60,7 +60,8 @@ class Conversation(asyncio.Protocol):
             self._output.append(usual())
         elif delay := action.draw_delay():
             self._waiting = True
-            self._timer = self._loop.call_later(delay, self._wake, action, usual)
+            later = self._early(action, usual) if action.early else usual
+            self._timer = self._loop.call_later(delay, self._wake, action, later)
         else:
             self._do(action, usual)
 
@@ -141,6 +142,13 @@ class Conversation(asyncio.Protocol):
             self.transport.resume_reading()
 
     # Deeds
+
+    def _early(self, action: Action, usual: Callable[[], bytes]) -> Callable[[], bytes]:
+        """Does the usual now; what it would say is said later."""
+        self.deed = action
+        said = usual()
+        self.deed = None
+        return lambda: said
 
     def _wake(self, action: Action, usual: Callable[[], bytes]) -> None:
         self._waiting = False

@@ -14,7 +14,8 @@ What it applies to (all that are given must hold; patterns know `*` and `?`, upp
     skip, first not the first `skip` times, then only `first` times, counted for each stage by itself and per "rule" (all together),
                 "recipient", "client" or "session" (`per`)
     share       only this share of the times (0 to 1), drawn from `seed`
-What it does: `do`, `code`, `text` (a list gives several lines), `delay` (seconds or [low, high]), `store`, `then`: see `actions.py`.
+What it does: `do`, `code`, `text` (a list gives several lines), `delay` (seconds or [low, high]), `store`, `early`, `then`: see
+`actions.py`.
 With `code` `do` is "reply", else "accept" unless given. The first rule that fits wins; orders in addresses come after the rules.
 """
 
@@ -143,7 +144,11 @@ def _action(document: dict[str, Any], stages: tuple[Stage, ...], where: str) -> 
     then = _one_of(document.get("then", "continue"), THENS, f"{where}: then")
     if then != "continue" and do not in ("accept", "reply"):
         raise RuleError(f"{where}: nothing follows do {do}, so `then` is for accept and reply only")
-    return Action(do, code, _lines(document, code, where), _delay(document, where), bool(document.get("store")), then)
+    early = bool(document.get("early"))
+    if early and (stages != ("dot",) or do != "accept"):
+        raise RuleError(f"{where}: early is for accept at stage dot only")
+    lines, delay = _lines(document, code, where), _delay(document, where)
+    return Action(do, code, lines, delay, bool(document.get("store")), early, then)
 
 
 def _lines(document: dict[str, Any], code: int, where: str) -> tuple[str, ...]:
@@ -208,5 +213,5 @@ def _one_of(value: Any, choices: tuple[Any, ...], where: str) -> Any:
 
 
 _FIELDS = {"stage", "recipient", "sender", "helo", "client", "port", "window", "skip", "first", "per", "share", "seed"} | {
-    "do", "code", "text", "delay", "store", "then"
+    "do", "code", "text", "delay", "store", "early", "then"
 }  # fmt: skip

@@ -22,8 +22,9 @@ from relayfleet.children.rabbitmq import config, names, pod
 from tests.testbed import baseimage, engine, images
 from tests.testbed.shell import run, succeeds
 
-LABEL = "relayfleet.test=broker"
-NETWORK, SUBNET, PREFIX = "relayfleet-broker-test", "198.19.201.0/24", "198.19.201"
+NETWORK, PREFIX = "relayfleet-broker-test", "198.19.201"
+"""Of the tests; who wants brokers beside them takes others."""
+
 QUEUE: dict[str, Any] = {
     "apiVersion": "relayfleet.io/v1alpha1",
     "kind": "QueueCluster",
@@ -33,9 +34,11 @@ BROKERS = range(3)
 
 
 class Brokers:
-    """`admin` and `client` are what the Secrets would hold."""
+    """`admin` is what the Secret would hold. `network` names network, label and containers, `prefix` is the first three bytes of addresses."""
 
-    def __init__(self) -> None:
+    def __init__(self, network: str = NETWORK, prefix: str = PREFIX) -> None:
+        self.network, self.prefix = network, prefix
+        self.label = f"relayfleet.test={network}"
         self.folder = Path(tempfile.mkdtemp(prefix="relayfleet-broker-"))
         now = datetime.datetime.now(datetime.UTC)
         self.admin = generate.admin(names.base(QUEUE), names.ADMIN_USER, now)
@@ -47,9 +50,9 @@ class Brokers:
         engine.ensure()
         baseimage.ensure(engine.can_pull())
         image = images.build("rabbitmq")
-        remove_leftovers()
+        self.remove_leftovers()
         self._write_files()
-        run("docker", "network", "create", "--label", LABEL, "--subnet", SUBNET, NETWORK)
+        run("docker", "network", "create", "--label", self.label, "--subnet", f"{self.prefix}.0/24", self.network)
         for number in BROKERS:
             self._run(number, image)
 
@@ -61,8 +64,24 @@ class Brokers:
 
     def stop(self) -> None:
         """Remove everything."""
-        remove_leftovers()
+        self.remove_leftovers()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def remove_leftovers(self) -> None:
+        """Containers, their volumes and the network of this run or an earlier one."""
+        found = run("docker", "ps", "-aq", "--filter", f"label={self.label}").split()
+        if found:
+            run("docker", "rm", "-f", "-v", *found)
+        if succeeds("docker", "network", "inspect", self.network):
+            run("docker", "network", "rm", self.network)
+
+    def container(self, number: int) -> str:
+        """The name of a broker's container."""
+        return f"{self.network}-{number}"
+
+    def address(self, number: int) -> str:
+        """A broker's IP address; it keeps it."""
+        return f"{self.prefix}.{10 + number}"
 
     def management(self, *numbers: int, password: str | None = None, ca: str | None = None) -> Management:
         """A client that asks these brokers, all of them by default, in this order."""
@@ -71,38 +90,38 @@ class Brokers:
 
     def endpoint(self, number: int) -> Endpoint:
         """Where a broker's management API is."""
-        return Endpoint(_address(number), names.host(QUEUE, number), names.MANAGEMENT)
+        return Endpoint(self.address(number), names.host(QUEUE, number), names.MANAGEMENT)
 
     async def log_in(self, username: str, password: str, number: int = 0) -> Connection:
         """An AMQP connection over TLS, as a relay makes it. Raises AmqpError."""
         context = tls_context(str(self.folder / "tls" / "ca.crt"))
-        address = Address(_address(number), names.AMQPS)
+        address = Address(self.address(number), names.AMQPS)
         login = Login(username, password, names.VHOST)
         return await connect(address, login, 5, tls=context, server_name=names.host(QUEUE, number))
 
     def kill(self, number: int) -> None:
         """SIGKILL."""
-        run("docker", "kill", _name(number))
+        run("docker", "kill", self.container(number))
 
     def restart(self, number: int) -> None:
         """Start a killed broker with its disk as it was."""
-        run("docker", "start", _name(number))
+        run("docker", "start", self.container(number))
 
     def lose_volume(self, number: int) -> None:
         """The broker dies with its disk and comes back with an empty one."""
-        run("docker", "rm", "-f", "-v", _name(number))
+        run("docker", "rm", "-f", "-v", self.container(number))
         self._run(number, images.build("rabbitmq"))
 
     def open_ports(self, number: int) -> set[int]:
         """TCP ports on which a broker listens for anybody."""
-        lines = run("docker", "exec", _name(number), "cat", "/proc/net/tcp", "/proc/net/tcp6").splitlines()
+        lines = run("docker", "exec", self.container(number), "cat", "/proc/net/tcp", "/proc/net/tcp6").splitlines()
         sockets = [line.split() for line in lines if ":" in line]
         listening = [each[1] for each in sockets if each[3] == "0A" and not each[1].startswith("0100007F")]
         return {int(each.rsplit(":", 1)[1], 16) for each in listening} - _docker_dns(listening)
 
     def logs(self, number: int) -> str:
         """What a broker said last."""
-        return run("sh", "-c", f"docker logs --tail 30 {_name(number)} 2>&1")
+        return run("sh", "-c", f"docker logs --tail 30 {self.container(number)} 2>&1")
 
     def _write_files(self) -> None:
         files = config.config_map(QUEUE, ManagedRabbitMQ(), PodTemplate())["data"]
@@ -121,8 +140,8 @@ class Brokers:
         mounts = [word for name, place in folders.items() for word in ("-v", f"{self.folder / name}:{place}:ro")]
         host = f"{names.pod(QUEUE, number)}.{names.base(QUEUE)}.{QUEUE['metadata']['namespace']}"
         run(
-            "docker", "run", "-d", "--label", LABEL, "--name", _name(number), "--network", NETWORK,
-            "--ip", _address(number), "--network-alias", host, *mounts, *self._environment(number),
+            "docker", "run", "-d", "--label", self.label, "--name", self.container(number), "--network", self.network,
+            "--ip", self.address(number), "--network-alias", host, *mounts, *self._environment(number),
             "--read-only", "--tmpfs", "/tmp", "--tmpfs", f"{names.HOME}:uid={names.UID}",
             "--tmpfs", f"/var/log/rabbitmq:uid={names.UID}", "--cap-drop", "ALL",
             "--user", f"{names.UID}:{names.UID}", "--entrypoint", "sh", image,
@@ -141,23 +160,6 @@ class Brokers:
         return words
 
 
-def remove_leftovers() -> None:
-    """Containers, their volumes and the network of this run or an earlier one."""
-    found = run("docker", "ps", "-aq", "--filter", f"label={LABEL}").split()
-    if found:
-        run("docker", "rm", "-f", "-v", *found)
-    if succeeds("docker", "network", "inspect", NETWORK):
-        run("docker", "network", "rm", NETWORK)
-
-
 def _docker_dns(listening: list[str]) -> set[int]:
     """Docker's own resolver listens in the container too, on 127.0.0.11."""
     return {int(each.rsplit(":", 1)[1], 16) for each in listening if each.startswith("0B00007F")}
-
-
-def _address(number: int) -> str:
-    return f"{PREFIX}.{10 + number}"
-
-
-def _name(number: int) -> str:
-    return f"{NETWORK}-{number}"

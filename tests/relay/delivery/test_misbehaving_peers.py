@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from relayfleet.protocol.relay_config import Delivery, Source
-from relayfleet.relay.delivery import connecting, session, transaction
+from relayfleet.relay.delivery import connecting, journal, session, transaction
 from relayfleet.relay.spool.interface import ClaimRefusedError, Seen, SpoolUnavailable
 from relayfleet.relay.spool.record import Recipient
 from tests.fakes.peer import EHLO, Behaviour, Talk, peer
@@ -48,6 +48,16 @@ async def accept_all(talk: Talk) -> None:
 async def good(talk: Talk) -> None:
     await talk.greet()
     await accept_all(talk)
+
+
+async def refusing_at_the_dot(talk: Talk) -> None:
+    await talk.greet()
+    while await talk.hear() != "DATA":
+        talk.say(b"250 ok\r\n")
+    talk.say(b"354 go on\r\n")
+    await talk.hear_mail()
+    talk.say(b"451 4.3.0 not now\r\n")
+    await talk.hear()
 
 
 def breaks(stage: str, how: str, ehlo: bytes = EHLO) -> Behaviour:
@@ -515,6 +525,39 @@ async def test_without_a_journal_nothing_is_sent() -> None:
     async with peer(good) as running, desk(ZONE, running.port) as subject:
         subject.journal.fail_next.append(SpoolUnavailable("no majority"))
         await subject.deliver(a_record("bob@one.test"))
+        assert subject.fates == {"Transient": 1}
+        assert subject.journal.outcomes == []
+
+
+async def test_a_delivery_that_the_journal_did_not_confirm_is_stated_until_it_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the next holder of the record, after ten minutes of doubt, delivers it once more."""
+    monkeypatch.setattr(journal, "PAUSES", (0.0,) * 10)
+    async with peer(good) as running, desk(ZONE, running.port) as subject:
+        subject.journal.fail_outcomes.extend(SpoolUnavailable("no majority") for _ in range(4))
+        await subject.deliver(a_record("bob@one.test"))
+        await until(lambda: bool(subject.journal.outcomes))
+        assert [each[1:3] for each in subject.journal.outcomes] == [(("bob@one.test",), True)]
+        assert subject.spool.stored[1:] == []
+
+
+async def test_a_relay_that_leaves_states_its_deliveries_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "PAUSES", (0.3,))
+    async with peer(good) as running, desk(ZONE, running.port) as subject:
+        subject.journal.fail_outcomes.append(SpoolUnavailable("no majority"))
+        await subject.deliver(a_record("bob@one.test"))
+        await subject.service.drain(5)
+        assert len(subject.journal.outcomes) == 1
+
+
+async def test_a_refusal_that_the_journal_did_not_confirm_is_left_at_that(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stated later it could wipe out the claim of another relay."""
+    monkeypatch.setattr(journal, "PAUSES", (0.0,))
+    async with peer(refusing_at_the_dot) as running, desk(ZONE, running.port) as subject:
+        subject.journal.fail_outcomes.append(SpoolUnavailable("no majority"))
+        await subject.deliver(a_record("bob@one.test"))
+        await asyncio.sleep(0.05)
         assert subject.fates == {"Transient": 1}
         assert subject.journal.outcomes == []
 

@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.dial import Address, Login, connect, tls_context
 from relayfleet.amqp.publishing import PublishChannel
 from relayfleet.relay.spool.interface import SpoolUnavailable, Successor
@@ -37,12 +38,42 @@ async def publish_raw(cluster: Cluster, queue: str, body: bytes) -> None:
     await connection.close()
 
 
+async def consuming(queue: RabbitMQSpool) -> None:
+    """Wait until both lanes are taken from; the first record may come before the other lane is connected."""
+    await until(lambda: all(each.connection for each in queue._consumer._links.values()), 10)
+
+
 def cut(queue: RabbitMQSpool) -> None:
     """Break the consuming connections, as a network does."""
     for link in queue._consumer._links.values():
         assert link.connection is not None
         assert link.connection._transport is not None
         link.connection._transport.abort()
+
+
+def freeze(connection: Connection) -> None:
+    """As a process that was stopped: the kernel still takes what comes, and nobody reads or writes."""
+    connection.pause_reading()
+    assert connection._beat is not None
+    connection._beat.cancel()
+
+
+async def test_records_of_a_relay_that_froze_are_with_another_within_ten_seconds(rabbitmq: Cluster) -> None:
+    prefix = new_prefix()
+    records = [new_record() for _ in range(20)]
+    async with spool(rabbitmq, prefix) as frozen, spool(rabbitmq, prefix) as other:
+        await asyncio.gather(*map(frozen.put, records))
+        held = [await frozen.take() for _ in records]
+        await consuming(frozen)
+        for link in frozen._consumer._links.values():
+            assert link.connection is not None
+            freeze(link.connection)
+        began = time.monotonic()
+        taken = [await other.take() for _ in records]
+        took = time.monotonic() - began
+        assert {each.record.key for each in taken} == {each.record.key for each in held}
+        assert took < 10, took
+        await asyncio.gather(*(each.settle() for each in taken))
 
 
 async def test_what_was_put_is_taken_and_gone_when_settled(rabbitmq: Cluster) -> None:
@@ -132,8 +163,9 @@ async def test_a_relay_that_gets_its_own_record_back_can_settle_it_and_does_not_
     async with spool(rabbitmq, prefix) as queue:
         await queue.put(new_record())
         held = await queue.take()
+        await consuming(queue)
         cut(queue)
-        await until(lambda: all(each.connection for each in queue._consumer._links.values()), 10)
+        await consuming(queue)
         await until(lambda: bool(queue._consumer._copies._parked), 10)
         await held.settle()
         second = new_record()

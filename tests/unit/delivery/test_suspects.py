@@ -10,7 +10,7 @@ import pytest
 from relayfleet.protocol.relay_config import Broker, RelayConfig, Source
 from relayfleet.relay.delivery import worker
 from relayfleet.relay.delivery.sources import SourcesInTurn
-from relayfleet.relay.delivery.suspects import DEADLY, FAULTS, Suspects
+from relayfleet.relay.delivery.suspects import DEADLY, FAULTS, SUSPICIOUS, Suspects
 from relayfleet.relay.delivery.worker import DeliveryService
 from relayfleet.relay.routing.lookup import Answer
 from relayfleet.relay.routing.resolver import Resolver
@@ -87,9 +87,33 @@ async def test_suspects_are_handled_one_at_a_time_and_others_pass_them() -> None
             await asyncio.sleep(0)
             order.append(f"-{name}")
 
-    await asyncio.gather(watch("one", 5), watch("two", 5), watch("new", 1))
+    await asyncio.gather(watch("one", SUSPICIOUS), watch("two", SUSPICIOUS), watch("new", 1))
     assert order.index("-one") < order.index("+two")
     assert order.index("+new") < order.index("+two")
+
+
+async def test_records_of_relays_that_died_one_after_the_other_do_not_wait_for_each_other() -> None:
+    """Three relays were shot with these in hand: hundreds of records, and nothing is wrong with any."""
+    spool, suspects, inside = MemorySpool(), Suspects(), asyncio.Barrier(50)
+
+    async def watch(name: str) -> None:
+        async with suspects.watched(MemoryHeld(spool, record(name), deliveries=4)):
+            await inside.wait()
+
+    async with asyncio.timeout(1):
+        await asyncio.gather(*(watch(str(number)) for number in range(50)))
+
+
+async def test_a_record_that_somebody_else_left_uncertain_is_told_as_such(caplog: pytest.LogCaptureFixture) -> None:
+    spool, journal = MemorySpool(), MemoryJournal()
+    subject = service(spool, journal)
+    journal.known[record("one").key] = Seen(uncertain=frozenset({"b@nowhere.test"}))
+    await spool.put(record("one"))
+    with caplog.at_level("INFO"):
+        await handle(subject, spool, 2)
+    assert subject.counters.recipients == {"Uncertain": 1}
+    assert "id=one attempt=0 class=Uncertain" in caplog.text
+    assert len(spool.delayed) == 1
 
 
 async def test_a_queue_that_is_away_does_not_make_a_record_suspicious(monkeypatch: pytest.MonkeyPatch) -> None:

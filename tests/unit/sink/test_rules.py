@@ -121,6 +121,8 @@ BAD: dict[str, tuple[Any, str]] = {
     "a delay below zero": ([{"stage": "rcpt", "delay": -1}], "delay must be"),
     "a share above one": ([{"stage": "rcpt", "code": 451, "share": 2}], "share must be a number from 0 to 1"),
     "storing before the dot": ([{"stage": "rcpt", "do": "reset", "store": True}], "store is for stage dot only"),
+    "early before the dot": ([{"stage": "rcpt", "early": True}], "early is for accept at stage dot only"),
+    "early and refused": ([{"stage": "dot", "early": True, "code": 451}], "early is for accept at stage dot only"),
     "something after a reset": ([{"stage": "rcpt", "do": "reset", "then": "close"}], "nothing follows do reset"),
     "true as a number": ([{"stage": "rcpt", "code": 451, "first": True}], "first must be a number"),
 }

@@ -304,6 +304,26 @@ async def test_replies_keep_their_order_while_one_is_delayed(sink: Sink, client:
         assert [reply[:3] for reply in replies] == ["250", "259", "250", "259", "221"]
 
 
+@pytest.mark.parametrize("early", [True, False])
+async def test_who_leaves_while_the_answer_is_late_has_delivered_if_it_was_stored_early(
+    sink: Sink, client: SinkClient, early: bool
+) -> None:
+    await client.put_rules({"stage": "dot", "delay": 5, "early": early})
+    async with dialogue(sink) as talk:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await talk.transaction("a@one.test")
+    assert len(await client.messages()) == early
+
+
+async def test_an_answer_after_early_storing_is_the_usual_one(sink: Sink, client: SinkClient) -> None:
+    await client.put_rules({"stage": "dot", "delay": 0.05, "early": True})
+    async with dialogue(sink) as talk:
+        replies = await talk.transaction("a@one.test")
+    assert replies[-1].startswith("250 2.0.0 stored")
+    assert [each["answered"] for each in await client.messages()] == [True]
+
+
 async def test_a_delay_can_stand_before_the_tls_handshake(sink: Sink, client: SinkClient) -> None:
     await client.put_rules({"stage": "starttls", "delay": 0.05})
     smtp = aiosmtplib.SMTP(hostname="127.0.0.1", port=sink.smtp_ports[0], start_tls=True, validate_certs=False)

@@ -1,7 +1,12 @@
-"""Speaks to the journal for a transaction: the claim before the dot, the outcome after it."""
+"""Speaks to the journal for a transaction: the claim before the dot, the outcome after it.
+
+A delivery that the journal does not confirm is stated again until it does, in the background. When the record has gone back to the queue
+meanwhile, whoever got it waits ten minutes because of the open claim, and finds the truth then; without it the mail would come twice.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 
@@ -12,12 +17,18 @@ from relayfleet.relay.spool.record import Recipient
 
 log = logging.getLogger(__name__)
 
+PAUSES = (0.5, 1.0, 2.0, *(4.0,) * 160)
+"""Seconds before a delivery is stated again: for as long as somebody else may wait for it, and soon, since this relay may die as well."""
+MOST_LATE = 20_000
+"""Deliveries that wait to be stated again; a journal that stays away fills no memory."""
+
 
 class Witness:
     """The journal as the courier needs it."""
 
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
+        self._late: set[asyncio.Task[None]] = set()
 
     def claims(self, held: Held, place: Place) -> Claims:
         """What a transaction calls right before its dot."""
@@ -29,7 +40,8 @@ class Witness:
 
     async def outcome(self, held: Held, run: Transaction, failure: Exception | None) -> None:
         """State the answer to the dot. Without one the claim stays open. A journal that cannot be reached stops nothing: the claim stays
-        open, and whoever sees the record again will hold it for ten minutes."""
+        open, and whoever sees the record again will hold it for ten minutes. A refusal is stated only once: later, another relay may have a
+        claim of its own, which it would wipe out."""
         if not run.past_dot or failure is not None:
             return
         answers = [(index, reply) for index, (phase, reply) in run.answers.items() if phase == "end"]
@@ -39,3 +51,24 @@ class Witness:
             await self.journal.outcome(held, recipients, reply.positive, f"{reply.code} {reply.text}")
         except SpoolError as error:
             log.warning("journal: outcome of %s not confirmed: %s", held.record.key, error)
+            if reply.positive and len(self._late) < MOST_LATE:
+                task = asyncio.create_task(self._insist(held, recipients, f"{reply.code} {reply.text}"))
+                self._late.add(task)
+                task.add_done_callback(self._late.discard)
+
+    async def finish(self, seconds: float) -> None:
+        """Before the relay leaves: what is still to be stated has so many seconds."""
+        if self._late:
+            _, over = await asyncio.wait(self._late, timeout=seconds)
+            for each in over:
+                each.cancel()
+
+    async def _insist(self, held: Held, recipients: Sequence[str], answer: str) -> None:
+        for pause in PAUSES:
+            await asyncio.sleep(pause)
+            try:
+                await self.journal.outcome(held, recipients, True, answer)
+            except SpoolError:
+                continue
+            log.info("journal: outcome of %s confirmed late", held.record.key)
+            return

@@ -17,7 +17,9 @@ from relayfleet.relay.spool.interface import Held, Successor
 
 FAULTS = 5
 """Deliveries after which a record that our code fails on goes to quarantine."""
-SUSPICIOUS = 3
+SUSPICIOUS = 7
+"""Deliveries from which on a record is handled alone. Relays also die one after the other for reasons of their own, each with hundreds of
+innocent records in hand: with less, those would then be delivered one at a time. It need only be some deliveries below the next."""
 DEADLY = 10
 
 

@@ -130,7 +130,9 @@ class DeliveryService:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
         await self._stop_taking()
+        deadline = time.monotonic() + grace
         await self._hands.finish(grace)
+        await self._courier.witness.finish(max(deadline - time.monotonic(), 0.0))
         self.pool.close()
 
     async def _stop_taking(self) -> None:
@@ -210,6 +212,8 @@ class DeliveryService:
         left = [each for each in record.recipients if each.address not in seen.delivered]
         self.counters.duplicates_dropped += len(record.recipients) - len(left)
         known = [uncertain(each) for each in left if each.address in seen.uncertain]
+        if known:
+            tell(self.counters, record, known, 0.0)
         fresh = [each for each in left if each.address not in seen.uncertain]
         outcomes = known + await self._attempt(held, fresh)
         decision = settlement.decide(

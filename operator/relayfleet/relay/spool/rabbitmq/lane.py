@@ -55,7 +55,9 @@ class PublishLane:
         """Why a record cannot be given to it."""
         if self.is_up:
             return ""
-        return self.link.why or f"more than {UNCONFIRMED_BYTES >> 20} MiB wait for a confirm"
+        if self._channel is None or not self._channel.is_open:
+            return self.link.why or "the connection was lost this moment"
+        return f"more than {UNCONFIRMED_BYTES >> 20} MiB wait for a confirm"
 
     def rank(self, preferred: bool) -> int:
         """The lower the better: trusted or the preferred one's next trial, other trusted, other's trial, overdue, down."""
