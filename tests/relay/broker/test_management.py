@@ -22,6 +22,7 @@ from relayfleet.decide.queue.facts import Brokers as Seen
 from relayfleet.decide.queue.facts import Pod, Queue
 from tests.relay.broker.cluster import BROKERS, QUEUE, Brokers
 from tests.relay.broker.conftest import whole
+from tests.testbed.shell import run
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
@@ -101,6 +102,13 @@ async def test_brokers_that_start_at_once_form_one_cluster(brokers: Brokers) -> 
 async def test_nothing_listens_without_tls_but_what_brokers_need_among_themselves(brokers: Brokers) -> None:
     allowed = {names.AMQPS, names.MANAGEMENT, names.EPMD, names.DISTRIBUTION}
     assert brokers.open_ports(0) == allowed
+
+
+async def test_streams_are_copied_through_the_ports_that_the_network_policy_opens(brokers: Brokers) -> None:
+    said = run(
+        "docker", "exec", brokers.container(0), "rabbitmqctl", "eval", "application:get_env(osiris, port_range)."
+    )
+    assert said.strip() == f"{{ok,{{{names.STREAMS[0]},{names.STREAMS[1]}}}}}"
 
 
 async def test_a_user_is_made_once_and_given_a_new_password_when_it_differs(brokers: Brokers) -> None:
