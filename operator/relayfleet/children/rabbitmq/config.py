@@ -78,10 +78,18 @@ def config_map(queue: dict[str, Any], rabbitmq: ManagedRabbitMQ, template: PodTe
         "metadata": metadata(queue, names.base(queue)),
         "data": {
             "rabbitmq.conf": rabbitmq_conf(queue, rabbitmq, template),
-            "advanced.config": f"[{{aten, [{{poll_interval, {POLL_MILLISECONDS}}}]}}].\n",
+            "advanced.config": ADVANCED,
             "enabled_plugins": "[rabbitmq_management].\n",
         },
     }
+
+
+ADVANCED = f"""[
+ {{aten, [{{poll_interval, {POLL_MILLISECONDS}}}]}},
+ {{osiris, [{{port_range, {{{names.STREAMS[0]}, {names.STREAMS[1]}}}}}]}}
+].
+"""
+"""The detector of failed nodes; and the ports of stream replication, as the NetworkPolicy has them."""
 
 
 def rabbitmq_conf(queue: dict[str, Any], rabbitmq: ManagedRabbitMQ, template: PodTemplate) -> str:

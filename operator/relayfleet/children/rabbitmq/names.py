@@ -11,7 +11,7 @@ EPMD, DISTRIBUTION = 4369, 25672
 """Ports on which brokers find each other and talk among themselves."""
 
 STREAMS = (6000, 6500)
-"""First and last port on which a broker takes copies of streams (the journal is one) from another: RabbitMQ's default."""
+"""First and last port on which a broker takes copies of streams (the journal is one) from another."""
 
 UID = 999
 """User and group of the broker in the official image and in the test bed's."""
