@@ -68,6 +68,7 @@ class _Submission:
         self._queue: asyncio.Queue[Mail] = asyncio.Queue()
         self._outstanding = 0
         self._changed = asyncio.Event()
+        self._over = False
         self._targets = itertools.cycle(plan.targets)
         self.outcomes: Counter[Outcome] = Counter()
 
@@ -76,6 +77,7 @@ class _Submission:
             workers = [group.create_task(self._work()) for _ in range(self._plan.concurrency)]
             await self._make()
             await self._until_outstanding(0)
+            self._over = True
             for worker in workers:
                 worker.cancel()
         return self.outcomes
@@ -101,8 +103,9 @@ class _Submission:
         self._changed.set()
 
     async def _work(self) -> None:
-        """One session after the other; a mail that could not be sent goes back to the queue."""
-        while True:
+        """One session after the other; a mail that could not be sent goes back to the queue. A client library may turn a cancellation into a lost
+        session, so that alone does not end it."""
+        while not self._over:
             mail = await self._queue.get()
             session = _Session(self._plan, next(self._targets), self)
             try:
