@@ -143,6 +143,7 @@ async def test_the_records_of_a_relay_that_dies_go_to_another_marked_as_redelive
         async with spool(rabbitmq, prefix) as victim:
             await asyncio.gather(*map(victim.put, records))
             held = [await victim.take() for _ in range(50)]
+            await consuming(victim)
             cut(victim)
             await until(lambda: not any(each.is_ours for each in held), 5)
             began = time.monotonic()
