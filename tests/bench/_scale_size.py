@@ -20,6 +20,11 @@ TRIALS = 20
 OUT, BACK, SETTLE = 30.0, 30.0, 2.0
 """Seconds until a relay is out, until its successor is in, and until that is probed like the others."""
 
+_SEEN = "relayfleet_observations_total"
+_SIMULATED = (
+    "relays (one process for all) and their pods (objects only): no kubelets, no controllers; etcd without fsync"
+)
+
 Row = dict[str, Any]
 
 
@@ -33,6 +38,7 @@ class Rest:
     writes: dict[str, float]
     false_cordons: list[str]
     load: float
+    answers: float
 
 
 def row(name: str, value: float | None, unit: str, n: int, **detail: Any) -> Row:
@@ -50,7 +56,9 @@ async def rows(world: World, operator: Operator, rest: float) -> list[Row]:
     watched = await operator.metric("relayfleet_relays")
     outs = [await _trial(world) for _ in range(TRIALS)]
     return [
-        row(f"scale.{size}.cold_start", ready, "s", 1, seconds_to_last_write_after_that=settled),
+        row(
+            f"scale.{size}.cold_start", ready, "s", 1, last_write_after_that=settled, lease="free", simulated=_SIMULATED
+        ),
         *_at_rest(size, found, watched),
         _decisions(size, outs),
     ]
@@ -65,14 +73,16 @@ async def _all_ready(world: World, operator: Operator) -> float:
 
 async def _rest(world: World, operator: Operator, seconds: float) -> Rest:
     world.seen.forget()
-    before, place, began = await operator.cost(), world.so_far(), time.monotonic()
+    before, place, answers = await operator.cost(), world.so_far(), await operator.metric(_SEEN, kind="Answered")
+    began = time.monotonic()
     listed = {pool: world.seen.ready(pool) for pool in world.fleet.pools}
     await asyncio.sleep(seconds)
     took, after = time.monotonic() - began, await operator.cost()
     cores = [(each.cpu - was.cpu) / took for each, was in zip(after, before, strict=True)]
     writes = {what: count / took for what, count in world.writes(place).items()}
     out = [f"{pool} {address}" for pool, were in listed.items() for address in _left(world, pool, were)]
-    return Rest(took, (cores[0], cores[1]), after, writes, out, os.getloadavg()[0])
+    answers = (await operator.metric(_SEEN, kind="Answered") - answers) / took
+    return Rest(took, (cores[0], cores[1]), after, writes, out, os.getloadavg()[0], answers)
 
 
 def _left(world: World, pool: str, were: frozenset[str]) -> list[str]:
@@ -87,7 +97,8 @@ def _left(world: World, pool: str, were: frozenset[str]) -> list[str]:
 
 def _at_rest(size: int, rest: Rest, watched: float) -> list[Row]:
     lease = sum(rate for what, rate in rest.writes.items() if what.endswith("leases"))
-    told = {"seconds": round(rest.seconds, 1), "load_average": rest.load, "relays_watched": watched}
+    told: dict[str, Any] = {"seconds": round(rest.seconds, 1), "load_average": rest.load, "relays_watched": watched}
+    told |= {"answers_per_second": round(rest.answers, 1), "simulated": _SIMULATED}
     parts = ("operator", "prober")
     cores = {part: round(each, 4) for part, each in zip(parts, rest.cores, strict=True)}
     now = {part: round(each.memory, 1) for part, each in zip(parts, rest.after, strict=True)}
