@@ -5,12 +5,14 @@ them (pods that run, and the words about it in status) is made here.
 from __future__ import annotations
 
 import asyncio
+import base64
 import copy
 import datetime
 import itertools
 from collections.abc import Coroutine, Iterable
 from functools import partial
 from ipaddress import IPv4Address
+from pathlib import Path
 from typing import Any
 
 from relayfleet.api.labels import API_VERSION, COMPONENT, NAME, ZONE
@@ -57,14 +59,20 @@ class Fleet:
             await self.api.apply(sending_ip(NAMESPACE, f"{name}-ip", source, REGION, pool=name))
             await self.api.apply(relay_pool(NAMESPACE, name, replicas=size, service={"type": "ClusterIP"}))
 
-    async def deploy(self) -> None:
-        """Wait for the Deployments, and remember what their pods look like."""
+    async def deploy(self, folder: Path) -> None:
+        """Wait for the Deployments, and remember what their pods look like. The files of one pool's control port are put into the folder;
+        they are good for all pools, having one CA."""
         for name in self.pools:
             get = partial(self.api.get, "Deployment", NAMESPACE, names.of(name))
             found = await wait_for(get, DEPLOYED, f"the Deployment of {name}")
             assert found
             self._templates[name] = found["spec"]["template"]
             await self._settle(found)
+        get = partial(self.api.get, "Secret", NAMESPACE, names.control(next(iter(self.pools))))
+        secret = await wait_for(get, DEPLOYED, "the Secret of a pool")
+        assert secret
+        for file, text in secret["data"].items():
+            (folder / file).write_bytes(base64.b64decode(text))
 
     async def fill(self) -> None:
         """A running pod for each relay."""

@@ -82,15 +82,16 @@ async def world(size: int, folder: Path, logs: Path) -> AsyncIterator[World]:
     async with (
         api_server(folder, _scale_net.API) as server,
         Api(server.access("bench")) as api,
-        _relays(fleet := Fleet(api, size)) as relays,
     ):
         await asyncio.to_thread(_kinds, server.kubeconfig("kubectl"))
+        fleet = Fleet(api, size)
         await fleet.state()
         async with operator(api, server.kubeconfig(OPERATOR), logs):
-            await fleet.deploy()
-        await fleet.fill()
-        async with watching(server.access("watch"), NAMESPACE) as seen:
-            yield World(server, api, fleet, relays, seen, logs)
+            await fleet.deploy(folder)
+        async with _relays(fleet, folder) as relays:
+            await fleet.fill()
+            async with watching(server.access("watch"), NAMESPACE) as seen:
+                yield World(server, api, fleet, relays, seen, logs)
 
 
 async def calm(world: World, quiet: float, longest: float) -> float | None:
@@ -108,9 +109,9 @@ async def calm(world: World, quiet: float, longest: float) -> float | None:
 
 
 @asynccontextmanager
-async def _relays(fleet: Fleet) -> AsyncIterator[Relays]:
+async def _relays(fleet: Fleet, folder: Path) -> AsyncIterator[Relays]:
     addresses = fleet.addresses()
-    words = (str(names.listener_port(0, 0)), addresses[0], addresses[-1], BROKER)
+    words = (str(names.listener_port(0, 0)), addresses[0], addresses[-1], BROKER, str(folder))
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.bench._scale_relays", *words,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
