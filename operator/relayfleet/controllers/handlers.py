@@ -12,6 +12,7 @@ from typing import Any
 import kopf
 
 from relayfleet.api.labels import GROUP, MANAGED_BY, MANAGER, POOL, QUEUE, VERSION
+from relayfleet.controllers.undiffed import NoDiffs
 from relayfleet.kube.mirror import Mirror
 from relayfleet.runtime.liveness import Liveness
 from relayfleet.runtime.workqueue import Key, WorkQueue
@@ -79,6 +80,7 @@ class Wiring:
         settings.watching.inactivity_timeout = SILENT_WATCH
         settings.networking.connect_timeout = CONNECT
         settings.networking.request_timeout = REQUEST
+        settings.persistence.diffbase_storage = NoDiffs()
         settings.posting.enabled = False
         settings.scanning.disabled = True  # or kopf would need the right to watch all CRDs and namespaces
 

@@ -16,3 +16,11 @@ def test_kopf_waits_for_nothing_longer_than_a_frozen_watch_may_last() -> None:
     networking, watching = settings.networking, settings.watching
     waits = (networking.request_timeout, networking.connect_timeout, watching.inactivity_timeout)
     assert all(each is not None and each < CURED for each in waits)
+
+
+def test_kopf_copies_no_object_to_find_changes_that_nobody_handles() -> None:
+    settings = kopf.OperatorSettings()
+    Wiring.configure(settings)
+    body = kopf.Body({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}})
+    storage = settings.persistence.diffbase_storage
+    assert (storage.fetch(body=body), storage.build(body=body)) == (None, {})
