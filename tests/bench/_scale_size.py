@@ -48,9 +48,13 @@ def row(name: str, value: float | None, unit: str, n: int, **detail: Any) -> Row
 
 
 async def rows(world: World, operator: Operator, rest: float) -> list[Row]:
-    """All rows of this size. The operator has just been started."""
+    """All rows of this size; only the first when the fleet is never all there. The operator has just been started."""
     size = world.fleet.size
     ready = await _all_ready(world, operator)
+    if ready is None:
+        return [
+            row(f"scale.{size}.cold_start", None, "s", 1, after=START, ready=world.ready(), load=os.getloadavg()[0])
+        ]
     settled = await calm(world, QUIET, UNREST)
     found = await _rest(world, operator, rest)
     watched = await operator.metric("relayfleet_relays")
@@ -64,10 +68,11 @@ async def rows(world: World, operator: Operator, rest: float) -> list[Row]:
     ]
 
 
-async def _all_ready(world: World, operator: Operator) -> float:
-    async with asyncio.timeout(START):
-        while world.ready() < world.fleet.size:  # noqa: ASYNC110 - a watch fills it
-            await asyncio.sleep(0.02)
+async def _all_ready(world: World, operator: Operator) -> float | None:
+    while world.ready() < world.fleet.size:
+        if time.monotonic() - operator.began > START:
+            return None
+        await asyncio.sleep(0.02)
     return world.seen.changes[-1][0] - operator.began
 
 
@@ -116,29 +121,34 @@ def _at_rest(size: int, rest: Rest, watched: float) -> list[Row]:
     ]
 
 
-async def _trial(world: World) -> float:
-    """Seconds from the reset of a relay's sessions until the slice that says so is seen. Then another pod takes its place."""
+async def _trial(world: World) -> float | None:
+    """Seconds from the reset of a relay's sessions until the slice that says so is seen, None: not in time. Then another pod takes its place."""
     name, (pool, address) = random.choice(sorted(world.fleet.relays.items()))
     await asyncio.sleep(SETTLE + random.random())
     world.seen.forget()
     began = await world.relays.order("down", address)
-    async with asyncio.timeout(OUT):
-        while (out := world.seen.out_at(pool, address, began)) is None:  # noqa: ASYNC110
-            await asyncio.sleep(0.005)
+    while (out := world.seen.out_at(pool, address, began)) is None and time.monotonic() - began < OUT:
+        await asyncio.sleep(0.005)
     await world.relays.order("up", address)
     await world.fleet.remove(name)
     await world.fleet.add(pool, address)
-    async with asyncio.timeout(BACK):
-        while address not in world.seen.ready(pool):  # noqa: ASYNC110 - a watch fills it
-            await asyncio.sleep(0.02)
-    return out - began
+    while address not in world.seen.ready(pool) and time.monotonic() - began < OUT + BACK:
+        await asyncio.sleep(0.02)
+    return None if out is None else out - began
 
 
-def _decisions(size: int, outs: list[float]) -> Row:
-    ordered = sorted(1000 * each for each in outs)
-    p99 = ordered[math.ceil(0.99 * len(ordered)) - 1]
-    told = {"p50": round(statistics.median(ordered), 1), "all": [round(each, 1) for each in ordered]}
+def _decisions(size: int, outs: list[float | None]) -> Row:
+    """Without a value when one of them did not come in time."""
+    ordered = sorted(1000 * each for each in outs if each is not None)
+    missed, rank = len(outs) - len(ordered), math.ceil(0.99 * len(outs)) - 1
+    told = {
+        "p50": round(statistics.median(ordered), 1) if ordered else None,
+        "all": [round(each, 1) for each in ordered],
+    }
     meaning = (
         "from the reset and refusal of a relay until a watch shows the slice; with so few trials p99 is the longest"
     )
-    return row(f"scale.{size}.decision.p99", p99, "ms", len(outs), meaning=meaning, **told)
+    p99 = None if missed else ordered[rank]
+    return row(
+        f"scale.{size}.decision.p99", p99, "ms", len(outs), meaning=meaning, missed=missed, missed_after=OUT, **told
+    )
