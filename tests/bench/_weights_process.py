@@ -21,7 +21,7 @@ import uvloop
 
 from relayfleet.decide.health.words import Level
 from relayfleet.decide.pool.relays import Relay
-from tests.bench._apiserver import POLL_SECONDS, api_server
+from tests.bench._apiserver import LOOPBACK, POLL, api_server, operators_client
 from tests.bench._weights_orders import FAMILY, PORT, Orders, wanted
 from tests.bench._weights_proxy import SCOUT, SERVICES, add_node, kube_proxy, lay_out, relay_address
 from tests.bench._weights_traffic import Arrivals, connections, listening
@@ -67,12 +67,16 @@ async def main(mode: str, count: int, folder: Path) -> None:
     relays = fleet()
     addresses = [each.addresses[FAMILY] for each in relays]
     lay_out(addresses)
-    async with api_server(folder, SERVICES) as access, access.kube() as kube, listening(addresses) as arrivals:
+    async with (
+        api_server(folder, LOOPBACK, SERVICES) as server,
+        operators_client(server.kubeconfig("bench")) as kube,
+        listening(addresses) as arrivals,
+    ):
         await add_node(kube)
         orders = Orders(kube)
         bench = Bench(orders, arrivals, (await orders.serve(), PORT), count)
         await orders.write(relays)
-        async with kube_proxy(access, mode, folder):
+        async with kube_proxy(server.kubeconfig("proxy"), mode, folder):
             print(json.dumps(await measured(bench, relays)), flush=True)
 
 
@@ -116,7 +120,7 @@ async def _open(target: tuple[str, int]) -> None:
     while time.monotonic() < until:
         if await _answers(target):
             return
-        await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(POLL)
     raise TestbedError("kube-proxy runs, and no connection to the Service's address arrives anywhere")
 
 

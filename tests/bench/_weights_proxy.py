@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from relayfleet.kube.client import Kube
-from tests.bench._apiserver import LOOPBACK, POLL_SECONDS, Access, running
+from tests.bench._apiserver import LOOPBACK, POLL, running
 from tests.testbed import binaries
 from tests.testbed.shell import TestbedError, run
 
@@ -52,13 +52,12 @@ async def add_node(kube: Kube) -> None:
 
 
 @asynccontextmanager
-async def kube_proxy(access: Access, mode: str, folder: Path) -> AsyncIterator[None]:
+async def kube_proxy(kubeconfig: Path, mode: str, folder: Path) -> AsyncIterator[None]:
     """kube-proxy in a mode (nftables, iptables), all else as it is by default; within the block it is healthy, which may be before
     its first sync."""
     settings, log = folder / "kube-proxy.json", folder / "kube-proxy.log"
-    settings.write_text(json.dumps(_settings(access, mode)))
-    words = [str(binaries.KUBERNETES.path("kube-proxy")), f"--config={settings}"]
-    async with running(words, log) as process:
+    settings.write_text(json.dumps(_settings(kubeconfig, mode)))
+    async with running(folder, binaries.KUBERNETES.path("kube-proxy"), f"--config={settings}") as process:
         try:
             async with asyncio.timeout(UP_SECONDS):
                 await _healthy(process)
@@ -67,12 +66,12 @@ async def kube_proxy(access: Access, mode: str, folder: Path) -> AsyncIterator[N
         yield
 
 
-def _settings(access: Access, mode: str) -> dict[str, object]:
+def _settings(kubeconfig: Path, mode: str) -> dict[str, object]:
     return {
         "apiVersion": "kubeproxy.config.k8s.io/v1alpha1",
         "kind": "KubeProxyConfiguration",
         "mode": mode,
-        "clientConnection": {"kubeconfig": str(access.kubeconfig)},
+        "clientConnection": {"kubeconfig": str(kubeconfig)},
         "hostnameOverride": NODE,
         "detectLocalMode": "ClusterCIDR",
         "clusterCIDR": PODS,
@@ -86,7 +85,7 @@ async def _healthy(process: asyncio.subprocess.Process) -> None:
     while not await _answers():
         if process.returncode is not None:
             raise TimeoutError
-        await asyncio.sleep(POLL_SECONDS)
+        await asyncio.sleep(POLL)
 
 
 async def _answers() -> bool:

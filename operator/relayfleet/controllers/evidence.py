@@ -9,6 +9,7 @@ from relayfleet.decide.health.evidence import (
     Confirms,
     Deliveries,
     Erred,
+    Evidence,
     Intake,
     Lookups,
     OwnEvidence,
@@ -71,3 +72,22 @@ def own_evidence(relay: str, window: Window, now: float) -> Iterator[OwnEvidence
     for asked in window.lookups:
         if asked.answered or asked.failed:
             yield Lookups(relay, at, ServiceKind(asked.kind), asked.name, asked.answered, asked.failed)
+
+
+def good(evidence: Evidence) -> bool:
+    """Whether an observation speaks for its relay, and against nobody."""
+    match evidence:
+        case Answered():
+            return True
+        case OwnReport():
+            return not evidence.unfit
+        case Intake():
+            return not evidence.deferred
+        case Deliveries():
+            return not (evidence.connect_failed or evidence.timed_out or evidence.reset)
+        case Confirms():
+            return not evidence.late
+        case Lookups():
+            return not evidence.failed
+        case _:
+            return False

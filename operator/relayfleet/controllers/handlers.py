@@ -12,6 +12,7 @@ from typing import Any
 import kopf
 
 from relayfleet.api.labels import GROUP, MANAGED_BY, MANAGER, POOL, QUEUE, VERSION
+from relayfleet.controllers.undiffed import NoDiffs
 from relayfleet.kube.mirror import Mirror
 from relayfleet.runtime.liveness import Liveness
 from relayfleet.runtime.workqueue import Key, WorkQueue
@@ -35,6 +36,10 @@ OWNERS = {POOL: "RelayPool", QUEUE: "QueueCluster"}
 
 MIRRORED = {"pods": "Pod", "endpointslices": "EndpointSlice", "services": "Service"}
 """What the traffic of a pool depends on: kept in the mirror, besides the pool itself."""
+
+SILENT_WATCH, CONNECT, REQUEST = 70.0, 5.0, 30.0
+"""Seconds: a watch in which not even a bookmark came for so long (the API server sends one a minute) is begun anew; to connect; and for one
+list, since kopf would wait five minutes for one that is frozen, and a watch begins with one."""
 
 TRAFFIC = "Traffic"
 """Kind of the keys of the traffic queue; the name is the pool's. Traffic has a queue and workers of its own, so that neither thousands of
@@ -72,6 +77,10 @@ class Wiring:
         for group, version, plural in CHILDREN:
             resource = f"{plural}.{version}.{group}" if group else f"{plural}.{version}"
             settings.watching.label_selectors[resource] = f"{MANAGED_BY}={MANAGER}"
+        settings.watching.inactivity_timeout = SILENT_WATCH
+        settings.networking.connect_timeout = CONNECT
+        settings.networking.request_timeout = REQUEST
+        settings.persistence.diffbase_storage = NoDiffs()
         settings.posting.enabled = False
         settings.scanning.disabled = True  # or kopf would need the right to watch all CRDs and namespaces
 

@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
-from relayfleet.api.meta import seconds
 from relayfleet.api.relaypool import HealthSettings
 from relayfleet.controllers.evidence import evidence, key, own_evidence, split
+from relayfleet.controllers.watchedpool import WatchedPool, policy
 from relayfleet.decide.health.decision import decide
 from relayfleet.decide.health.evidence import Evidence
-from relayfleet.decide.health.policy import Policy
 from relayfleet.decide.health.roster import Relay, Roster, Vantage
 from relayfleet.decide.health.state import State
 from relayfleet.decide.health.store import dump
@@ -53,34 +52,13 @@ class Counts:
     ignored: int = 0
 
 
-@dataclass(slots=True)
-class _Pool:
-    policy: Policy
-    roster: Roster
-    targets: tuple[Target, ...]
-    state: State = field(default_factory=State)
-    verdicts: dict[str, Verdict] = field(default_factory=dict)
-    waiting: list[Evidence] = field(default_factory=list)
-    next_check: float = 0.0
-    burst_at: float = 0.0
-
-
-def policy(settings: HealthSettings) -> Policy:
-    """The numbers of the verdict as a pool's spec has them."""
-    return Policy(
-        interval=seconds(settings.interval),
-        timeout=seconds(settings.timeout),
-        max_cordoned=int(settings.max_cordoned.removesuffix("%")) / 100,
-    )
-
-
 class Health:
     """All pools. `changed(namespace, name)` is called when a relay's level or weight is another one; `clock` is monotonic, in seconds."""
 
     def __init__(self, changed: Callable[[str, str], None], clock: Callable[[], float] = time.monotonic) -> None:
         self._changed = changed
         self._clock = clock
-        self._pools: dict[PoolName, _Pool] = {}
+        self._pools: dict[PoolName, WatchedPool] = {}
         self._vantages: tuple[Vantage, ...] = ()
         self._behind: dict[str, float] = {}
         self.probers: Probers | None = None
@@ -104,7 +82,7 @@ class Health:
         roster = Roster(tuple(relays), self._vantages, paused)
         known = self._pools.get(pool)
         if known is None:
-            known = self._pools[pool] = _Pool(policy(settings), roster, (), state or State())
+            known = self._pools[pool] = WatchedPool(policy(settings), roster, (), state or State())
         known.policy, known.roster = policy(settings), roster
         if known.targets != tuple(targets):
             known.targets = tuple(targets)
@@ -144,7 +122,12 @@ class Health:
             batches[pool].append(evidence(vantage, relay, sight, now))
         for pool, batch in batches.items():
             if known := self._pools.get(pool):
-                self._decide(pool, known, batch)
+                self._hear(pool, known, batch)
+
+    def _hear(self, pool: PoolName, known: WatchedPool, batch: Sequence[Evidence]) -> None:
+        """Decide at once, or let it wait."""
+        if not known.may_wait(batch, self._clock()):
+            self._decide(pool, known, batch)
 
     def take_window(self, pool: PoolName, relay: str, window: Window) -> None:
         """What a relay says of its own traffic. It waits for the next tick or a prober's word, whichever is first: a decision for each of
@@ -153,8 +136,9 @@ class Health:
         if known is None:
             self.counts.ignored += 1
             return
-        known.waiting += own_evidence(relay, window, now)
-        known.next_check = min(known.next_check, now)
+        batch = tuple(own_evidence(relay, window, now))
+        if not known.may_wait(batch, now):
+            known.wait_for_tick(batch, now)
 
     def verdicts(self) -> Iterable[tuple[PoolName, Verdict]]:
         """All of them."""
@@ -174,13 +158,11 @@ class Health:
             if now >= known.next_check:
                 self._decide(pool, known, ())
 
-    def _decide(self, pool: PoolName, known: _Pool, batch: Iterable[Evidence], *, tell: bool = True) -> None:
-        now, waiting = self._clock(), known.waiting
-        known.waiting = []
-        decision = decide(known.policy, known.state, (*waiting, *batch), known.roster, now)
+    def _decide(self, pool: PoolName, known: WatchedPool, batch: Iterable[Evidence], *, tell: bool = True) -> None:
+        now = self._clock()
+        decision = decide(known.policy, known.state, (*known.heard(), *batch), known.roster, now)
         before = {name: (each.level, each.weight) for name, each in known.verdicts.items()}
-        known.state, known.next_check = decision.state, decision.next_check
-        known.verdicts = {each.relay: each for each in decision.verdicts}
+        known.follow(decision)
         self._burst(pool, known, decision, now)
         self.counts.ignored += decision.ignored
         if before == {name: (each.level, each.weight) for name, each in known.verdicts.items()}:
@@ -189,12 +171,12 @@ class Health:
         if tell:
             self._changed(*pool)
 
-    def _count_verdicts(self, pool: PoolName, known: _Pool, before: dict[str, tuple[Level, int]]) -> None:
+    def _count_verdicts(self, pool: PoolName, known: WatchedPool, before: dict[str, tuple[Level, int]]) -> None:
         for name, each in known.verdicts.items():
             if name in before and before[name][0] is not each.level:
                 self.counts.verdicts[(*pool, each.level.value, each.reason.value)] += 1
 
-    def _burst(self, pool: PoolName, known: _Pool, decision: Decision, now: float) -> None:
+    def _burst(self, pool: PoolName, known: WatchedPool, decision: Decision, now: float) -> None:
         if self.probers and decision.bursts and now - known.burst_at >= known.policy.burst_gap:
             known.burst_at = now
             self.probers.burst(sorted({key(*pool, each.relay) for each in decision.bursts}))

@@ -118,4 +118,7 @@ def _endpoint(entry: placement.Entry, pod: Object) -> slices.Endpoint:
 
 async def _set_gate(context: Context, pod: Object, listed: bool) -> None:
     message = "takes new connections" if listed else "takes no new connections while others can"
-    await pods.set_listed(context.kube, pod, listed, message)
+    if written := await pods.set_listed(context.kube, pod, listed, message):
+        context.mirror.put(
+            "Pod", written
+        )  # or the next look, if it comes before the watch has told, would write it once more

@@ -113,6 +113,7 @@ async def _lead(
         return await reconciled(context, key.kind, key.namespace, key.name, RECONCILE[key.kind])
 
     async def direct(key: Key) -> float | None:
+        lease.check()  # before anything is looked at: without the lease nothing comes of it
         delay = await relaytraffic.reconcile(context, key.namespace, key.name)
         following.add(key)
         return delay

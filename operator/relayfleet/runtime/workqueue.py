@@ -18,6 +18,9 @@ from relayfleet.kube.errors import KubeConflict, KubeError, NotLeader
 log = logging.getLogger(__name__)
 
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.2, 30.0
+NOT_LEADING = 0.5
+"""Seconds until the next try without the lease. It does not grow: an operator that was starved for a moment, and has its lease again, may have
+a cordon to write."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -90,7 +93,7 @@ class WorkQueue:
             delay = await self._work(key)
         except Exception as error:
             self.failed += 1
-            delay = self._backoff(key)
+            delay = NOT_LEADING if isinstance(error, NotLeader) else self._backoff(key)
             _report(key, error, delay)
             return delay
         self.done += 1

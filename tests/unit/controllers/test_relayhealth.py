@@ -11,7 +11,13 @@ import pytest
 from relayfleet.controllers import relaypool, relaytraffic
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.relayhealth import Health
-from relayfleet.decide.health.roster import Vantage
+from relayfleet.controllers.watchedpool import LEISURE
+from relayfleet.decide.health.decision import decide
+from relayfleet.decide.health.evidence import Evidence
+from relayfleet.decide.health.policy import Policy
+from relayfleet.decide.health.roster import Roster, Vantage
+from relayfleet.decide.health.state import State
+from relayfleet.decide.health.verdict import Decision
 from relayfleet.kube.client import Object
 from relayfleet.protocol.probing import Kind, Probe, Seen, Sight, Target
 from tests.fakes.kube import FakeKube
@@ -223,3 +229,45 @@ async def test_words_about_strangers_are_dropped() -> None:
         stage.health.take("one", Seen((Sight(name, "Refused", "Dialogue", 0.0),), 1.0))
     stage.health.take("nobody", Seen((Sight("mail/tx/a", "Refused", "Dialogue", 0.0),) * 9, 1.0))
     assert stage.changed == []
+
+
+async def test_good_news_of_a_calm_pool_waits_for_more_and_bad_news_takes_it_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage = Stage()
+    await stage.direct()
+    stage.hear({})
+    sizes: list[int] = []
+
+    def counted(policy: Policy, state: State, batch: Sequence[Evidence], roster: Roster, now: float) -> Decision:
+        sizes.append(len(batch))
+        return decide(policy, state, batch, roster, now)
+
+    stage.now += LEISURE
+    stage.health.tick()
+    monkeypatch.setattr("relayfleet.controllers.relayhealth.decide", counted)
+    stage.hear({}, 0.2)
+    assert sizes == []
+    stage.hear({"b": "Refused"}, 0.1)
+    assert sizes == [
+        2 * 2 * 3 + 3,
+        3,
+    ]  # two steps of two vantages, and the first word with bad news; then the second vantage's
+    stage.hear({"b": "Refused"}, 0.3)
+    assert stage.changed == [("mail", "tx")]
+
+
+async def test_good_news_waits_no_longer_than_its_leisure() -> None:
+    stage = Stage()
+    await stage.direct()
+    stage.hear({})
+    stage.now += LEISURE
+    stage.health.tick()
+    before = stage.health.counts.ignored
+    stage.health.take("one", Seen((Sight("mail/tx/nobody", "Answered", "Dialogue", 0.0, latency=0.002),), stage.now))
+    stage.now += LEISURE - 0.01
+    stage.health.tick()
+    assert stage.health.counts.ignored == before
+    stage.now += 0.02
+    stage.health.tick()
+    assert stage.health.counts.ignored == before + 1

@@ -180,3 +180,14 @@ async def test_a_dual_stack_service_gets_slices_of_both_families() -> None:
     for family, address in (("4", "198.18.0.1"), ("6", "2001:db8::1")):
         found = kube.seen("EndpointSlice", f"tx-ipv{family}-0")
         assert (found["addressType"], found["endpoints"][0]["addresses"]) == (f"IPv{family}", [address])
+
+
+async def test_a_gate_that_was_opened_is_known_before_the_watch_tells_of_it() -> None:
+    kube = FakeKube(pool(), relay_pod("a", "198.18.0.1"))
+    surroundings = context(kube)
+    kube.mirrors.clear()  # no watch
+    await reconcile(surroundings, "mail", "tx")
+    await follow(surroundings, "mail", "tx")
+    kube.writes.clear()
+    await follow(surroundings, "mail", "tx")
+    assert kube.writes == []

@@ -6,7 +6,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
-from relayfleet.kube.errors import KubeConflict
+import pytest
+
+from relayfleet.kube.errors import KubeConflict, NotLeader
 from relayfleet.runtime.workqueue import Key, Work, WorkQueue
 
 KEY = Key("RelayPool", "mail", "a")
@@ -104,3 +106,21 @@ async def test_an_error_about_one_name_does_not_stop_the_others() -> None:
         queue.add(Key("RelayPool", "mail", "bad"))
         queue.add(KEY)
         await until(lambda: worked >= {"bad", "a"})
+
+
+async def test_work_without_the_lease_is_tried_again_soon_however_often_it_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("relayfleet.runtime.workqueue.NOT_LEADING", 0.001)
+    tries = 0
+
+    async def work(_: Key) -> None:
+        nonlocal tries
+        tries += 1
+        if tries < 20:  # with backoff the last would be hours away
+            raise NotLeader("a does not surely hold the lease")
+
+    async with running(work) as queue:
+        queue.add(KEY)
+        await until(lambda: queue.done == 1)
+        assert (tries, queue.failed) == (20, 19)

@@ -11,10 +11,11 @@ from relayfleet.kube.client import Kube, Object
 from relayfleet.kube.errors import KubeInvalid
 
 
-async def set_listed(kube: Kube, pod: Object, listed: bool, message: str) -> None:
-    """Set the readiness gate of a pod, unless it says so already. A gate that was never set counts as false."""
+async def set_listed(kube: Kube, pod: Object, listed: bool, message: str) -> Object | None:
+    """Set the readiness gate of a pod, unless it says so already; returns the pod if it was written. A gate that was never set counts as
+    false."""
     if gate(pod) == listed:
-        return
+        return None
     condition = {
         "type": LISTED,
         "status": "True" if listed else "False",
@@ -23,7 +24,7 @@ async def set_listed(kube: Kube, pod: Object, listed: bool, message: str) -> Non
         "lastTransitionTime": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
     # A strategic patch merges conditions by type, so that the kubelet's stay.
-    await _patch(kube, pod, {"status": {"conditions": [condition]}}, kind_of="strategic", subresource="status")
+    return await _patch(kube, pod, {"status": {"conditions": [condition]}}, kind_of="strategic", subresource="status")
 
 
 def gate(pod: Object) -> bool:
@@ -40,9 +41,10 @@ async def annotate(kube: Kube, pod: Object, wanted: Mapping[str, str | None]) ->
         await _patch(kube, pod, {"metadata": {"annotations": changes}})
 
 
-async def _patch(kube: Kube, pod: Object, body: Object, **how: Any) -> None:
+async def _patch(kube: Kube, pod: Object, body: Object, **how: Any) -> Object | None:
     try:
-        await kube.patch("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], body, **how)
+        return await kube.patch("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], body, **how)
     except KubeInvalid as error:
         if error.status != 404:
             raise
+        return None
