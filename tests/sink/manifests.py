@@ -9,7 +9,8 @@ from tests.sink.zone import DOMAIN, PORT, named_conf
 
 Object = dict[str, Any]
 
-SMTP_PORT, CONTROL_PORT = 2525, 8025
+SMTP_PORT, CONTROL_PORT = 25, 8025
+"""SMTP as everywhere: a NetworkPolicy that allows port 25 looks at the port of the pod, behind the Service."""
 _RESTRICTED = {
     "allowPrivilegeEscalation": False,
     "readOnlyRootFilesystem": True,
@@ -20,6 +21,7 @@ _POD_SECURITY = {
     "runAsUser": 65532,
     "runAsGroup": 65532,
     "seccompProfile": {"type": "RuntimeDefault"},
+    "sysctls": [{"name": "net.ipv4.ip_unprivileged_port_start", "value": "25"}],
 }
 
 
