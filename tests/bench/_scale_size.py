@@ -39,6 +39,7 @@ class Rest:
     false_cordons: list[str]
     load: float
     answers: float
+    led: bool
 
 
 def row(name: str, value: float | None, unit: str, n: int, **detail: Any) -> Row:
@@ -87,7 +88,8 @@ async def _rest(world: World, operator: Operator, seconds: float) -> Rest:
     writes = {what: count / took for what, count in world.writes(place).items()}
     out = [f"{pool} {address}" for pool, were in listed.items() for address in _left(world, pool, were)]
     answers = (await operator.metric(_SEEN, kind="Answered") - answers) / took
-    return Rest(took, (cores[0], cores[1]), after, writes, out, os.getloadavg()[0], answers)
+    led = bool(await operator.metric("relayfleet_operator_leader"))
+    return Rest(took, (cores[0], cores[1]), after, writes, out, os.getloadavg()[0], answers, led)
 
 
 def _left(world: World, pool: str, were: frozenset[str]) -> list[str]:
@@ -103,7 +105,11 @@ def _left(world: World, pool: str, were: frozenset[str]) -> list[str]:
 def _at_rest(size: int, rest: Rest, watched: float) -> list[Row]:
     lease = sum(rate for what, rate in rest.writes.items() if what.endswith("leases"))
     told: dict[str, Any] = {"seconds": round(rest.seconds, 1), "load_average": rest.load, "relays_watched": watched}
-    told |= {"answers_per_second": round(rest.answers, 1), "simulated": _SIMULATED}
+    told |= {
+        "simulated": _SIMULATED,
+        "answers_per_second": round(rest.answers, 1),
+        "held_the_lease_at_the_end": rest.led,
+    }
     parts = ("operator", "prober")
     cores = {part: round(each, 4) for part, each in zip(parts, rest.cores, strict=True)}
     now = {part: round(each.memory, 1) for part, each in zip(parts, rest.after, strict=True)}
