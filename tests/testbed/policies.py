@@ -2,9 +2,10 @@
 
 The agent looks at the first packet of each connection, which the kernel hands it through a queue. It asks for that by an
 nftables expression (`queue`) that some small kernels lack (CONFIG_NFT_QUEUE). They still have the older xtables target of
-the same effect (NFQUEUE, usable from nftables by CONFIG_NFT_COMPAT), so the agent that is built here asks for that one.
+the same effect (NFQUEUE, usable from nftables by CONFIG_NFT_COMPAT), so the agent that is built here asks for that one, everywhere.
 """
 
+import shutil
 import tempfile
 from pathlib import Path
 
@@ -18,7 +19,6 @@ from .settings import Region
 from .shell import run, succeeds
 
 MODULE = "sigs.k8s.io/kube-network-policies"
-STOCK_IMAGE = f"registry.k8s.io/networking/kube-network-policies:{settings.NETWORK_POLICIES}"
 BUILT_IMAGE = f"relayfleet/network-policies:{settings.NETWORK_POLICIES}"
 
 _TARGET = """package networkpolicy
@@ -58,27 +58,25 @@ AGENT = Program(
 
 
 def lacking() -> list[str]:
-    """What the agent needs of the kernel and this one does not have."""
+    """What the agent needs and this machine does not have: options of the kernel, and Go to build it."""
     needed = ("NETFILTER_NETLINK_QUEUE", "NETFILTER_XT_TARGET_NFQUEUE", "NFT_COMPAT")
-    return [name for name in needed if kernel_option(name) is False]
+    missing = [f"CONFIG_{name}" for name in needed if kernel_option(name) is False]
+    return missing if shutil.which("go") or AGENT.path("netpol").exists() else [*missing, "Go"]
 
 
-def ensure(region: Region, pull: bool) -> None:
-    """Installs the agent on the nodes of a region and waits until it runs on all of them. A kernel on which it cannot work goes without:
-    policies are stored there and not enforced."""
+def ensure(region: Region) -> None:
+    """Installs the agent on the nodes of a region and waits until it runs on all of them. A machine on which it cannot work, or cannot be built,
+    goes without: policies are stored there and not enforced."""
     if missing := lacking():
-        say(f"{region.cluster}: NetworkPolicies are not enforced, the kernel lacks {', '.join(missing)}")
+        say(f"{region.cluster}: NetworkPolicies are not enforced, this machine lacks {', '.join(missing)}")
         return
-    stock = pull and kernel_option("NFT_QUEUE") is not False
-    image = STOCK_IMAGE if stock else BUILT_IMAGE
     present = ("get", "daemonset", "network-policies", "--ignore-not-found", "-o", "jsonpath={.status.numberReady}")
     if kubectl(region.name, "-n", "kube-system", *present) == str(len(region.nodes)):
         return
     with step(f"NetworkPolicy agent in {region.cluster}"):
-        if not stock:
-            _build()
-            loading.load([BUILT_IMAGE], [region])
-        manifest = (settings.FILES / "network-policies.yaml").read_text().replace("IMAGE", image)
+        _build()
+        loading.load([BUILT_IMAGE], [region])
+        manifest = (settings.FILES / "network-policies.yaml").read_text().replace("IMAGE", BUILT_IMAGE)
         kubectl(region.name, "apply", "-f", "-", stdin=manifest)
         wait = ("rollout", "status", "daemonset/network-policies", "--timeout=90s")
         kubectl(region.name, "-n", "kube-system", *wait, timeout=100)
