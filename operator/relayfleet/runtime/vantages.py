@@ -114,7 +114,8 @@ class Vantages:
             await asyncio.sleep(wait)
 
     async def _talk(self, name: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(probing.encode(self._hello) + probing.encode(self._watch))
+        said = self._watch
+        writer.write(probing.encode(self._hello) + probing.encode(said))
         while True:
             async with asyncio.timeout(SILENCE):
                 line = await reader.readline()
@@ -123,6 +124,8 @@ class Vantages:
             seen = probing.decode_seen(line)
             if self._writers.get(name) is not writer:
                 self._writers[name] = writer
+                if self._watch is not said:  # it has changed before the prober's first word
+                    writer.write(probing.encode(self._watch))
                 self._tell()
             self._ears.take(name, seen)
 

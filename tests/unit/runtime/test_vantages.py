@@ -115,6 +115,27 @@ async def test_a_leader_hears_a_prober_tells_it_what_to_watch_and_notices_when_i
         await asyncio.gather(running, return_exceptions=True)
 
 
+async def test_what_is_to_be_watched_may_change_before_the_first_word_of_a_prober(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube = FakeKube(replica("one"))
+    listener = Listener(await known(kube, tmp_path, "prober"))
+    listener.mute = True
+    async with listener.listening() as port:
+        monkeypatch.setattr(probing, "PORT", port)
+        tls = (await known(kube, tmp_path, "leader")).client()
+        ears = Ears(lambda *_: None, lambda _: None)
+        links = Vantages(cast("Kube", kube), SETTINGS.namespace, Hello("leader", 7), tls, ears)
+        running = asyncio.create_task(links.run())
+        await until(lambda: Watch(()) in listener.heard)
+        target = Target("mail/tx/a", "198.18.0.1", 2520)
+        links.watch([target])
+        listener.mute = False
+        await until(lambda: Watch((target,)) in listener.heard)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
 async def test_who_has_no_certificate_of_ours_is_not_talked_to(tmp_path: Path) -> None:
     listener = Listener(await known(FakeKube(), tmp_path, "prober"))
     async with listener.listening() as port:
