@@ -7,10 +7,11 @@ of its own in both regions, which is removed after it; what it held is kept in b
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from tests.sink.client import SinkClient
 from tests.sink.manifests import namespace as namespace_object
 from tests.testbed import clusters, loading
 from tests.testbed.images import build_all
-from tests.testbed.settings import REGIONS
+from tests.testbed.settings import CACHE, REGIONS
 from tests.testbed.settings import Region as Place
 
 HERE = Path(__file__).parent
@@ -57,7 +58,19 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture(scope="session")
-def places() -> Mapping[str, Place]:
+def alone() -> Iterator[None]:
+    """These tests share sinks, operator and fleet with each other, so one run at a time: another would empty the sinks that this one counts in."""
+    CACHE.mkdir(parents=True, exist_ok=True)
+    with (CACHE / "e2e.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pytest.fail("another run of the end-to-end tests uses these clusters: wait until it is over", pytrace=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def places(alone: None) -> Mapping[str, Place]:
     """The regions of the test bed, which are up."""
     down = [place.cluster for place in REGIONS.values() if not clusters.healthy(place)]
     if down:
