@@ -18,6 +18,7 @@ class MemoryJournal:
 
     claims: list[tuple[str, tuple[str, ...], str, str]] = field(default_factory=list)
     outcomes: list[tuple[str, tuple[str, ...], bool, str]] = field(default_factory=list)
+    withdrawn: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     known: dict[str, Seen] = field(default_factory=dict)
     fail_next: deque[Exception] = field(default_factory=deque)
     fail_outcomes: deque[Exception] = field(default_factory=deque)
@@ -34,6 +35,9 @@ class MemoryJournal:
             raise self.fail_next.popleft()
         self.claims.append((held.record.key, tuple(recipients), source, host))
         return Claim(asked_at - self.age)
+
+    def withdraw(self, held: Held, recipients: Sequence[str], claim: Claim) -> None:
+        self.withdrawn.append((held.record.key, tuple(recipients)))
 
     async def outcome(self, held: Held, recipients: Sequence[str], delivered: bool, answer: str) -> None:
         if self.fail_outcomes:

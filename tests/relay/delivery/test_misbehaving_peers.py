@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from relayfleet.protocol.relay_config import Delivery, Source
-from relayfleet.relay.delivery import connecting, journal, session, transaction
+from relayfleet.relay.delivery import connecting, journal, session, transaction, worker
 from relayfleet.relay.spool.interface import ClaimRefusedError, Seen, SpoolUnavailable
 from relayfleet.relay.spool.record import Recipient
 from tests.fakes.peer import EHLO, Behaviour, Talk, peer
@@ -493,6 +493,7 @@ async def test_a_claim_that_came_too_late_stops_the_dot() -> None:
         subject.journal.age = 5.5  # as after a freeze
         await subject.deliver(a_record("bob@one.test"))
         assert subject.fates == {"Transient": 1}
+        assert [each for _, each in subject.journal.withdrawn] == [("bob@one.test",)]
         subject.journal.age = 0.0
         subject.spool.elapse()
         await until(lambda: subject.service.counters.records_settled == 2)
@@ -521,7 +522,32 @@ async def test_a_record_that_is_not_ours_any_more_is_neither_sent_nor_settled() 
         assert len(subject.spool.waiting) == 1
 
 
-async def test_without_a_journal_nothing_is_sent() -> None:
+async def test_a_peer_that_leaves_while_the_claim_is_asked_for_gets_no_dot_and_the_claim_is_withdrawn() -> None:
+    async def leaving(talk: Talk) -> None:
+        await talk.greet()
+        while await talk.hear() != "DATA":
+            talk.say(b"250 ok\r\n")
+        talk.say(b"354 go on\r\n")
+        await talk.writer.drain()
+
+    async with peer(leaving) as running, desk(ZONE, running.port) as subject:
+        subject.journal.pause = 0.3
+        await subject.deliver(a_record("bob@one.test"))
+        assert subject.fates == {"Transient": 1}
+        assert [each for _, each in subject.journal.withdrawn] == [("bob@one.test",)]
+
+
+async def test_a_journal_that_is_away_for_a_moment_gets_its_claim_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "CLAIM_PAUSE", 0.0)
+    async with peer(good) as running, desk(ZONE, running.port) as subject:
+        subject.journal.fail_next.extend(SpoolUnavailable("no leader") for _ in range(5))
+        await subject.deliver(a_record("bob@one.test"))
+        assert subject.fates == {"Delivered": 1}
+        assert subject.journal.withdrawn == []
+
+
+async def test_without_a_journal_nothing_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "CLAIM_SECONDS", 0.0)
     async with peer(good) as running, desk(ZONE, running.port) as subject:
         subject.journal.fail_next.append(SpoolUnavailable("no majority"))
         await subject.deliver(a_record("bob@one.test"))
@@ -562,7 +588,8 @@ async def test_a_refusal_that_the_journal_did_not_confirm_is_left_at_that(monkey
         assert subject.journal.outcomes == []
 
 
-async def test_a_copy_whose_outcome_stands_is_dropped_and_an_open_claim_waits() -> None:
+async def test_a_copy_whose_outcome_stands_is_dropped_and_an_open_claim_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker, "OPEN_CLAIM_SECONDS", 0.0)
     record = a_record("done@one.test", "open@one.test", "new@one.test")
     async with peer(good) as running, desk(ZONE, running.port) as subject:
         subject.journal.known[record.key] = Seen(frozenset({"done@one.test"}), frozenset({"open@one.test"}))
@@ -572,6 +599,33 @@ async def test_a_copy_whose_outcome_stands_is_dropped_and_an_open_claim_waits() 
         (successor,) = subject.spool.delayed
         assert [each.address for each in successor.record.recipients] == ["open@one.test"]
         assert successor.delay >= 600
+
+
+@pytest.mark.parametrize(
+    ("then", "mails"),
+    [(Seen(frozenset({"bob@one.test"})), 0), (Seen(), 1)],
+    ids=["it was delivered", "it was withdrawn"],
+)
+async def test_an_open_claim_that_is_closed_in_time_costs_a_moment(then: Seen, mails: int) -> None:
+    record = a_record("bob@one.test")
+    async with peer(good) as running, desk(ZONE, running.port) as subject:
+        subject.journal.known[record.key] = Seen(uncertain=frozenset({"bob@one.test"}))
+        delivery = asyncio.create_task(subject.deliver(record))
+        await asyncio.sleep(0.1)
+        subject.journal.known[record.key] = then
+        await delivery
+        assert len(running.talks) == mails
+        assert not subject.spool.delayed
+
+
+async def test_records_that_wait_for_the_claims_of_others_leave_half_of_the_hands_free() -> None:
+    records = [a_record("bob@one.test") for _ in range(5)]
+    async with peer(good) as running, desk(ZONE, running.port, delivery=Delivery(prefetch=4)) as subject:
+        for each in records:
+            subject.journal.known[each.key] = Seen(uncertain=frozenset({"bob@one.test"}))
+            await subject.spool.put(each)
+        await until(lambda: len(subject.spool.delayed) == 3)
+        assert subject.service.in_hand == 2
 
 
 async def test_a_queue_that_is_away_for_a_moment_gets_its_acknowledgement_later() -> None:

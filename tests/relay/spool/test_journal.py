@@ -96,6 +96,35 @@ async def test_after_a_refusal_by_the_peer_another_relay_may_claim(rabbitmq: Clu
         await told(two, held.record, Seen(uncertain=frozenset(TO)))
 
 
+async def test_a_claim_without_a_dot_is_withdrawn_and_another_relay_may_claim(rabbitmq: Cluster) -> None:
+    prefix = new_prefix()
+    async with journal(rabbitmq, prefix, "one") as one, journal(rabbitmq, prefix, "two") as two:
+        held = hold(new_record())
+        early = await one.claim(held, TO, "eu-1", "mx.example.org")
+        late = await one.claim(held, TO, "eu-1", "mx.example.org")
+        one.withdraw(held, TO, early)
+        await one.claim(hold(new_record()), TO, "eu-1", "mx.example.org")
+        await asyncio.sleep(1)
+        await told(two, held.record, Seen(uncertain=frozenset(TO)))
+        one.withdraw(held, TO, late)
+        await told(two, held.record, Seen())
+        await two.claim(hold(held.record), TO, "eu-2", "mx.example.org")
+
+
+async def test_a_claim_whose_record_went_to_others_meanwhile_is_withdrawn(rabbitmq: Cluster) -> None:
+    """The relay's connection to the queue breaks while it claims: nobody waits ten minutes for a dot that never comes."""
+    prefix = new_prefix()
+    async with journal(rabbitmq, prefix, "one") as one, journal(rabbitmq, prefix, "two") as two:
+        held = hold(new_record())
+        asked = asyncio.create_task(one.claim(held, TO, "eu-1", "mx.example.org"))
+        await asyncio.sleep(0)
+        held.spool.lose_connection()
+        with pytest.raises(ClaimRefusedError, match="while claiming"):
+            await asked
+        await told(two, held.record, Seen())
+        await two.claim(hold(held.record), TO, "eu-2", "mx.example.org")
+
+
 async def test_a_relay_that_starts_later_knows_what_was_said_before(rabbitmq: Cluster) -> None:
     prefix = new_prefix()
     held = hold(new_record())

@@ -16,12 +16,12 @@ ONE, TWO = "one/1", "two/2"
 ENTRIES = st.lists(
     st.builds(
         Entry,
-        kind=st.sampled_from(("claim", "outcome")),
+        kind=st.sampled_from(("claim", "outcome", "withdrawal")),
         key=st.sampled_from(("k.0", "k.1")),
         recipients=st.lists(st.sampled_from("abc"), unique=True, min_size=1).map(tuple),
         holder=st.sampled_from((ONE, TWO)),
         time=st.just(1000.0),
-        number=st.integers(0, 1000),
+        number=st.integers(0, 3),
         source=st.text(max_size=10),
         host=st.text(max_size=10),
         delivered=st.booleans(),
@@ -33,6 +33,10 @@ ENTRIES = st.lists(
 
 def claim(holder: str, *recipients: str, key: str = "k.0") -> Entry:
     return Entry("claim", key, recipients, holder, 1000.0, 1)
+
+
+def withdrawal(holder: str, *recipients: str, number: int = 1) -> Entry:
+    return Entry("withdrawal", "k.0", recipients, holder, 1000.0, number)
 
 
 def outcome(holder: str, *recipients: str, delivered: bool, key: str = "k.0") -> Entry:
@@ -48,6 +52,14 @@ def outcome(holder: str, *recipients: str, delivered: bool, key: str = "k.0") ->
         ("it was delivered by another", [claim(TWO, "a"), outcome(TWO, "a", delivered=True)], False),
         ("it was delivered by us", [claim(ONE, "a"), outcome(ONE, "a", delivered=True)], False),
         ("the other side refused it", [claim(TWO, "a"), outcome(TWO, "a", delivered=False)], True),
+        ("it was withdrawn", [claim(TWO, "a"), withdrawal(TWO, "a")], True),
+        ("an earlier claim of the holder was withdrawn", [claim(TWO, "a"), withdrawal(TWO, "a", number=0)], False),
+        ("another relay withdrew its own", [claim(TWO, "a"), withdrawal("three/3", "a")], False),
+        (
+            "it was withdrawn after it was delivered",
+            [claim(TWO, "a"), outcome(TWO, "a", delivered=True), withdrawal(TWO, "a")],
+            False,
+        ),
         ("another recipient is claimed", [claim(TWO, "b")], True),
         ("the same recipient of another attempt is claimed", [claim(TWO, "a", key="k.1")], True),
         ("a claim that was itself refused", [claim(TWO, "a", "b"), claim(TWO, "a")], False),
@@ -97,17 +109,20 @@ def test_a_refusal_or_an_open_claim_under_an_earlier_key_stops_no_successor() ->
 @given(ENTRIES)
 def test_no_recipient_is_granted_to_a_second_relay_before_it_was_refused(entries: list[Entry]) -> None:
     ledger = Ledger()
-    holders: dict[tuple[str, str], str] = {}
+    holders: dict[tuple[str, str], tuple[str, int]] = {}
     for entry in entries:
         granted = ledger.apply(entry, 0.0)
         for recipient in entry.recipients:
             place = (entry.key, recipient)
-            if entry.kind == "outcome":
-                holders[place] = "delivered" if entry.delivered else entry.holder
-                if not entry.delivered:
-                    del holders[place]
-            elif granted:
-                assert holders.setdefault(place, entry.holder) == entry.holder
+            if entry.kind == "outcome" and entry.delivered:
+                holders[place] = "delivered", 0
+            elif entry.kind == "outcome" or (
+                entry.kind == "withdrawal" and holders.get(place) == (entry.holder, entry.number)
+            ):
+                holders.pop(place, None)
+            elif entry.kind == "claim" and granted:
+                assert holders.get(place, (entry.holder, 0))[0] == entry.holder
+                holders[place] = entry.holder, entry.number
 
 
 @given(ENTRIES)
@@ -132,10 +147,8 @@ def test_what_was_said_is_known_for_as_long_as_promised_and_then_forgotten() -> 
 
 @given(ENTRIES)
 def test_entries_survive_the_wire(entries: list[Entry]) -> None:
-    kept = [
-        replace(each, delivered=False, answer="") if each.kind == "claim" else replace(each, source="", host="")
-        for each in entries
-    ]
+    kept = [replace(each, source="", host="") if each.kind != "claim" else each for each in entries]
+    kept = [replace(each, delivered=False, answer="") if each.kind != "outcome" else each for each in kept]
     assert decode(encode(kept)) == kept
 
 

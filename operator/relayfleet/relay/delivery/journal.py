@@ -1,4 +1,6 @@
-"""Speaks to the journal for a transaction: the claim before the dot, the outcome after it.
+"""Speaks to the journal for a transaction: the claim before the dot, the outcome after it, or the withdrawal of a claim without a dot.
+
+The peer waits for its dot while a claim is asked for again: a journal that changes its leader, or is slow for a moment, defers no mail.
 
 A delivery that the journal does not confirm is stated again until it does, in the background. When the record has gone back to the queue
 meanwhile, whoever got it waits ten minutes because of the open claim, and finds the truth then; without it the mail would come twice.
@@ -8,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Sequence
 
 from relayfleet.relay.delivery.outcome import Place
@@ -19,6 +22,8 @@ log = logging.getLogger(__name__)
 
 PAUSES = (0.5, 1.0, 2.0, *(4.0,) * 160)
 """Seconds before a delivery is stated again: for as long as somebody else may wait for it, and soon, since this relay may die as well."""
+CLAIM_SECONDS, CLAIM_PAUSE = 30.0, 0.5
+"""How long a claim is asked for, which is well below the three minutes for which a peer waits for data (RFC 5321), and the pause before the next try."""
 MOST_LATE = 20_000
 """Deliveries that wait to be stated again; a journal that stays away fills no memory."""
 
@@ -34,7 +39,16 @@ class Witness:
         """What a transaction calls right before its dot."""
 
         async def claim(recipients: Sequence[Recipient]) -> Claim:
-            return await self.journal.claim(held, [each.address for each in recipients], place.source, place.host)
+            addresses = [each.address for each in recipients]
+            until = time.monotonic() + CLAIM_SECONDS
+            while True:
+                try:
+                    return await self.journal.claim(held, addresses, place.source, place.host)
+                except SpoolError as error:
+                    if time.monotonic() >= until:
+                        raise
+                    log.warning("id=%s the journal is away: %s", held.record.id, error)
+                    await asyncio.sleep(CLAIM_PAUSE)
 
         return claim
 
@@ -42,17 +56,20 @@ class Witness:
         """State the answer to the dot. Without one the claim stays open. A journal that cannot be reached stops nothing: the claim stays
         open, and whoever sees the record again will hold it for ten minutes. A refusal is stated only once: later, another relay may have a
         claim of its own, which it would wipe out."""
+        if not run.past_dot and run.claimed is not None:
+            recipients, claim = run.claimed
+            self.journal.withdraw(held, [each.address for each in recipients], claim)
         if not run.past_dot or failure is not None:
             return
         answers = [(index, reply) for index, (phase, reply) in run.answers.items() if phase == "end"]
-        recipients = [run.envelope.recipients[index].address for index, _ in answers]
+        addresses = [run.envelope.recipients[index].address for index, _ in answers]
         reply = answers[0][1]
         try:
-            await self.journal.outcome(held, recipients, reply.positive, f"{reply.code} {reply.text}")
+            await self.journal.outcome(held, addresses, reply.positive, f"{reply.code} {reply.text}")
         except SpoolError as error:
             log.warning("journal: outcome of %s not confirmed: %s", held.record.key, error)
             if reply.positive and len(self._late) < MOST_LATE:
-                task = asyncio.create_task(self._insist(held, recipients, f"{reply.code} {reply.text}"))
+                task = asyncio.create_task(self._insist(held, addresses, f"{reply.code} {reply.text}"))
                 self._late.add(task)
                 task.add_done_callback(self._late.discard)
 

@@ -38,7 +38,7 @@ class ClaimExpiredError(Exception):
 
 class Transaction:
     """Runs once. `answers` holds what is known of each recipient (by index), also when `run` raises; `past_dot` says that the mail
-    may have been taken even so."""
+    may have been taken even so, `claimed` what was claimed for it."""
 
     def __init__(self, session: Session, envelope: Envelope, claims: Claims, deadline: float) -> None:
         self.session = session
@@ -48,6 +48,7 @@ class Transaction:
         self._now = asyncio.get_running_loop().time
         self.answers: dict[int, tuple[Phase, Reply]] = {}
         self.past_dot = False
+        self.claimed: tuple[list[Recipient], Claim] | None = None
         self.answered = False
         self._last: Reply | None = None
 
@@ -123,6 +124,7 @@ class Transaction:
             if large:
                 await self.session.send_body(body, self.deadline)
             claim = await self.claims(recipients)
+            self.claimed = recipients, claim
             self.session.ensure_open()
         except SessionError:
             if self.session.unasked is None:

@@ -37,6 +37,7 @@ from relayfleet.relay.spool.interface import (
     ClaimRefusedError,
     Held,
     Journal,
+    Seen,
     Spool,
     SpoolError,
     SpoolTooLarge,
@@ -46,6 +47,9 @@ from relayfleet.relay.spool.record import Recipient
 SWEEP_SECONDS = 5.0
 PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0, 60.0)
 """Pauses before asking a queue again that was away: five minutes in all. Handing back would only make the record come again."""
+OPEN_CLAIM_SECONDS, OPEN_CLAIM_PAUSE = 10.0, 0.25
+"""For how long, and how often, the journal is asked again about a claim that somebody else has not closed. A relay whose brokers were
+changed under it is connected again within some three seconds."""
 TAKE_PAUSE_SECONDS = 1.0
 FAULT_PAUSE_SECONDS = 1.0
 T = TypeVar("T")
@@ -83,6 +87,7 @@ class DeliveryService:
         self._taker: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._draining = False
+        self._looking = 0
 
     @property
     def in_hand(self) -> int:
@@ -208,7 +213,7 @@ class DeliveryService:
             await self._patiently(held, held.settle)
             self.counters.recipients[DISCARDED] += len(record.recipients)
             return
-        seen = await self._patiently(held, lambda: self._journal.seen(record))
+        seen = await self._seen(held)
         left = [each for each in record.recipients if each.address not in seen.delivered]
         self.counters.duplicates_dropped += len(record.recipients) - len(left)
         known = [uncertain(each) for each in left if each.address in seen.uncertain]
@@ -222,6 +227,25 @@ class DeliveryService:
         self.counters.double_bounces += decision.unreportable
         self._hands.begin(held)
         await self._patiently(held, lambda: held.settle(decision.successors))
+
+    async def _seen(self, held: Held) -> Seen:
+        """What the journal says, once no claim is open any more: a relay that only lost its queue states the answer, or withdraws the claim,
+        within seconds. After `OPEN_CLAIM_SECONDS` the holder is dead, or still waits for its peer."""
+        until = time.monotonic() + OPEN_CLAIM_SECONDS
+        while True:
+            seen = await self._patiently(held, lambda: self._journal.seen(held.record))
+            if not seen.uncertain or time.monotonic() >= until or not held.is_ours or self._crowded:
+                return seen
+            self._looking += 1
+            try:
+                await asyncio.sleep(OPEN_CLAIM_PAUSE)
+            finally:
+                self._looking -= 1
+
+    @property
+    def _crowded(self) -> bool:
+        """Records that wait for the claims of others keep at most half of the hands busy."""
+        return self._looking * 2 >= self._config.delivery.prefetch
 
     async def _patiently(self, held: Held, step: Callable[[], Awaitable[T]]) -> T:
         """Ask the queue or its journal again while it is away and the record is ours. Raises SpoolError when it stays away: then the

@@ -110,9 +110,11 @@ class ClaimRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The right to write one final dot. `asked_at`: monotonic seconds, taken before the claim left for the journal."""
+    """The right to write one final dot. `asked_at`: monotonic seconds, taken before the claim left for the journal. `number`: which of
+    this relay's claims it is."""
 
     asked_at: float
+    number: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,8 @@ class Journal(Protocol):
     """Who wrote a final dot, and what came of it: confirmed by a majority, kept longer than any answer can take.
 
     The delivery asks `seen` for every record that it takes, `claim`s each transaction right before its final dot, and states
-    the `outcome` before the record is settled. An `uncertain` transaction states none: its claim stays open.
+    the `outcome` before the record is settled. An `uncertain` transaction states none: its claim stays open. A claim without a dot is
+    withdrawn.
     """
 
     async def seen(self, record: Record) -> Seen:
@@ -138,7 +141,12 @@ class Journal(Protocol):
         ...
 
     async def claim(self, held: Held, recipients: Sequence[str], source: str, host: str) -> Claim:
-        """Return when the claim is confirmed. Raises ClaimRefusedError when `held` is not ours any more, SpoolError when unconfirmed."""
+        """Return when the claim is confirmed. Raises ClaimRefusedError when `held` is not ours any more, SpoolError when unconfirmed;
+        then it is withdrawn as far as it came."""
+        ...
+
+    def withdraw(self, held: Held, recipients: Sequence[str], claim: Claim) -> None:
+        """Say that no dot was written under the claim and none will be; stated in the background until confirmed, in order."""
         ...
 
     async def outcome(self, held: Held, recipients: Sequence[str], delivered: bool, answer: str) -> None:

@@ -5,6 +5,7 @@ second are some dozens of messages. The lines are readable as they are: they are
 
     ["claim",   key, [recipients], holder, time, number, source, host]      a relay is about to write a final dot
     ["outcome", key, [recipients], holder, time, number, delivered, answer] what the other side said to it
+    ["withdrawal", key, [recipients], holder, time, number]                 no dot was written under the claim of that number, and none will be
     ["mark",    "",  [],           holder, time, number]                    a relay looks where it stands
 """
 
@@ -15,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["claim", "outcome", "mark"]
+Kind = Literal["claim", "outcome", "withdrawal", "mark"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,6 @@ def _entry(row: list[Any]) -> Entry:
         return Entry("claim", *common, source=str(row[6]), host=str(row[7]))
     if kind == "outcome":
         return Entry("outcome", *common, delivered=bool(row[6]), answer=str(row[7]))
-    if kind == "mark":
-        return Entry("mark", *common)
+    if kind in ("withdrawal", "mark"):
+        return Entry(kind, *common)
     raise ValueError(f"no entry: {kind!r}")

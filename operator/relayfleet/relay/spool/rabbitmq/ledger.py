@@ -3,6 +3,8 @@
 The stream has one order, the same for all readers, so all relays come to the same answer: a claim is granted when, at its place in the
 stream, none of its recipients was delivered to or is claimed by another relay. Of two relays with copies of one record exactly one gets it.
 
+A relay that gives a claim up before its dot withdraws it, by its number: a claim of its own that it made meanwhile stands.
+
 Compact: one number a recipient, under a 64-bit keyed hash of record and recipient, in generations of five minutes that are forgotten whole
 after `KEEP` seconds, which is longer than the ten minutes that a final answer can take and than a claim can be held.
 """
@@ -21,6 +23,8 @@ MOST = 3_000_000
 """Recipients remembered at most, about 300 MB; beyond that the oldest generation is forgotten early."""
 
 _DELIVERED, _REFUSED = -1, -2
+_NUMBER_BITS = 40
+"""A claimed recipient has the holder's index above so many bits, and the claim's number in them."""
 
 
 class Ledger:
@@ -41,9 +45,13 @@ class Ledger:
             newest.update(dict.fromkeys(slots, _DELIVERED if entry.delivered else _REFUSED))
             return True
         holder = self._holders.setdefault(entry.holder, len(self._holders))
-        granted = all(self._state(slot) in (None, _REFUSED, holder) for slot in slots)
+        claim = holder << _NUMBER_BITS | entry.number
+        if entry.kind == "withdrawal":
+            newest.update((slot, _REFUSED) for slot in slots if self._state(slot) == claim)
+            return True
+        granted = all(self._is_free(slot, holder) for slot in slots)
         if granted:
-            newest.update(dict.fromkeys(slots, holder))
+            newest.update(dict.fromkeys(slots, claim))
         return granted
 
     def seen(self, key: str, recipients: Iterable[str], earlier: Sequence[str] = ()) -> Seen:
@@ -66,6 +74,10 @@ class Ledger:
             if (state := states.get(slot)) is not None:
                 return state
         return None
+
+    def _is_free(self, slot: int, holder: int) -> bool:
+        state = self._state(slot)
+        return state in (None, _REFUSED) or (state is not None and state >= 0 and state >> _NUMBER_BITS == holder)
 
     def _newest(self, now: float) -> dict[int, int]:
         if not self._generations or now - self._generations[-1][0] > GENERATION:

@@ -1,0 +1,92 @@
+"""What a relay writes to the journal: statements wait for those before them and leave together, at most two messages under way.
+
+Withdrawals wait for nobody: they are owed, and stated again until a majority has them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from relayfleet.amqp.errors import AmqpError
+from relayfleet.amqp.publishing import PublishChannel
+from relayfleet.relay.spool.interface import SpoolUnavailable
+from relayfleet.relay.spool.rabbitmq.entries import Entry, encode
+
+UNDER_WAY = 2
+MOST_OWED = 20_000
+"""Withdrawals that are remembered; beyond that the oldest claims stay open, and their mails wait ten minutes."""
+_AT_ONCE = 500
+
+
+class Statements:
+    """Writes to one stream over whatever channel it is given; `lost` takes the channel away."""
+
+    def __init__(self, stream: str) -> None:
+        self._stream = stream
+        self.channel: PublishChannel | None = None
+        self._why = "it is not connected yet"
+        self._under_way = 0
+        self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
+        self._owed: deque[Entry] = deque(maxlen=MOST_OWED)
+
+    def use(self, channel: PublishChannel) -> None:
+        """Write over this channel from now on."""
+        self.channel = channel
+        self._send()
+
+    def lost(self, why: str) -> None:
+        """The channel is gone: whoever waits to be sent hears so."""
+        self.channel, self._why = None, why
+        waiting, self._waiting = self._waiting, []
+        for _, stored in waiting:
+            _pass_on(AmqpError(why), stored)
+
+    async def state(self, entry: Entry) -> None:
+        """Return when a majority has the entry. Raises SpoolUnavailable."""
+        if self.channel is None:
+            raise SpoolUnavailable(f"the journal cannot be written: {self._why}")
+        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.append((entry, stored))
+        self._send()
+        try:
+            await stored
+        except AmqpError as error:
+            raise SpoolUnavailable(f"the journal cannot be written: {error}") from error
+
+    def owe(self, entry: Entry) -> None:
+        """To be stated by `pay`."""
+        self._owed.append(entry)
+
+    async def pay(self, seconds: float) -> None:
+        """State what is owed, in `seconds` or at the next call. Twice is no harm."""
+        due = [self._owed.popleft() for _ in range(min(len(self._owed), _AT_ONCE))]
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.gather(*(self.state(each) for each in due))
+        except (SpoolUnavailable, TimeoutError):
+            self._owed.extendleft(reversed(due))
+
+    def _send(self) -> None:
+        if not self._waiting or self._under_way >= UNDER_WAY or self.channel is None or not self.channel.is_open:
+            return
+        batch, self._waiting = self._waiting, []
+        self._under_way += 1
+        publish = self.channel.publish(self._stream, encode(entry for entry, _ in batch), "journal")
+        publish.stored.add_done_callback(lambda done: self._sent(batch, done))
+
+    def _sent(self, batch: list[tuple[Entry, asyncio.Future[None]]], done: asyncio.Future[None]) -> None:
+        self._under_way -= 1
+        for _, stored in batch:
+            _pass_on(done.exception(), stored)
+        self._send()
+
+
+def _pass_on(error: BaseException | None, waiter: asyncio.Future[None]) -> None:
+    if waiter.done():
+        return
+    if error is None:
+        waiter.set_result(None)
+    else:
+        waiter.set_exception(error)
+        waiter.exception()
