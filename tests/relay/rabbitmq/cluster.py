@@ -19,6 +19,7 @@ from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.dial import Address, Login, connect, tls_context
 from relayfleet.amqp.errors import AmqpError
 from relayfleet.amqp.publishing import PublishChannel
+from relayfleet.children.rabbitmq.pod import ERLANG
 from relayfleet.protocol.relay_config import Broker
 from tests.relay.rabbitmq import certificates
 from tests.testbed import baseimage, engine, images
@@ -209,7 +210,7 @@ class Cluster:
             "docker", "run", "-d", "--label", LABEL, "--name", _name(node), "--hostname", f"rabbit-{node}",
             "--network", NETWORK, "--ip", address, "--network-alias", f"rabbit-{node}", *mounts,
             "-e", f"RABBITMQ_NODENAME=rabbit@rabbit-{node}",
-            "-e", "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none",
+            "-e", f"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+S 2:2 {ERLANG}",
             "--entrypoint", "sh", image, "-c", START,
         )  # fmt: skip
 
