@@ -40,7 +40,10 @@ STATIC = (
     Step("layers", tool("lint-imports", "--no-cache")),
     Step("types", tool("mypy", "operator/relayfleet", "tests", "tools")),
 )
-UNIT = (Step("unit tests", pytest("tests/unit")),)
+# These spend their time in real waits on real sockets and clocks, so they run beside what computes.
+WAITING = tuple(f"tests/unit/{each}" for each in ("control", "probing", "runtime"))
+UNIT = (Step("unit tests", pytest("tests/unit", *(f"--ignore={each}" for each in WAITING))),)
+UNIT_WAITING = (Step("unit tests that wait", pytest(*WAITING)),)
 CLUSTERS = Step("clusters", (sys.executable, "-m", "tests.testbed", "up"))
 # Brokers are killed and waited for; what needs none of them need not wait too.
 WITH_BROKERS = ("tests/relay/spool", "tests/relay/broker", "tests/relay/control")
@@ -91,15 +94,15 @@ def run_all() -> list[str]:
 
 
 def check() -> list[str]:
-    """Unit tests wait a lot, static checks compute."""
-    return together(UNIT, STATIC)
+    """Some unit tests wait a lot, static checks compute."""
+    return together(UNIT, UNIT_WAITING, STATIC)
 
 
-def together(shown: tuple[Step, ...], kept: tuple[Step, ...]) -> list[str]:
-    """Two rows of steps beside each other; what those of the second print comes when each is done."""
-    with ThreadPoolExecutor(1) as pool:
-        other = pool.submit(run, kept, quiet=True)
-        return [*run(shown), *other.result()]
+def together(shown: tuple[Step, ...], *kept: tuple[Step, ...]) -> list[str]:
+    """Rows of steps beside each other; what those of the second and later ones print comes when each is done."""
+    with ThreadPoolExecutor(len(kept)) as pool:
+        others = [pool.submit(run, each, quiet=True) for each in kept]
+        return [*run(shown), *(name for each in others for name in each.result())]
 
 
 def run(steps: tuple[Step, ...], *, quiet: bool = False) -> list[str]:

@@ -104,7 +104,10 @@ async def test_records_of_relays_that_died_one_after_the_other_do_not_wait_for_e
         await asyncio.gather(*(watch(str(number)) for number in range(50)))
 
 
-async def test_a_record_that_somebody_else_left_uncertain_is_told_as_such(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_record_that_somebody_else_left_uncertain_is_told_as_such(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "OPEN_CLAIM_SECONDS", 0.0)
     spool, journal = MemorySpool(), MemoryJournal()
     subject = service(spool, journal)
     journal.known[record("one").key] = Seen(uncertain=frozenset({"b@nowhere.test"}))
