@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from contextlib import suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 
 from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.errors import AccessRefused, AmqpError, ConnectError, Unreachable, Untrusted
@@ -95,14 +97,22 @@ async def _socket(address: Address, tls: ssl.SSLContext | None, server_name: str
     name = (server_name or address.host) if tls else None
     loop = asyncio.get_running_loop()
     try:
-        _, connection = await loop.create_connection(
-            Connection,
-            address.host,
-            address.port,
-            ssl=tls,
-            server_hostname=name,
-            ssl_handshake_timeout=60 if tls else None,
-        )
+        for host in (hosts := await _resolve(address)):
+            try:
+                _, connection = await loop.create_connection(
+                    Connection,
+                    host,
+                    address.port,
+                    ssl=tls,
+                    server_hostname=name,
+                    ssl_handshake_timeout=60 if tls else None,
+                )
+                break
+            except ssl.SSLError:
+                raise
+            except OSError:
+                if host == hosts[-1]:
+                    raise
     except ssl.SSLCertVerificationError as error:
         hint = "is the CA file the one that signed it, and the name right?"
         raise Untrusted(
@@ -115,6 +125,17 @@ async def _socket(address: Address, tls: ssl.SSLContext | None, server_name: str
     except OSError as error:
         raise Unreachable(f"the broker at {address} cannot be reached: {error.strerror or error}") from error
     return connection
+
+
+async def _resolve(address: Address) -> list[str]:
+    """The addresses behind the name. A failure that comes in the same moment as the end of our time has nobody left to hear it, which
+    asyncio would report as an error of ours; hence the callback. What is an address already waits for no resolver."""
+    with suppress(ValueError):
+        return [str(ip_address(address.host))]
+    loop = asyncio.get_running_loop()
+    found = loop.run_in_executor(None, lambda: socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM))
+    found.add_done_callback(lambda done: done.cancelled() or done.exception())
+    return list(dict.fromkeys(str(place[0]) for *_, place in await found))
 
 
 def _refusal(address: Address, login: Login, text: str) -> ConnectError:
