@@ -23,6 +23,7 @@ from tests.e2e.fleet import Fleet, bring_up_everywhere, well
 from tests.e2e.mailing import client_pod
 from tests.e2e.region import Region
 from tests.e2e.waiting import gone, wait_for
+from tests.e2e.watching import watched_pool
 from tests.sink.client import SinkClient
 from tests.sink.manifests import namespace as namespace_object
 from tests.testbed import clusters, loading
@@ -204,3 +205,10 @@ async def fleet(installed_fleet: Fleet, regions: dict[str, Region], sinks: dict[
     for region in regions.values():
         await well(region)
     return installed_fleet
+
+
+@pytest.fixture
+async def watched(eu: Region, fleet: Fleet) -> AsyncIterator[Fleet]:
+    """A pool of the test's own in eu, all well, whose relays may be cordoned."""
+    async with watched_pool(eu, fleet) as pool:
+        yield pool

@@ -1,0 +1,202 @@
+"""What is not a relay's fault cordons no relay, and whatever breaks, what was accepted arrives.
+
+Each test breaks something for some twenty seconds under traffic and looks at the Service ten times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.e2e import operating
+from tests.e2e.api import ApiError
+from tests.e2e.fleet import Fleet
+from tests.e2e.region import Region
+from tests.e2e.traffic import Traffic, flowing
+from tests.e2e.watching import LAST_RESORT, LEAVES, OUT, READY, RETURNS, cordoned, frozen, placed, places, relays
+from tests.sink.client import SinkClient
+from tests.testbed import faults, network_faults
+
+pytestmark = pytest.mark.timeout(1200)
+
+Sinks = dict[str, dict[str, SinkClient]]
+LASTS = 20.0
+
+
+@dataclass
+class Looks:
+    """How the Service listed the relays, look by look."""
+
+    seen: list[dict[str, tuple[bool, bool, bool]]] = field(default_factory=list)
+
+    def out_of(self, relay: str) -> int:
+        """How often the relay left."""
+        states = [each.get(relay) == READY for each in self.seen]
+        return sum(before and not after for before, after in itertools.pairwise(states))
+
+    def assert_always_ready(self, *names: str) -> None:
+        for name in names:
+            states = Counter(each.get(name) for each in self.seen)
+            assert set(states) == {READY}, f"{name}: {states}"
+
+
+@asynccontextmanager
+async def looked_at(region: Region, fleet: Fleet) -> AsyncIterator[Looks]:
+    """Looks at the Service's endpoints while the block runs. While no API server answers there is nothing to see, and nothing changes."""
+    looks = Looks()
+
+    async def look() -> None:
+        while True:
+            try:
+                async with asyncio.timeout(2):
+                    looks.seen.append(await places(region, fleet))
+            except (ApiError, TimeoutError, OSError):
+                pass
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(look())
+    try:
+        yield looks
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
+async def broken(*faults: AbstractContextManager[None]) -> AsyncIterator[None]:
+    """All of them at once, for as long as the block runs."""
+    with ExitStack() as stack:
+        for each in faults:
+            await asyncio.to_thread(stack.enter_context, each)
+        try:
+            yield
+        finally:
+            await asyncio.to_thread(stack.pop_all().close)
+
+
+def assert_all_arrived(traffic: Traffic, count: int) -> None:
+    verdict = traffic.verdict
+    assert verdict is not None
+    print(verdict)
+    assert verdict.accepted == count
+    assert verdict.lost == ()
+    assert verdict.altered == ()
+
+
+async def pods(region: Region, namespace: str, part: str) -> list[str]:
+    """Names of the namespace's pods that have this in their names."""
+    found = await region.api.list("Pod", namespace)
+    return sorted(each["metadata"]["name"] for each in found if part in each["metadata"]["name"])
+
+
+async def test_a_dead_provider_cordons_nobody(eu: Region, watched: Fleet, sinks: Sinks, tmp_path: Path) -> None:
+    names = await relays(eu, watched)
+    (tmp_path / "dead").mkdir()
+    to_the_dead = flowing(
+        eu, watched, tmp_path / "dead", 300, 15, recipients=("r{n}@dead.example.test",), arrives=False
+    )
+    async with flowing(eu, watched, tmp_path, 300, 15) as traffic, looked_at(eu, watched) as looks, to_the_dead as dead:
+        await dead.accepted(250)
+    looks.assert_always_ready(*names)
+    assert_all_arrived(traffic, 300)
+
+
+async def test_resolvers_that_answer_nobody_cordon_nobody(
+    eu: Region, watched: Fleet, sinks: Sinks, tmp_path: Path
+) -> None:
+    names = await relays(eu, watched)
+    resolvers = await pods(eu, "kube-system", "coredns")
+    assert resolvers
+    async with flowing(eu, watched, tmp_path, 600, 15) as traffic, looked_at(eu, watched) as looks:
+        await traffic.accepted(60)
+        async with broken(*(faults.frozen_pod("eu", "kube-system", each) for each in resolvers)):
+            await asyncio.sleep(LASTS)
+    looks.assert_always_ready(*names)
+    assert_all_arrived(traffic, 600)
+
+
+async def test_a_broker_that_stands_still_cordons_nobody(
+    eu: Region, watched: Fleet, sinks: Sinks, tmp_path: Path
+) -> None:
+    names = await relays(eu, watched)
+    async with flowing(eu, watched, tmp_path, 600, 15) as traffic, looked_at(eu, watched) as looks:
+        await traffic.accepted(60)
+        async with broken(faults.frozen_pod("eu", watched.namespace, f"{watched.queue}-rabbitmq-0")):
+            await asyncio.sleep(LASTS)
+    looks.assert_always_ready(*names)
+    assert_all_arrived(traffic, 600)
+
+
+async def test_an_operator_that_is_cut_off_from_relays_cordons_nobody(
+    eu: Region, watched: Fleet, sinks: Sinks, tmp_path: Path
+) -> None:
+    """Both of its replicas lose every packet to and from the relays, while the API server hears them."""
+    names = await relays(eu, watched)
+    addresses = [str((await _pod(eu, watched, each))["status"]["podIP"]) for each in names]
+    replicas = [str(each["metadata"]["name"]) for each in await operating.replicas(eu)]
+    cuts = [network_faults.blocked("eu", operating.NAMESPACE, each, peers=addresses) for each in replicas]
+    async with flowing(eu, watched, tmp_path, 600, 15) as traffic, looked_at(eu, watched) as looks:
+        await traffic.accepted(60)
+        async with broken(*cuts):
+            await asyncio.sleep(LASTS)
+        await asyncio.sleep(5)
+    looks.assert_always_ready(*names)
+    assert_all_arrived(traffic, 600)
+
+
+async def test_without_an_api_server_mail_flows_and_afterwards_cordons_work(
+    eu: Region, watched: Fleet, sinks: Sinks, tmp_path: Path
+) -> None:
+    relay, *others = await relays(eu, watched)
+    async with flowing(eu, watched, tmp_path, 900, 15) as traffic, looked_at(eu, watched) as looks:
+        await traffic.accepted(60)
+        async with broken(faults.stopped_api_server("eu")):
+            await asyncio.sleep(30)
+            during = len(traffic.entries)
+        assert during > 300, "the client was not served meanwhile"
+        await asyncio.sleep(5)
+        looks.assert_always_ready(relay, *others)
+        async with frozen(eu, watched, relay):
+            await placed(eu, watched, relay, LAST_RESORT, OUT, budget=90)
+    assert_all_arrived(traffic, 900)
+    await placed(eu, watched, relay, READY, budget=RETURNS)
+
+
+async def test_a_dead_relay_is_told_from_a_broker_that_stands_still_at_the_same_time(
+    eu: Region, watched: Fleet, sinks: Sinks, tmp_path: Path
+) -> None:
+    relay, *others = await relays(eu, watched)
+    async with flowing(eu, watched, tmp_path, 600, 15) as traffic, looked_at(eu, watched) as looks:
+        await traffic.accepted(60)
+        async with broken(faults.frozen_pod("eu", watched.namespace, f"{watched.queue}-rabbitmq-1")):
+            await asyncio.sleep(3)
+            async with frozen(eu, watched, relay):
+                await placed(eu, watched, relay, LAST_RESORT, OUT, budget=LEAVES)
+                assert (await cordoned(eu, watched, relay))["reason"] == "Silent"
+    looks.assert_always_ready(*others)
+    assert_all_arrived(traffic, 600)
+    await placed(eu, watched, relay, READY, budget=RETURNS)
+
+
+async def test_a_relay_that_comes_and_goes_stays_out_for_longer_each_time(eu: Region, watched: Fleet) -> None:
+    relay, *others = await relays(eu, watched)
+    async with looked_at(eu, watched) as looks:
+        for _ in range(8):
+            async with frozen(eu, watched, relay):
+                await asyncio.sleep(2)
+            await asyncio.sleep(3)
+    looks.assert_always_ready(*others)
+    assert 1 <= looks.out_of(relay) <= 3, looks.out_of(relay)
+
+
+async def _pod(region: Region, fleet: Fleet, name: str) -> dict[str, dict[str, object]]:
+    found = await region.api.get("Pod", fleet.namespace, name)
+    assert found is not None
+    return found

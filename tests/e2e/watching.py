@@ -1,0 +1,107 @@
+"""Looking at a pool's relays as the Service lists them, and at what its status says of those that are out."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from relayfleet.api.labels import POOL, SLICE_SERVICE
+from tests.e2e import operating, waiting
+from tests.e2e.api import Object
+from tests.e2e.fleet import Fleet
+from tests.e2e.objects import relay_pool
+from tests.e2e.region import Region
+from tests.e2e.waiting import NotYet, wait_for
+from tests.testbed import faults
+
+READY, LAST_RESORT, OUT = (True, True, False), (False, True, True), (False, False, False)
+LEAVES, RETURNS = 15.0, 120.0
+"""Seconds that a test waits. How long it really takes is measured by `make bench BENCH=cordon`."""
+
+
+async def relays(region: Region, fleet: Fleet) -> list[str]:
+    """Names of the pool's pods."""
+    pods = await region.api.list("Pod", fleet.namespace, {POOL: fleet.pool})
+    return sorted(each["metadata"]["name"] for each in pods if "deletionTimestamp" not in each["metadata"])
+
+
+async def places(region: Region, fleet: Fleet) -> dict[str, tuple[bool, bool, bool]]:
+    """What the Service's first lane says of each relay."""
+    slices = await region.api.list("EndpointSlice", fleet.namespace, {SLICE_SERVICE: fleet.pool})
+    first = [each for each in slices if each["metadata"]["name"] == f"{fleet.pool}-ipv4-0"]
+    return {
+        endpoint["targetRef"]["name"]: tuple(endpoint["conditions"][key] for key in ("ready", "serving", "terminating"))
+        for each in first
+        for endpoint in each["endpoints"]
+    }
+
+
+async def placed(region: Region, fleet: Fleet, relay: str, *wanted: tuple[bool, bool, bool], budget: float) -> None:
+    """Return when the relay is listed so."""
+
+    async def holds() -> bool:
+        found = await places(region, fleet)
+        if found.get(relay) not in wanted:
+            raise NotYet(str(found))
+        return True
+
+    await wait_for(holds, budget, f"{relay} is listed as {wanted}")
+
+
+async def cordoned(region: Region, fleet: Fleet, relay: str, budget: float = LEAVES) -> Object:
+    """The status's entry for a relay, as soon as there is one."""
+
+    async def holds() -> Object:
+        pool = await region.api.get("RelayPool", fleet.namespace, fleet.pool)
+        assert pool is not None
+        found: list[Object] = [each for each in pool["status"].get("cordoned", []) if each["name"] == relay]
+        if not found:
+            raise NotYet(str(pool["status"]))
+        return found[0]
+
+    return await wait_for(holds, budget, f"{relay} in the status")
+
+
+@asynccontextmanager
+async def frozen(region: Region, fleet: Fleet, relay: str) -> AsyncIterator[None]:
+    """A relay that stands still: its kernel still takes connections, nobody answers them."""
+    fault = faults.frozen_pod(region.name, fleet.namespace, relay, longest=60)
+    await asyncio.to_thread(fault.__enter__)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(fault.__exit__, None, None, None)
+
+
+@asynccontextmanager
+async def watched_pool(eu: Region, fleet: Fleet) -> AsyncIterator[Fleet]:
+    """A pool of its own, whose relays have no past: all are listed, and both replicas of the operator watch them."""
+    found = Fleet(fleet.namespace, f"watched-{secrets.token_hex(2)}", fleet.queue)
+    selector = {"matchLabels": {"pool": fleet.pool}}
+    pool = relay_pool(found.namespace, found.pool, found.queue, 3, sendingIPSelector=selector)
+    await eu.apply(pool)
+    try:
+        for kind, status in (("Ready", "True"), ("Degraded", "False"), ("Reconciling", "False")):
+            await waiting.condition(eu.api, pool, kind, status, RETURNS)
+        for each in await relays(eu, found):
+            await placed(eu, found, each, READY, budget=RETURNS)
+        await _seen_by_both(eu)
+        yield found
+    finally:
+        await eu.api.delete("RelayPool", found.namespace, found.pool)
+
+
+async def _seen_by_both(region: Region) -> None:
+    async def holds() -> bool:
+        name, _ = await operating.leader(region)
+        path = f"/api/v1/namespaces/{operating.NAMESPACE}/pods/{name}:8080/proxy/metrics"
+        text = await region.kubectl("get", "--raw", path)
+        vantages = {line.split('vantage="')[1].split('"')[0] for line in text.splitlines() if 'vantage="' in line}
+        replicas = {each["metadata"]["name"] for each in await operating.replicas(region)}
+        if vantages < replicas:
+            raise NotYet(f"vantages {vantages}, replicas {replicas}")
+        return True
+
+    await wait_for(holds, 60, "both replicas of the operator see relays")
