@@ -35,6 +35,7 @@ class Looks:
     """How the Service listed the relays, look by look."""
 
     seen: list[dict[str, tuple[bool, bool, bool]]] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
 
     def out_of(self, relay: str) -> int:
         """How often the relay left."""
@@ -44,7 +45,7 @@ class Looks:
     def assert_always_ready(self, *names: str) -> None:
         for name in names:
             states = Counter(each.get(name) for each in self.seen)
-            assert set(states) == {READY}, f"{name}: {states}"
+            assert set(states) == {READY}, f"{name}: {dict(states)}; said of relays: {dict(self.reasons)}"
 
 
 @asynccontextmanager
@@ -57,6 +58,7 @@ async def looked_at(region: Region, fleet: Fleet) -> AsyncIterator[Looks]:
             try:
                 async with asyncio.timeout(2):
                     looks.seen.append(await places(region, fleet))
+                    looks.reasons.update(await said_of(region, fleet))
             except (ApiError, TimeoutError, OSError):
                 pass
             await asyncio.sleep(0.1)
@@ -67,6 +69,13 @@ async def looked_at(region: Region, fleet: Fleet) -> AsyncIterator[Looks]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+async def said_of(region: Region, fleet: Fleet) -> list[str]:
+    """What the status says of each relay that is out."""
+    pool = await region.api.get("RelayPool", fleet.namespace, fleet.pool)
+    assert pool is not None
+    return [f"{each['name']}: {each['reason']}: {each['message']}" for each in pool["status"].get("cordoned", [])]
 
 
 @asynccontextmanager
