@@ -113,7 +113,8 @@ def test_a_relay_starts_without_its_control_secret_and_gets_nothing_else_under_t
 
 
 def dkim_volume(stated: list[dict[str, Any]]) -> dict[str, Any]:
-    (found,) = (each for each in template(dkim=stated)["spec"]["volumes"] if each["name"] == "dkim")
+    volumes: list[dict[str, Any]] = template(dkim=stated)["spec"]["volumes"]
+    (found,) = (each for each in volumes if each["name"] == "dkim")
     return found
 
 

@@ -74,6 +74,13 @@ def test_bodies_on_the_wire(body: bytes, form: bytes) -> None:
     assert body_digest(b"A: b\r\n\r\n" + body, 8) == hashlib.sha256(form).digest()
 
 
+@pytest.mark.parametrize("size", range(1, 9))
+def test_no_cut_parts_a_dot_from_its_line(monkeypatch: pytest.MonkeyPatch, size: int) -> None:
+    """A client that did not stuff: the dot goes, and what is left of the body is empty lines."""
+    monkeypatch.setattr(canonical, "PIECE_BYTES", size)
+    assert body_digest(b"aa\r\n. \r\n\r\n", 0) == hashlib.sha256(b"aa\r\n").digest()
+
+
 def whole(body: bytes) -> bytes:
     """The relaxed form of a dot-stuffed body, in one go and by other means."""
     lines = [line.removeprefix(b".") for line in body.split(b"\r\n")[:-1]]

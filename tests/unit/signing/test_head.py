@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from relayfleet.relay.signing.head import MOST_BYTES, HeadError, author_domain, read
+from relayfleet.relay.signing.head import MOST_BYTES, MOST_FIELDS, HeadError, author_domain, read
 
 
 def author(value: str) -> str:
@@ -73,6 +73,7 @@ def test_exactly_one_from(message: bytes) -> None:
         pytest.param(b"From: a@sender.test\r\nno field\r\n\r\n", id="text"),
         pytest.param(b" folded: x\r\nFrom: a@sender.test\r\n\r\n", id="begins folded"),
         pytest.param(b"X: " + b"x" * MOST_BYTES + b"\r\n\r\n", id="endless"),
+        pytest.param(b"From: a@sender.test\r\n" + b"To: x\r\n" * MOST_FIELDS + b"\r\n", id="crowded"),
         pytest.param(b"", id="nothing"),
     ],
 )

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from relayfleet.relay.routing.errors import DnsPermanent
 from relayfleet.relay.routing.mx import domain_of
 
-MOST_BYTES = 256 * 1024
-"""A longer head is not signed: it is read in the event loop."""
+MOST_BYTES, MOST_FIELDS = 256 * 1024, 1000
+"""A longer head is not signed: it is read in the event loop, and each field that is signed is named in the signature."""
 _NAME = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|\\.|[()]|[^"\\()]+', re.DOTALL)
 _ANGLE = re.compile(r"[^<>]*<([^<>]*)>\s*")
@@ -67,6 +67,8 @@ def _fields(head: bytes) -> tuple[tuple[bytes, bytes], ...]:
             fields.append((match[1].lower(), line[match.end() :]))
         else:
             raise HeadError("its head has a line that is no field")
+    if len(fields) > MOST_FIELDS:
+        raise HeadError(f"its head has more than {MOST_FIELDS} fields")
     return tuple(fields)
 
 

@@ -27,6 +27,7 @@ SIGNED = (
     "list-unsubscribe-post",
 )
 """What a reader sees or a program acts on. Each is named once more than it occurs, so that nobody can add one unseen."""
+_SIGNED = frozenset(name.encode() for name in SIGNED)
 WIDTH = 78
 _NAME = b"DKIM-Signature"
 
@@ -50,12 +51,12 @@ class Hashed:
 
 def hashed(fields: Sequence[tuple[bytes, bytes]], body: bytes) -> Hashed:
     """`fields` as the head has them; of several with one name the last is signed first (RFC 6376 section 5.4.2)."""
-    names: list[str] = []
-    parts: list[bytes] = []
-    for wanted in SIGNED:
-        found = [relaxed_field(name, value) for name, value in reversed(fields) if name == wanted.encode()]
-        names += [wanted] * (len(found) + 1)
-        parts += found
+    found: dict[bytes, list[bytes]] = {}
+    for name, value in reversed(fields):
+        if name in _SIGNED:
+            found.setdefault(name, []).append(relaxed_field(name, value))
+    names = [name for name in SIGNED for _ in range(len(found.get(name.encode(), ())) + 1)]
+    parts = [part for name in SIGNED for part in found.get(name.encode(), ())]
     return Hashed(tuple(names), b"".join(each + b"\r\n" for each in parts), body)
 
 
