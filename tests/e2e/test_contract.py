@@ -24,6 +24,8 @@ POOL = {
         "tlsSecretRef": {"name": "smtp-tls"},
     },
 }
+KEY = {"selector": "s1", "secretRef": {"name": "dkim"}}
+ED25519 = {"selector": "s2", "secretRef": {"name": "dkim", "key": "ed25519.pem"}}
 EXTERNAL: dict[str, Any] = {
     "kind": "QueueCluster",
     "spec": {"type": "External", "external": {"addresses": ["b:5671"], "credentialsRef": {"name": "x"}}},
@@ -91,6 +93,20 @@ def offer(obj: dict[str, Any]) -> tuple[bool, str]:
         (POOL, {"drain.gracePeriod": "1d"}, "should match"),
         (POOL, {"drain.gracePeriod": "2h"}, "between 1s and 1h"),
         (POOL, {"quota": "10"}, "quota must be at least 1Mi"),
+        (POOL, {"dkim": [{"domain": "Example.com", "keys": [KEY]}]}, "a lower-case domain name such as example.com"),
+        (POOL, {"dkim": [{"domain": "a.example", "keys": [KEY]}] * 2}, "Duplicate value"),
+        (POOL, {"dkim": [{"domain": "a.example", "keys": []}]}, "should have at least 1 items"),
+        (
+            POOL,
+            {"dkim": [{"domain": "a.example", "keys": [KEY | {"selector": "S_1"}]}]},
+            "lower-case DNS labels such as s2026",
+        ),
+        (
+            POOL,
+            {"dkim": [{"domain": "a.example", "keys": [KEY, KEY | {"selector": "s2"}]}]},
+            "an entry of a Secret each",
+        ),
+        (POOL, {"dkim": [{"domain": "a.example", "keys": [{"selector": "s1"}]}]}, "secretRef: Required value"),
         (IP, {"address": "mail.example.com"}, "address must be an IP address such as 203.0.113.10"),
         (IP, {"heloName": "localhost"}, "should match"),
         (IP, {"egress.direct.bindAddress": "eth0"}, "bindAddress must be an IP address"),
@@ -118,6 +134,7 @@ def test_what_makes_no_sense_is_refused(base: dict[str, Any], changes: dict[str,
         (POOL, {"authSecretRef": None, "allowedNetworks": ["192.0.2.0/24", "2001:db8::/32"]}),
         (POOL, {"tlsSecretRef": None, "listeners": [{"name": "in", "port": 25, "tls": "None"}]}),
         (POOL, {"service": {"type": "NodePort"}, "listeners": [{"name": "a", "port": 587, "nodePort": 30587}]}),
+        (POOL, {"dkim": [{"domain": "a.example", "keys": [KEY, ED25519]}, {"domain": "b.a.example", "keys": [KEY]}]}),
         (IP, {}),
         (IP, {"address": "2001:db8::1", "egress.direct.bindAddress": "192.0.2.7"}),
         (QUEUE, {}),

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     QUEUE_NOT_READY = "QueueNotReady"
     SECRET_NOT_FOUND = "SecretNotFound"
     SECRET_INVALID = "SecretInvalid"
+    SIGNING_KEY_UNAVAILABLE = "SigningKeyUnavailable"
     NO_SENDING_IP = "NoSendingIP"
     IMAGE_NOT_PULLED = "ImageNotPulled"
     UNSCHEDULABLE = "Unschedulable"

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from relayfleet.api.dkim import MOST_DOMAINS, SigningDomain
 from relayfleet.api.meta import (
     Cidr,
     Duration,
@@ -212,6 +213,12 @@ class RelayPoolSpec(Model):
             **rules(rule("self.all(each, isCIDR(each))", "allowedNetworks must be networks such as 192.0.2.0/24")),
         },
         description="Networks whose clients may submit mail without AUTH. Default: none.",
+    )
+    dkim: list[SigningDomain] = Field(
+        default=[],
+        max_length=MOST_DOMAINS,
+        json_schema_extra=list_map("domain"),
+        description="Domains whose mail is signed as it leaves. Mail of one whose key cannot be read waits; mail of others leaves unsigned.",
     )
     limits: Limits = Field(default=Limits(), description="Bounds of one relay's SMTP service.")
     quota: Quantity = Field(

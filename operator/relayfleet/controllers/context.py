@@ -1,4 +1,4 @@
-"""What every controller gets: the API server, the settings, the recorder, the verdicts on relays, what the watches told, and a memory that lives as long as the leader does."""
+"""What every controller gets: the API server, the settings, the recorder, the verdicts on relays, what the watches told, what relays say of their keys, and a memory that lives as long as the leader does."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from relayfleet.act.kubernetes.events import Recorder
 from relayfleet.controllers.relayhealth import Health
 from relayfleet.controllers.relaypeers import Links
+from relayfleet.controllers.relaysigning import SigningNews
 from relayfleet.kube.client import Kube
 from relayfleet.kube.mirror import Mirror
 from relayfleet.runtime.settings import Settings
@@ -24,3 +25,4 @@ class Context:
     links: Links | None = None
     mirror: Mirror = field(default_factory=Mirror)
     memory: dict[Any, Any] = field(default_factory=dict)
+    signing: SigningNews = field(default_factory=SigningNews)

@@ -24,6 +24,7 @@ from relayfleet.children.relay import (
     networkpolicy,
     pod,
     service,
+    signing,
 )
 from relayfleet.controllers import relaycontrol, relaywatch
 from relayfleet.controllers.context import Context
@@ -123,6 +124,8 @@ class Children:
             "tls": self._spec.tls_secret_ref and self._spec.tls_secret_ref.name,
             "grace": self._spec.drain.grace_period,
             "broker": broker_volume,
+            # Only where it is stated, so that pools from before it keep their digest, and their relays.
+            **({"dkim": signing.volume(self._spec.dkim)} if self._spec.dkim else {}),
         }
 
     async def _state(self, child: Object) -> Object | None:

@@ -74,8 +74,10 @@ def addresses(pod: Object) -> dict[str, str]:
     return {("IPv6" if ":" in ip else "IPv4"): ip for ip in ips}
 
 
-def facts(pod: Object, place: Place, now: datetime.datetime, mount_failures: Mapping[str, str]) -> Pod:
-    """The relay for decisions about the status; `mount_failures` by uid of pod."""
+def facts(
+    pod: Object, place: Place, now: datetime.datetime, mount_failures: Mapping[str, str], signing: str = ""
+) -> Pod:
+    """The relay for decisions about the status; `mount_failures` by uid of pod; `signing`: its own word on its keys."""
     scheduled = _condition(pod, "PodScheduled")
     unscheduled = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     waiting = _waiting(pod)
@@ -89,6 +91,7 @@ def facts(pod: Object, place: Place, now: datetime.datetime, mount_failures: Map
         unschedulable=scheduled.get("message", "no node fits") if unscheduled else "",
         waiting=waiting,
         mount_failure=mount_failures.get(pod["metadata"]["uid"], "") if creating else "",
+        signing=signing,
     )
 
 

@@ -32,6 +32,7 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
     if pool is None or "deletionTimestamp" in pool["metadata"]:
         context.memory.pop(memory_key(namespace, name), None)
         relaycontrol.forget(context, (namespace, name))
+        context.signing.keep((namespace, name), ())
         return None  # its children go by their owner references
     try:
         spec = RelayPoolSpec.model_validate(pool["spec"])
@@ -96,6 +97,7 @@ async def _facts(
     outcome: Outcome,
 ) -> facts.Pool:
     whose, now = relaywatch.pool_name(pool), datetime.datetime.now(datetime.UTC)
+    context.signing.keep(whose, {each["metadata"]["name"] for each in relays})
     failures = await _mount_failures(context, relays, now)
     status = (outcome.deployment or {}).get("status", {})
     generation = (outcome.deployment or {}).get("metadata", {}).get("generation")
@@ -104,7 +106,16 @@ async def _facts(
         wanted=spec.replicas,
         queue=_queue(spec.queue_ref.name, needs.queue),
         sources=sources,
-        pods=tuple(relaypods.facts(each, relaywatch.place(context, each, whose), now, failures) for each in relays),
+        pods=tuple(
+            relaypods.facts(
+                each,
+                relaywatch.place(context, each, whose),
+                now,
+                failures,
+                context.signing.of(whose, each["metadata"]["name"]),
+            )
+            for each in relays
+        ),
         paused=paused(pool),
         outdated=max(0, status.get("replicas", 0) - status.get("updatedReplicas", 0)),
         settled=status.get("observedGeneration") == generation,

@@ -94,6 +94,23 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class SigningKey:
+    """A DKIM key: its selector, and the file with it, by the name of the Secret and of the entry in it."""
+
+    selector: str
+    secret: str
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
+class SigningDomain:
+    """A domain (A-labels, lower case) whose mail is signed by each of the keys."""
+
+    domain: str
+    keys: tuple[SigningKey, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Shutdown: new sessions are still served for `unlist` seconds, then what is open has `grace` seconds to finish."""
 
@@ -116,6 +133,7 @@ class RelayConfig:
     delivery: Delivery = field(default_factory=Delivery)
     retry: Retry = field(default_factory=Retry)
     drain: Drain = field(default_factory=Drain)
+    dkim: tuple[SigningDomain, ...] = ()
     version: int = VERSION
 
 

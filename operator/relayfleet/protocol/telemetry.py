@@ -91,7 +91,7 @@ class Lookups:
 class Window:
     """What live traffic showed since the last one. `accepted` with 250, `deferred` with 4xx (quota and policy left out), probes left out
     of both; `unfit`: why the relay cannot serve, by its own judgement, or ""; `strain`: the share of its tightest limit in use, 0 to 1;
-    `stand`: by the last order; `age`: seconds since the middle of the window."""
+    `stand`: by the last order; `age`: seconds since the middle of the window; `signing`: why mail waits for its DKIM key, and what to do, or ""."""
 
     accepted: int = 0
     deferred: int = 0
@@ -102,6 +102,7 @@ class Window:
     strain: float = 0.0
     stand: Stand = Stand.SERVE
     age: float = 0.0
+    signing: str = ""
 
 
 Word = Hello | Order
@@ -163,6 +164,7 @@ def _window(window: dict[str, Any]) -> Window:
         strain,
         Stand(window.get("stand", "Serve")),
         age,
+        _text(window.get("signing", "")),
     )
 
 

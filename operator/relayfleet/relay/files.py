@@ -41,6 +41,11 @@ class Files:
         return self.root / "tls" / "tls.key"
 
     @property
+    def dkim(self) -> Path:
+        """Missing where nothing is signed."""
+        return self.root / "dkim"
+
+    @property
     def broker_ca(self) -> Path:
         return self.root / "broker" / "ca.crt"
 

@@ -34,6 +34,7 @@ from relayfleet.relay.files import Files, watch
 from relayfleet.relay.routing.lookup import Lookup, parse_servers, system_servers
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.server import SmtpServer
+from relayfleet.relay.signing.letter import Signing
 from relayfleet.relay.spool.rabbitmq import RabbitMQJournal, RabbitMQSpool
 from relayfleet.relay.status import Status, control_metrics, relay_metrics
 
@@ -79,8 +80,17 @@ class Relay:
         )
         resolver = Resolver(Lookup(parse_servers(config.delivery.resolvers) or system_servers(), tally))
         sources = SourcesInTurn(config.sources)
+        signing = Signing(files.dkim, config.dkim)
         self.delivery = DeliveryService(
-            config, self.spool, resolver, self.journal, sources, hostname, tally=tally, discard=discard
+            config,
+            self.spool,
+            resolver,
+            self.journal,
+            sources,
+            hostname,
+            tally=tally,
+            discard=discard,
+            signing=signing,
         )
         self.obedience = Obedience(self.server, self.delivery)
         self._was_ready = False
@@ -145,6 +155,7 @@ class Relay:
             lambda: (self.server.counters.accepted, self.server.deferred),
             vitals,
             lambda: self.obedience.stand,
+            lambda: self.delivery.signing.trouble,
         )
         return ControlServer(Keys(self._files.control), windows, self.obedience.obey, address)
 

@@ -102,6 +102,12 @@ def relay_metrics(server: SmtpServer, delivery: DeliveryService, spool: RabbitMQ
     for (provider, reason), count in out.answers.items():
         answers.add_metric([provider, reason], count)
     yield answers
+    signing = CounterMetricFamily(
+        "relayfleet_relay_signing", "Mails by what DKIM did with them; KeyUnavailable waits.", labels=["result"]
+    )
+    for result, count in delivery.signing.counts.items():
+        signing.add_metric([result], count)
+    yield signing
     yield CounterMetricFamily("relayfleet_relay_settled", "Records that were settled.", out.records_settled)
     yield CounterMetricFamily("relayfleet_relay_released", "Records handed back to the queue.", out.records_released)
     yield CounterMetricFamily(

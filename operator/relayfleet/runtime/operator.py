@@ -20,7 +20,8 @@ from relayfleet.act.kubernetes.events import Recorder
 from relayfleet.controllers import queuecluster, relaypool, relaytraffic, sendingip
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.handlers import TRAFFIC, Wiring
-from relayfleet.controllers.relayhealth import Health
+from relayfleet.controllers.relayhealth import Health, PoolName
+from relayfleet.controllers.relaysigning import SigningNews
 from relayfleet.controllers.trouble import Reconcile, reconciled
 from relayfleet.kube.client import Kube, connect
 from relayfleet.kube.errors import KubeError
@@ -104,8 +105,14 @@ async def _lead(
         traffic.add(Key(TRAFFIC, namespace, name))
 
     health = Health(changed)
-    links = RelayLinks(telemetry.Hello(settings.identity, lease.epoch), health.take_window)
-    context = Context(kube, settings, Recorder(kube, settings.identity), health, links)
+    signing = SigningNews(lambda namespace, name: queue.add(Key("RelayPool", namespace, name)))
+
+    def take_window(pool: PoolName, relay: str, window: telemetry.Window) -> None:
+        health.take_window(pool, relay, window)
+        signing.take_window(pool, relay, window)
+
+    links = RelayLinks(telemetry.Hello(settings.identity, lease.epoch), take_window)
+    context = Context(kube, settings, Recorder(kube, settings.identity), health, links, signing=signing)
     liveness.registry.register(HealthMetrics(health))
     liveness.registry.register(LinkMetrics(links))
 

@@ -14,6 +14,7 @@ from relayfleet.relay.delivery.worker import DeliveryService
 from relayfleet.relay.discard import Discard
 from relayfleet.relay.routing.lookup import Lookup
 from relayfleet.relay.routing.resolver import Resolver
+from relayfleet.relay.signing.letter import Signing
 from relayfleet.relay.spool.record import Recipient, Record, new_id
 from tests.fakes.dns import Records, Responder, responder
 from tests.fakes.journal import MemoryJournal
@@ -69,6 +70,7 @@ async def desk(
     retry: Retry | None = None,
     delivery: Delivery | None = None,
     discard: Discard | None = None,
+    signing: Signing | None = None,
 ) -> AsyncIterator[Desk]:
     """A running service that finds its way by `zone`."""
     config = RelayConfig(
@@ -92,6 +94,7 @@ async def desk(
             HOSTNAME,
             random=Random(1),
             discard=discard,
+            signing=signing,
         )
         service.start()
         try:

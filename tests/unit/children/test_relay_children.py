@@ -37,6 +37,19 @@ EXTERNAL = {
 }
 
 
+DKIM = [
+    {
+        "domain": "b.example",
+        "keys": [
+            {"selector": "r", "secretRef": {"name": "shared"}},
+            {"selector": "e", "secretRef": {"name": "shared", "key": "ed.pem"}},
+        ],
+    },
+    {"domain": "a.example", "keys": [{"selector": "r", "secretRef": {"name": "a-keys"}}]},
+    {"domain": "c.example", "keys": [{"selector": "r", "secretRef": {"name": "shared"}}]},
+]
+
+
 def access(**spec: Any) -> broker.Access:
     return broker.access(*queue(**spec), prefix="p", quota_bytes=1)
 
@@ -86,10 +99,10 @@ def test_relays_run_restricted_and_without_a_token() -> None:
 
 
 def test_files_are_mounted_where_relays_look_for_them() -> None:
-    (container,) = template()["spec"]["containers"]
+    (container,) = template(dkim=DKIM)["spec"]["containers"]
     files = Files()
     mounted = {each["mountPath"] for each in container["volumeMounts"]}
-    folders = (files.config.parent, files.auth, files.key.parent, files.broker_ca.parent, files.control)
+    folders = (files.config.parent, files.auth, files.key.parent, files.broker_ca.parent, files.control, files.dkim)
     assert mounted == {str(each) for each in folders}
 
 
@@ -97,6 +110,37 @@ def test_a_relay_starts_without_its_control_secret_and_gets_nothing_else_under_t
     (found,) = (each["secret"] for each in template()["spec"]["volumes"] if each["name"] == "control")
     assert (found["secretName"], found["optional"], found["defaultMode"]) == ("tx-control", True, 0o440)
     assert [each["key"] for each in found["items"]] == ["tls.crt", "tls.key", "ca.crt", "discard"]
+
+
+def dkim_volume(stated: list[dict[str, Any]]) -> dict[str, Any]:
+    volumes: list[dict[str, Any]] = template(dkim=stated)["spec"]["volumes"]
+    (found,) = (each for each in volumes if each["name"] == "dkim")
+    return found
+
+
+def test_dkim_keys_are_mounted_by_name_and_each_once() -> None:
+    (first, second) = dkim_volume(DKIM)["projected"]["sources"]
+    assert first["secret"] == {"name": "a-keys", "items": [{"key": "private.pem", "path": "a-keys/private.pem"}]}
+    assert [each["path"] for each in second["secret"]["items"]] == ["shared/ed.pem", "shared/private.pem"]
+    # A Secret that is missing stops the new pod, which the pool's status tells.
+    assert not any("optional" in each["secret"] for each in (first, second))
+
+
+def test_the_order_of_domains_and_keys_makes_no_other_template() -> None:
+    turned = [each | {"keys": each["keys"][::-1]} for each in DKIM[::-1]]
+    assert dkim_volume(turned) == dkim_volume(DKIM)
+
+
+def test_relays_are_told_who_signs_and_where_the_key_is() -> None:
+    obj = pool(dkim=DKIM)
+    document = config.document(obj, pool_spec(obj), [], access().broker, "eu")
+    told = load(config.rendered(document)[0]).dkim
+    assert [(each.domain, [key.selector for key in each.keys]) for each in told] == [
+        ("b.example", ["r", "e"]),
+        ("a.example", ["r"]),
+        ("c.example", ["r"]),
+    ]
+    assert (told[0].keys[1].secret, told[0].keys[1].entry) == ("shared", "ed.pem")
 
 
 def test_what_is_not_asked_for_is_not_mounted() -> None:

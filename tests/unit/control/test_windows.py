@@ -39,8 +39,9 @@ class Scene:
         self.intake = (7, 3)
         self.load = 0.0
         self.stand = Stand.SERVE
+        self.signing = ""
         vitals = Vitals(lambda: self.load, self.pulse, files, memory)
-        self.windows = Windows(self.tally, lambda: self.intake, vitals, lambda: self.stand)
+        self.windows = Windows(self.tally, lambda: self.intake, vitals, lambda: self.stand, lambda: self.signing)
         self.windows.begin(100.0)
 
     def next(self, now: float) -> Window:
@@ -51,6 +52,15 @@ class Scene:
 
 def rounded(window: Window) -> Window:
     return dataclasses.replace(window, age=round(window.age, 6))
+
+
+def test_trouble_with_a_key_is_told_at_once_and_its_end_too() -> None:
+    scene = Scene()
+    scene.signing = "mail of a.test is kept back"
+    assert scene.next(100.2).signing == scene.signing
+    assert scene.windows.next(100.4) is None
+    scene.signing = ""
+    assert scene.next(100.6).signing == ""
 
 
 def test_a_window_is_told_at_once_when_something_happened_and_once_a_beat_otherwise() -> None:

@@ -7,12 +7,16 @@ from typing import Any
 
 import pytest
 
-from relayfleet.api.labels import CONFIG_DIGEST, DELETION_COST, PAUSED, TEMPLATE
+from relayfleet.api.labels import CONFIG_DIGEST, DELETION_COST, INPUTS, PAUSED, TEMPLATE
+from relayfleet.children.relay import broker
 from relayfleet.controllers.relaypool import CALM, UNCALM, reconcile
+from relayfleet.controllers.relaysigning import SigningNews
+from relayfleet.decide import rollout
 from relayfleet.kube.client import Object
 from relayfleet.kube.errors import KubeInvalid
+from relayfleet.protocol.telemetry import Window
 from tests.fakes.kube import FakeKube
-from tests.unit.children.scene import pool, queue, resource
+from tests.unit.children.scene import pool, pool_spec, queue, resource
 from tests.unit.controllers.scene import context, operators_authority, relay_pod
 
 CHILDREN = {
@@ -268,3 +272,48 @@ async def test_a_pool_that_is_gone_is_forgotten(going: bool) -> None:
     kube.writes.clear()
     assert await reconcile(both, "mail", "tx") is None
     assert (kube.writes, dict(both.memory)) == ([], {})
+
+
+def listed_pods(names: str = "abc") -> list[Object]:
+    relays = [relay_pod(name, f"198.18.0.{number}") for number, name in enumerate(names)]
+    for each in relays:
+        each["status"]["conditions"].append({"type": "relayfleet.io/listed", "status": "True"})
+    return relays
+
+
+async def test_a_key_that_a_relay_cannot_use_is_told_until_it_can() -> None:
+    kube = world(*listed_pods())
+    both = context(kube)
+    both.signing.take_window(("mail", "tx"), "b", Window(signing="mail of a.test is kept back: make a key"))
+    await reconcile(both, "mail", "tx")
+    assert condition(kube, "Degraded") == ("True", "SigningKeyUnavailable")
+    assert condition(kube) == ("True", "Serving")
+    both.signing.take_window(("mail", "tx"), "b", Window())
+    await reconcile(both, "mail", "tx")
+    assert condition(kube, "Degraded") == ("False", "AsAsked")
+
+
+def test_only_news_of_keys_wake_a_pool_and_relays_that_left_are_forgotten() -> None:
+    woken: list[tuple[str, str]] = []
+    news = SigningNews(lambda *pool: woken.append(pool))
+    for text in ("", "a", "a", "b"):
+        news.take_window(("mail", "tx"), "gone", Window(signing=text))
+    assert woken == [("mail", "tx")] * 2
+    news.keep(("mail", "tx"), {"other"})
+    assert news.of(("mail", "tx"), "gone") == ""
+
+
+async def test_dkim_that_is_not_stated_changes_no_template_of_an_older_operator() -> None:
+    """The digest that decides on rollouts must not know of a field that old pools do not have."""
+    kube = world()
+    await reconcile(context(kube), "mail", "tx")
+    before = kube.seen("Deployment", "tx-relay")["metadata"]["annotations"][INPUTS]
+    volume = broker.access(*queue(), prefix="p", quota_bytes=1).volume
+    spec = pool_spec(pool())
+    stated = {"template": spec.template.as_dict(), "auth": "submitters", "tls": "smtp-tls", "grace": "60s"}
+    assert before == rollout.digest({**stated, "broker": volume})
+    kube.objects["RelayPool", "mail", "tx"]["spec"]["dkim"] = [
+        {"domain": "a.test", "keys": [{"selector": "s", "secretRef": {"name": "a-keys"}}]}
+    ]
+    await reconcile(context(kube), "mail", "tx")
+    assert kube.seen("Deployment", "tx-relay")["metadata"]["annotations"][INPUTS] != before

@@ -32,6 +32,7 @@ NO_SECRET = Pod(
     waiting=Waiting("ContainerCreating"),
     mount_failure='MountVolume.SetUp failed for volume "auth" : secret "submitters" not found',
 )
+UNSIGNED = replace(UP[2], signing="mail of a.test is kept back: entry private.pem of Secret a cannot be used, make one")
 WELL = Pool("eu", 3, Queue("mail"), Sources(("eu-1",)), UP)
 NEW = replace(WELL, pods=(STARTING,) * 3)
 
@@ -107,6 +108,20 @@ def said(pool: Pool) -> dict[str, str]:
             "not AsAsked",
             id="mail can come in but not go out",
         ),
+        pytest.param(
+            replace(WELL, pods=(*UP[:2], UNSIGNED)),
+            "Serving",
+            "SigningKeyUnavailable",
+            "not AsAsked",
+            id="a Secret with a DKIM key is of no use",
+        ),
+        pytest.param(
+            replace(WELL, pods=(*UP[:2], UNSIGNED), outdated=1),
+            "Serving",
+            "not AsAsked",
+            "Rolling",
+            id="a relay that is about to go lacks the new Secret",
+        ),
         pytest.param(replace(WELL, paused=True), "Paused", "not AsAsked", "not Paused", id="paused"),
         pytest.param(
             replace(WELL, odd_cordons=("d",)), "Serving", "Cordoned", "not AsAsked", id="a cordon that is no known word"
@@ -155,6 +170,12 @@ def test_no_sending_ip_says_why_those_that_match_do_not_count() -> None:
             "SecretInvalid",
             ["tlsSecretRef", "tls.key"],
             id="key missing in a Secret",
+        ),
+        pytest.param(
+            Pod("d", mount_failure='MountVolume.SetUp failed for volume "dkim" : secret "a-keys" not found'),
+            "SecretNotFound",
+            ["a-keys", "secretRef of a key in dkim", "create it"],
+            id="Secret with a DKIM key missing",
         ),
         pytest.param(
             Pod("d", mount_failure='MountVolume.SetUp failed for volume "relay" : configmap "tx-relay" not found'),
@@ -208,9 +229,15 @@ def test_a_relay_without_a_problem(pod: Pod) -> None:
     assert problems([pod]) == []
 
 
+def test_a_key_of_no_use_is_told_with_its_cure_and_where_it_was_seen() -> None:
+    (_, degraded, *_) = statements(replace(WELL, pods=(UNSIGNED, *UP[:2])))
+    assert degraded.message == f"{UNSIGNED.signing} (relay c)"
+
+
 def test_every_reason_is_a_word_of_the_contract() -> None:
     pools = [
         WELL,
+        replace(WELL, pods=(UNSIGNED,)),
         NEW,
         replace(WELL, paused=True),
         replace(WELL, wanted=0, pods=()),

@@ -6,7 +6,17 @@ import json
 
 import pytest
 
-from relayfleet.protocol.relay_config import Broker, ConfigError, Listener, RelayConfig, Source, dump, load
+from relayfleet.protocol.relay_config import (
+    Broker,
+    ConfigError,
+    Listener,
+    RelayConfig,
+    SigningDomain,
+    SigningKey,
+    Source,
+    dump,
+    load,
+)
 
 CONFIG = RelayConfig(
     pool="mail/transactional",
@@ -15,6 +25,7 @@ CONFIG = RelayConfig(
     listeners=(Listener("submission", (2520,)),),
     sources=(Source("eu-1", "203.0.113.10", "eu-1.mail.example.com", "192.0.2.7"),),
     allowed_networks=("192.0.2.0/24",),
+    dkim=(SigningDomain("example.com", (SigningKey("s1", "keys", "private.pem"),)),),
 )
 
 

@@ -158,3 +158,4 @@ def test_an_older_version_may_say_less() -> None:
 def test_text_without_end_is_cut() -> None:
     assert decode_word(encode(Order(Stand.LEAVE, "r" * 5000))) == Order(Stand.LEAVE, "r" * 256)
     assert decode_window(encode(Window(unfit="u" * 5000))).unfit == "u" * 256
+    assert decode_window(encode(Window(signing="s" * 5000))).signing == "s" * 256

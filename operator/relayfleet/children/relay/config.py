@@ -9,12 +9,23 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from relayfleet.api import relaypool
+from relayfleet.api import dkim, relaypool
 from relayfleet.api.meta import seconds, size_in_bytes
 from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.meta import metadata
 from relayfleet.children.relay import names
-from relayfleet.protocol.relay_config import Broker, Drain, Limits, Listener, RelayConfig, Retry, Source, dump
+from relayfleet.protocol.relay_config import (
+    Broker,
+    Drain,
+    Limits,
+    Listener,
+    RelayConfig,
+    Retry,
+    SigningDomain,
+    SigningKey,
+    Source,
+    dump,
+)
 
 FILE = "relay.json"
 
@@ -41,6 +52,7 @@ def document(
             seconds(spec.retry.first), spec.retry.factor_percent, seconds(spec.retry.max), seconds(spec.retry.lifetime)
         ),
         drain=Drain(unlist=names.UNLIST, grace=seconds(spec.drain.grace_period)),
+        dkim=tuple(_signing(each) for each in spec.dkim),
     )
 
 
@@ -72,6 +84,11 @@ def _listener(number: int, listener: relaypool.Listener) -> Listener:
 
 def _source(name: str, spec: SendingIPSpec) -> Source:
     return Source(name, spec.address, spec.helo_name, spec.egress.direct.bind_address)
+
+
+def _signing(stated: dkim.SigningDomain) -> SigningDomain:
+    keys = (SigningKey(each.selector, each.secret_ref.name, each.secret_ref.key) for each in stated.keys)
+    return SigningDomain(stated.domain, tuple(keys))
 
 
 def _limits(limits: relaypool.Limits) -> Limits:

@@ -9,7 +9,7 @@ from relayfleet.api.labels import LISTED, POOL, ZONE
 from relayfleet.api.meta import PodTemplate, seconds
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.children.meta import labels
-from relayfleet.children.relay import config, control, names
+from relayfleet.children.relay import config, control, names, signing
 from relayfleet.protocol import telemetry
 
 MARGIN = 10.0
@@ -117,4 +117,6 @@ def _volumes(pool: str, spec: RelayPoolSpec, broker_volume: dict[str, Any]) -> l
         keys = [{"key": key, "path": key} for key in ("tls.crt", "tls.key")]
         tls = {"secretName": spec.tls_secret_ref.name, "defaultMode": 0o440, "items": keys}
         found.append({"name": "tls", "secret": tls})
+    if spec.dkim:
+        found.append({"name": "dkim", "projected": signing.volume(spec.dkim)})
     return [*found, {"name": "control", "secret": control.volume(pool)}, {"name": "broker", **broker_volume}]

@@ -20,7 +20,7 @@ class Waiting:
 @dataclass(frozen=True, slots=True)
 class Pod:
     """A relay pod that is not being deleted. `listed`: it gets new connections. `serves`: its containers are ready. `age`: seconds since it was created, or since its
-    readiness last changed. `unschedulable`, `waiting`, `mount_failure`: what holds it up."""
+    readiness last changed. `unschedulable`, `waiting`, `mount_failure`: what holds it up. `signing`: why mail waits there for its DKIM key, or is signed by an old one."""
 
     name: str
     listed: bool = False
@@ -30,6 +30,7 @@ class Pod:
     unschedulable: str = ""
     waiting: Waiting | None = None
     mount_failure: str = ""
+    signing: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,9 +117,21 @@ def _short(pool: Pool) -> Problem | None:
     if hurt:
         more = f" (and {len(hurt) - 1} more)" if len(hurt) > 1 else ""
         return Problem(hurt[0].reason, f"{_serving(pool)}: {hurt[0].message}{more}")
+    if found := _unsigned(pool):
+        return found
     if pool.odd_cordons:
         return _odd(pool)
     return None
+
+
+def _unsigned(pool: Pool) -> Problem | None:
+    """Relays of an older template lack the Secrets of a newer one, and are about to go: nothing to tell."""
+    if pool.outdated or not pool.settled:
+        return None
+    told = sorted((each.name, each.signing) for each in pool.pods if each.signing)
+    if not told:
+        return None
+    return Problem("SigningKeyUnavailable", f"{told[0][1]} (relay {told[0][0]})")
 
 
 def _odd(pool: Pool) -> Problem:

@@ -15,16 +15,22 @@ BACK = 0.2
 
 
 class Windows:
-    """`intake` gives the totals of mails accepted and deferred since the start, `stand` how the relay stands by its last order. `now` is in
-    seconds, by any clock that goes on."""
+    """`intake` gives the totals of mails accepted and deferred since the start, `stand` how the relay stands by its last order, `signing` why mail
+    waits for a key, or "". `now` is in seconds, by any clock that goes on."""
 
     def __init__(
-        self, tally: Tally, intake: Callable[[], tuple[int, int]], vitals: Vitals, stand: Callable[[], Stand]
+        self,
+        tally: Tally,
+        intake: Callable[[], tuple[int, int]],
+        vitals: Vitals,
+        stand: Callable[[], Stand],
+        signing: Callable[[], str] = lambda: "",
     ) -> None:
         self._tally = tally
         self._intake = intake
         self._vitals = vitals
         self._stand = stand
+        self._signing = signing
         self.begin(0.0)
 
     def begin(self, now: float) -> None:
@@ -57,8 +63,13 @@ class Windows:
             strain=round(self._vitals.strain, 3),
             stand=self._stand(),
             age=length / 2,
+            signing=self._signing(),
         )
 
     def _news(self, window: Window) -> bool:
         counted = window.accepted or window.deferred or window.attempts or window.confirms or window.lookups
-        return bool(counted) or (window.unfit, window.stand) != (self._last.unfit, self._last.stand)
+        return bool(counted) or _state(window) != _state(self._last)
+
+
+def _state(window: Window) -> tuple[str, ...]:
+    return window.unfit, window.stand, window.signing

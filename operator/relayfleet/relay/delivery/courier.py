@@ -24,8 +24,9 @@ from relayfleet.relay.replies.classify import Classifier
 from relayfleet.relay.replies.verdict import Action
 from relayfleet.relay.routing.errors import DnsError
 from relayfleet.relay.routing.router import Route
+from relayfleet.relay.signing.letter import Letter
 from relayfleet.relay.spool.interface import Held, SpoolError
-from relayfleet.relay.spool.record import Recipient
+from relayfleet.relay.spool.record import Recipient, Record
 
 ATTEMPT_SECONDS = 840.0
 """The whole way up to the final dot: no record stays unacknowledged longer than 15 minutes, except past its dot."""
@@ -54,7 +55,7 @@ class Courier:
         self.witness = witness
         self.begins = begins
 
-    async def deliver(self, held: Held, domain: str, recipients: Sequence[Recipient]) -> list[Outcome]:
+    async def deliver(self, letter: Letter, domain: str, recipients: Sequence[Recipient]) -> list[Outcome]:
         """One outcome for each recipient. Raises ClaimRefusedError when the record is no longer ours."""
         try:
             route = await self.pool.router.route(domain)
@@ -64,7 +65,7 @@ class Courier:
         waiting, rounds, deadline = list(recipients), 0, asyncio.get_running_loop().time() + ATTEMPT_SECONDS
         while waiting:
             rounds += 1
-            outcomes = await self._round(held, route, waiting, deadline)
+            outcomes = await self._round(letter, route, waiting, deadline)
             again = [each for each in outcomes if self._goes_on(each, outcomes, rounds)]
             done += [each for each in outcomes if each not in again]
             waiting = [*waiting[len(outcomes) :], *(each.recipient for each in again)]
@@ -77,18 +78,18 @@ class Courier:
         progress = any(each.verdict is None or each.verdict.action not in AT_ONCE for each in outcomes)
         return progress or (outcome.verdict.action is Action.RECONNECT and rounds < MOST_SESSIONS)
 
-    async def _round(self, held: Held, route: Route, waiting: list[Recipient], deadline: float) -> list[Outcome]:
+    async def _round(self, letter: Letter, route: Route, waiting: list[Recipient], deadline: float) -> list[Outcome]:
         """One transaction for as many of `waiting` as the peer takes, from the first on; falls back to another source when the network
         fails."""
         failure: SmtpError | DnsError = LocalError("local", "none of the pool's sources can send from this relay")
         source, tried = None, set()
         for _ in range(MOST_SOURCES):
-            source = self.sources.choose(held.record, route.key)
+            source = self.sources.choose(letter.held.record, route.key)
             if source is None or source.name in tried:
                 break
             tried.add(source.name)
             try:
-                return await self._from(held, source, route, waiting, deadline)
+                return await self._from(letter, source, route, waiting, deadline)
             except (LocalError, ConnectError) as error:
                 failure = error
                 if isinstance(error, LocalError):
@@ -100,7 +101,7 @@ class Courier:
         return [unanswered(each, failure, place, self.classifier, past_dot=False) for each in waiting]
 
     async def _from(
-        self, held: Held, source: Source, route: Route, waiting: list[Recipient], deadline: float
+        self, letter: Letter, source: Source, route: Route, waiting: list[Recipient], deadline: float
     ) -> list[Outcome]:
         """Raises SmtpError or DnsError when no session can be had."""
         busy_until = min(deadline, asyncio.get_running_loop().time() + BUSY_SECONDS)
@@ -108,18 +109,19 @@ class Courier:
             destination = self.pool.destination(source, route)
             session = await destination.acquire(busy_until)
             fresh = session.mails == 0
-            outcomes = await self._over(held, destination, session, waiting, deadline)
+            outcomes = await self._over(letter, destination, session, waiting, deadline)
             if outcomes is not None and (fresh or attempt == MOST_SESSIONS - 1 or not _stale(outcomes)):
                 return outcomes
         raise SessionError("mail", "the peer closes every session")
 
     async def _over(
-        self, held: Held, destination: Destination, session: Session, waiting: list[Recipient], deadline: float
+        self, letter: Letter, destination: Destination, session: Session, waiting: list[Recipient], deadline: float
     ) -> list[Outcome] | None:
         """One transaction; None: the session was dead before it began."""
-        place = Place(destination.source.name, session.host, session.address, session.tls)
-        envelope = _envelope(held, waiting[: session.peer.most_recipients or len(waiting)])
+        held, place = letter.held, Place(destination.source.name, session.host, session.address, session.tls)
         try:
+            some = waiting[: session.peer.most_recipients or len(waiting)]
+            envelope = _envelope(held.record, some, await letter.prefix())
             if reason := unfit(envelope, session.peer):
                 return [unfitting(each, reason, place) for each in envelope.recipients]
             run = Transaction(session, envelope, self.witness.claims(held, place), deadline)
@@ -167,8 +169,14 @@ def _stale(outcomes: Sequence[Outcome]) -> bool:
     return all(each.code == 421 and each.phase == "mail" for each in outcomes)
 
 
-def _envelope(held: Held, recipients: Sequence[Recipient]) -> Envelope:
-    record = held.record
+def _envelope(record: Record, recipients: Sequence[Recipient], prefix: bytes) -> Envelope:
     return Envelope(
-        record.sender, tuple(recipients), record.message, record.body_8bit, record.smtputf8, record.ret, record.envid
+        record.sender,
+        tuple(recipients),
+        record.message,
+        record.body_8bit,
+        record.smtputf8,
+        record.ret,
+        record.envid,
+        prefix,
     )

@@ -18,7 +18,8 @@ from relayfleet.relay.spool.record import Recipient
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """What goes to one destination. `body` is dot-stuffed, with CRLF line ends, without the final dot."""
+    """What goes to one destination. `body` is dot-stuffed, with CRLF line ends, without the final dot; `prefix` are fields that go before it
+    (kept apart, since to join them would copy every large mail)."""
 
     sender: str
     recipients: tuple[Recipient, ...]
@@ -27,6 +28,12 @@ class Envelope:
     smtputf8: bool = False
     ret: str = ""
     envid: str = ""
+    prefix: bytes = field(default=b"", repr=False)
+
+    @property
+    def size(self) -> int:
+        """Bytes of the mail on the wire."""
+        return len(self.prefix) + len(self.body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +46,8 @@ class Unfit:
 
 def unfit(envelope: Envelope, peer: Peer) -> Unfit | None:
     """The reason not even to try; None when the envelope fits."""
-    if peer.size and len(envelope.body) > peer.size:
-        return Unfit("5.3.4", f"the mail has {len(envelope.body)} bytes, the receiving server takes {peer.size}")
+    if peer.size and envelope.size > peer.size:
+        return Unfit("5.3.4", f"the mail has {envelope.size} bytes, the receiving server takes {peer.size}")
     if envelope.body_8bit and not peer.eightbitmime:
         return Unfit("5.6.3", "the mail has 8-bit text and the receiving server does not take that (no 8BITMIME)")
     if envelope.smtputf8 and not peer.smtputf8 and not _ascii(envelope):
@@ -56,7 +63,7 @@ def mail_command(envelope: Envelope, peer: Peer) -> bytes:
     """MAIL FROM with the parameters that the peer knows."""
     words = [f"MAIL FROM:<{_written(envelope.sender, peer)}>"]
     if peer.size_offered:
-        words.append(f"SIZE={len(envelope.body)}")
+        words.append(f"SIZE={envelope.size}")
     if peer.eightbitmime and envelope.body_8bit:
         words.append("BODY=8BITMIME")
     if peer.smtputf8 and envelope.smtputf8:

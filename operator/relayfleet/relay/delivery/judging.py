@@ -13,6 +13,7 @@ from relayfleet.relay.replies.classify import Classifier
 from relayfleet.relay.replies.reply import Reply
 from relayfleet.relay.replies.verdict import Action, Scope, Verdict
 from relayfleet.relay.routing.errors import DnsError, DnsPermanent
+from relayfleet.relay.signing.keyring import SigningKeyUnavailableError
 from relayfleet.relay.spool.record import Recipient
 
 UNROUTABLE = Verdict(Scope.DESTINATION, "NoRoute", Action.FAIL, "dns")
@@ -22,6 +23,7 @@ SESSION_LOST = Verdict(Scope.PATH, "SessionLost", Action.RETRY, "session")
 UNCERTAIN = Verdict(Scope.PATH, "Uncertain", Action.RETRY, "end-of-data")
 NO_SOURCE = Verdict(Scope.LOCAL, "SourceUnusable", Action.RETRY_OTHER_IP, "source")
 NO_CLAIM = Verdict(Scope.LOCAL, "JournalUnavailable", Action.RETRY, "journal")
+NO_SIGNATURE = Verdict(Scope.LOCAL, "SigningKeyUnavailable", Action.RETRY, "dkim")
 UNFIT = Verdict(Scope.MESSAGE, "Unfit", Action.FAIL, "peer-lacks-extension")
 MOST_TEXT = 500
 
@@ -38,7 +40,8 @@ def answered(
 
 
 def unanswered(recipient: Recipient, error: Exception, place: Place, classifier: Classifier, past_dot: bool) -> Outcome:
-    """The outcome when no reply came. `error` is a DnsError, an SmtpError, or what the journal raised before the dot."""
+    """The outcome when no reply came. `error` is a DnsError, an SmtpError, that the mail cannot be signed, or what the journal raised before the
+    dot."""
     if isinstance(error, RefusedError):
         return answered(recipient, error.phase, error.reply, place, classifier, dsn=True)
     if isinstance(error, DnsError):
@@ -73,6 +76,8 @@ def _absence(error: Exception) -> tuple[str, Verdict]:
         return "4.4.1", UNREACHABLE
     if isinstance(error, SmtpError):
         return "4.4.2", SESSION_LOST
+    if isinstance(error, SigningKeyUnavailableError):
+        return "4.7.5", NO_SIGNATURE
     return "4.3.0", NO_CLAIM
 
 

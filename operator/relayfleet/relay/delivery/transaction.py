@@ -117,12 +117,14 @@ class Transaction:
             self.session.needs_reset = False
 
     async def _deliver(self, accepted: list[int]) -> None:
-        body, recipients = self.envelope.body, [self.envelope.recipients[index] for index in accepted]
-        large = len(body) > INLINE_BYTES
-        last = b".\r\n" if large else body + b".\r\n"
+        envelope, recipients = self.envelope, [self.envelope.recipients[index] for index in accepted]
+        large = envelope.size > INLINE_BYTES
+        last = b".\r\n" if large else envelope.prefix + envelope.body + b".\r\n"
         try:
             if large:
-                await self.session.send_body(body, self.deadline)
+                if envelope.prefix:
+                    self.session.write(envelope.prefix)
+                await self.session.send_body(envelope.body, self.deadline)
             claim = await self.claims(recipients)
             self.claimed = recipients, claim
             self.session.ensure_open()

@@ -1,6 +1,6 @@
 """The delivery service: takes records from the queue, has their recipients delivered, and settles what is left.
 
-    take → ask the journal → split by domain → deliver → decide → store successors and reports → acknowledge
+    take → ask the journal → split by domain → sign → deliver → decide → store successors and reports → acknowledge
 
 At most `delivery.prefetch` records are in hand; the queue keeps the rest. A record is acknowledged only after its successors are stored.
 Whatever goes wrong inside, the record goes back to the queue: it is never dropped here. What our own code fails on again and again goes to quarantine.
@@ -20,7 +20,7 @@ from relayfleet.relay.delivery import settlement
 from relayfleet.relay.delivery.courier import Courier
 from relayfleet.relay.delivery.hands import Hands
 from relayfleet.relay.delivery.journal import Witness
-from relayfleet.relay.delivery.judging import UNROUTABLE, uncertain
+from relayfleet.relay.delivery.judging import UNROUTABLE, unanswered, uncertain
 from relayfleet.relay.delivery.outcome import Fate, Outcome, Place
 from relayfleet.relay.delivery.sessions import SessionPool
 from relayfleet.relay.delivery.sources import SourceChooser
@@ -33,6 +33,8 @@ from relayfleet.relay.routing import mx
 from relayfleet.relay.routing.errors import DnsPermanent
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.routing.router import Router
+from relayfleet.relay.signing.keyring import SigningKeyUnavailableError
+from relayfleet.relay.signing.letter import Letter, Signing
 from relayfleet.relay.spool.interface import (
     ClaimRefusedError,
     Held,
@@ -72,10 +74,12 @@ class DeliveryService:
         random: Random | None = None,
         tally: Tally | None = None,
         discard: Discard | None = None,
+        signing: Signing | None = None,
     ) -> None:
         self._spool, self._journal, self._resolver = spool, journal, resolver
         self._hostname = hostname
         self._discard = discard or Discard(None)
+        self.signing = signing or Signing()
         self._random = random or Random()  # noqa: S311 - spreads load, guards nothing
         self.classifier = Classifier(load_rules() if rules is None else rules)
         self.pool = SessionPool(self._router(config), config.delivery, tally or Tally())
@@ -111,6 +115,7 @@ class DeliveryService:
         self.pool.router = self._router(config)
         self._courier.sources.reload(config.sources)
         self._hands.limit(config.delivery.prefetch)
+        self.signing.reload(config.dkim)
 
     async def pause(self) -> None:
         """Take no new records until `resume`, and hand back those that are not begun; the others finish. Without effect on a drain."""
@@ -267,22 +272,34 @@ class DeliveryService:
         domains, hopeless = _by_domain(recipients)
         for outcome in hopeless:
             tell(self.counters, held.record, [outcome], 0.0)
-        if len(domains) <= 1:
-            parts = [await self._one_domain(held, domain, group) for domain, group in domains.items()]
+        if not domains:
+            return hopeless
+        try:
+            letter = self.signing.letter(held)
+        except SigningKeyUnavailableError as error:
+            return hopeless + self._kept_back(held, [each for group in domains.values() for each in group], error)
+        if len(domains) == 1:
+            parts = [await self._one_domain(letter, domain, group) for domain, group in domains.items()]
         else:
             slots = asyncio.Semaphore(DOMAINS_AT_ONCE)
 
             async def bounded(domain: str, group: list[Recipient]) -> list[Outcome]:
                 async with slots:
-                    return await self._one_domain(held, domain, group)
+                    return await self._one_domain(letter, domain, group)
 
             parts = await _all([bounded(domain, group) for domain, group in domains.items()])
         return hopeless + [outcome for part in parts for outcome in part]
 
-    async def _one_domain(self, held: Held, domain: str, recipients: list[Recipient]) -> list[Outcome]:
+    def _kept_back(self, held: Held, recipients: Sequence[Recipient], error: Exception) -> list[Outcome]:
+        """No peer is asked: a mail that should be signed does not leave without."""
+        outcomes = [unanswered(each, error, Place(), self.classifier, past_dot=False) for each in recipients]
+        tell(self.counters, held.record, outcomes, 0.0)
+        return outcomes
+
+    async def _one_domain(self, letter: Letter, domain: str, recipients: list[Recipient]) -> list[Outcome]:
         began = time.monotonic()
-        outcomes = await self._courier.deliver(held, domain, recipients)
-        tell(self.counters, held.record, outcomes, time.monotonic() - began)
+        outcomes = await self._courier.deliver(letter, domain, recipients)
+        tell(self.counters, letter.held.record, outcomes, time.monotonic() - began)
         return outcomes
 
     def _router(self, config: RelayConfig) -> Router:
