@@ -176,7 +176,9 @@ class Publisher:
                 await self._changed.wait()
         except TimeoutError as error:
             self._count_unreachable()
-            raise SpoolUnavailable(f"the broker cannot store{_words(attempt.failures)}") from error
+            # A lane that has not tried yet says less than the one that was refused, so both are told.
+            down = [each.why_not for each in self.lanes.values() if not each.is_up]
+            raise SpoolUnavailable(f"the broker cannot store{_words(attempt.failures + down)}") from error
         attempt.tried.clear()
 
     def _count_unreachable(self) -> None:

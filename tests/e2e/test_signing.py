@@ -1,0 +1,82 @@
+"""A pool that signs: what arrives verifies by an implementation that is not ours, and a key of no use keeps mail back and says so."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import secrets
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.e2e import waiting
+from tests.e2e.api import Object
+from tests.e2e.fleet import USER, Fleet
+from tests.e2e.mailing import send_from_inside
+from tests.e2e.objects import relay_pool
+from tests.e2e.region import Region
+from tests.sink.client import SinkClient
+from tests.unit.signing.keys import dns_text, ed25519_key, pem, rsa_key
+from tests.unit.signing.oracle import verified
+
+MAIL = "From: sender@{domain}\r\nTo: {to}\r\nSubject: signed\r\nDate: Tue, 24 Nov 2026 12:00:00 +0000\r\nMessage-ID: <{to}>\r\n\r\nhello\r\n"
+PUBLISHED = {
+    "rsa1._domainkey.example.test": dns_text(rsa_key()),
+    "ed1._domainkey.example.test": dns_text(ed25519_key()),
+}
+
+
+def keys(namespace: str, name: str) -> Object:
+    contents = {"rsa.pem": pem(rsa_key()), "ed.pem": pem(ed25519_key()), "broken.pem": b"no key\n"}
+    data = {entry: base64.b64encode(content).decode() for entry, content in contents.items()}
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"namespace": namespace, "name": name},
+        "data": data,
+    }
+
+
+@pytest.fixture
+async def pool(eu: Region, fleet: Fleet) -> AsyncIterator[Object]:
+    """One relay that signs for example.test, and would for broken.test if it had a key."""
+    name = f"signing-{secrets.token_hex(2)}"
+    domains = [
+        {
+            "domain": "example.test",
+            "keys": [
+                {"selector": "rsa1", "secretRef": {"name": name, "key": "rsa.pem"}},
+                {"selector": "ed1", "secretRef": {"name": name, "key": "ed.pem"}},
+            ],
+        },
+        {"domain": "broken.test", "keys": [{"selector": "s1", "secretRef": {"name": name, "key": "broken.pem"}}]},
+    ]
+    selector = {"matchLabels": {"pool": fleet.pool}}
+    wanted = relay_pool(fleet.namespace, name, fleet.queue, 1, sendingIPSelector=selector, dkim=domains)
+    secret = keys(fleet.namespace, name)
+    await eu.apply(wanted)
+    await waiting.condition(eu.api, wanted, "Ready", "False", 30, "SecretNotFound")
+    await eu.apply(secret)
+    try:
+        await waiting.ready(eu.api, wanted, budget=120)
+        yield wanted
+    finally:
+        await eu.api.delete("RelayPool", fleet.namespace, name)
+        await eu.api.delete("Secret", fleet.namespace, name)
+
+
+async def test_signatures_verify_and_mail_without_its_key_waits(
+    eu: Region, fleet: Fleet, pool: Object, sink: SinkClient
+) -> None:
+    signing = Fleet(fleet.namespace, pool["metadata"]["name"], fleet.queue).inside
+    for domain, to in (("broken.test", "kept@example.test"), ("example.test", "signed@example.test")):
+        text = MAIL.format(domain=domain, to=to).encode()
+        await send_from_inside(eu, fleet.namespace, signing, USER, [to], text)
+    [record] = await sink.wait_for(1, 30)
+    assert [each["address"] for each in record["recipients"]] == ["signed@example.test"]
+    assert verified(await sink.raw(record["n"]), PUBLISHED) == [True, True]
+    found = await waiting.condition(eu.api, pool, "Degraded", "True", 60, "SigningKeyUnavailable")
+    [said] = [each["message"] for each in found["status"]["conditions"] if each["type"] == "Degraded"]
+    assert "broken.pem" in said
+    await asyncio.sleep(2)
+    assert len(await sink.messages()) == 1
