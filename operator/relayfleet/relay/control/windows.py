@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from relayfleet.protocol.telemetry import BEAT, Stand, Window
+from relayfleet.protocol.telemetry import BEAT, Dependency, Stand, Window
 from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.control.vitals import Vitals
 
@@ -15,16 +15,22 @@ BACK = 0.2
 
 
 class Windows:
-    """`intake` gives the totals of mails accepted and deferred since the start, `stand` how the relay stands by its last order. `now` is in
-    seconds, by any clock that goes on."""
+    """`intake` gives the totals of mails accepted and deferred since the start, `stand` how the relay stands by its last order,
+    `dependencies` what it sees of those. `now` is in seconds, by any clock that goes on."""
 
     def __init__(
-        self, tally: Tally, intake: Callable[[], tuple[int, int]], vitals: Vitals, stand: Callable[[], Stand]
+        self,
+        tally: Tally,
+        intake: Callable[[], tuple[int, int]],
+        vitals: Vitals,
+        stand: Callable[[], Stand],
+        dependencies: Callable[[], tuple[Dependency, ...]] = tuple,
     ) -> None:
         self._tally = tally
         self._intake = intake
         self._vitals = vitals
         self._stand = stand
+        self._dependencies = dependencies
         self.begin(0.0)
 
     def begin(self, now: float) -> None:
@@ -57,8 +63,14 @@ class Windows:
             strain=round(self._vitals.strain, 3),
             stand=self._stand(),
             age=length / 2,
+            dependencies=self._dependencies(),
         )
 
     def _news(self, window: Window) -> bool:
         counted = window.accepted or window.deferred or window.attempts or window.confirms or window.lookups
-        return bool(counted) or (window.unfit, window.stand) != (self._last.unfit, self._last.stand)
+        return bool(counted) or _state(window) != _state(self._last)
+
+
+def _state(window: Window) -> tuple[object, ...]:
+    """What of it is news when it changes."""
+    return (window.unfit, window.stand, *((each.name, each.state) for each in window.dependencies))
