@@ -18,6 +18,7 @@ from relayfleet.children.relay import (
     account,
     broker,
     config,
+    dependencies,
     deployment,
     disruption,
     names,
@@ -99,6 +100,7 @@ class Children:
             needs.queue["metadata"]["name"],
             external,
             self._context.settings.namespace,
+            dependencies.ports(self._spec.dependencies),
         )
         await asyncio.gather(self._state(policy), self._state(config.config_map(self._pool, text)))
         await self._deployment(access.volume)
@@ -116,13 +118,16 @@ class Children:
         self._outcome.deployment = await self._state(wanted)
 
     def _inputs(self, broker_volume: Object) -> Object:
-        """What the user stated about the pods: a change of it, and nothing else, rolls them."""
+        """What the user stated about the pods: a change of it, and nothing else, rolls them. What is not stated is left out where it came
+        later than pods that run."""
+        asked = dependencies.volume(self._spec.dependencies)
         return {
             "template": self._spec.template.as_dict(),
             "auth": self._spec.auth_secret_ref and self._spec.auth_secret_ref.name,
             "tls": self._spec.tls_secret_ref and self._spec.tls_secret_ref.name,
             "grace": self._spec.drain.grace_period,
             "broker": broker_volume,
+            **({"dependencies": asked} if asked else {}),
         }
 
     async def _state(self, child: Object) -> Object | None:

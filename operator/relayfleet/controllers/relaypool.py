@@ -32,6 +32,7 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
     if pool is None or "deletionTimestamp" in pool["metadata"]:
         context.memory.pop(memory_key(namespace, name), None)
         relaycontrol.forget(context, (namespace, name))
+        context.dependencies.forget((namespace, name))
         return None  # its children go by their owner references
     try:
         spec = RelayPoolSpec.model_validate(pool["spec"])
@@ -109,6 +110,7 @@ async def _facts(
         outdated=max(0, status.get("replicas", 0) - status.get("updatedReplicas", 0)),
         settled=status.get("observedGeneration") == generation,
         refused="; ".join([*outcome.refused, *_no_pods(status)]),
+        dependencies=context.dependencies.of(whose, spec.dependencies, [each["metadata"]["name"] for each in relays]),
         odd_cordons=tuple(sorted(each["metadata"]["name"] for each in relays if relaypods.odd_cordon(each))),
     )
 
@@ -160,5 +162,11 @@ def _fields(name: str, pool: facts.Pool) -> Object:
 
 
 def _calm(said: tuple[Statement, ...]) -> bool:
-    wanted = {"Ready": "True", "Degraded": "False", "Reconciling": "False", "Stalled": "False"}
+    wanted = {
+        "Ready": "True",
+        "Degraded": "False",
+        "Reconciling": "False",
+        "Stalled": "False",
+        "DependenciesReady": "True",
+    }
     return all(wanted[each.type] == each.status for each in said)

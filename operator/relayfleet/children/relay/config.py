@@ -13,7 +13,7 @@ from relayfleet.api import relaypool
 from relayfleet.api.meta import seconds, size_in_bytes
 from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.meta import metadata
-from relayfleet.children.relay import names
+from relayfleet.children.relay import dependencies, names
 from relayfleet.protocol.relay_config import Broker, Drain, Limits, Listener, RelayConfig, Retry, Source, dump
 
 FILE = "relay.json"
@@ -41,6 +41,7 @@ def document(
             seconds(spec.retry.first), spec.retry.factor_percent, seconds(spec.retry.max), seconds(spec.retry.lifetime)
         ),
         drain=Drain(unlist=names.UNLIST, grace=seconds(spec.drain.grace_period)),
+        dependencies=dependencies.told(spec.dependencies),
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from relayfleet.decide.health.words import Level
+from relayfleet.decide.pool.dependencies import Declared
 from relayfleet.decide.pool.relays import IN_TRAFFIC, Place
 
 
@@ -70,11 +71,18 @@ class Pool:
     settled: bool = True
     refused: str = ""
     odd_cordons: tuple[str, ...] = ()
+    dependencies: tuple[Declared, ...] = ()
 
     @property
     def listed(self) -> int:
         """Relays that get new connections."""
         return sum(pod.listed for pod in self.pods)
+
+    @property
+    def takers(self) -> tuple[str, ...]:
+        """The relays that get new connections."""
+        cordoned = (pod for pod in self.pods if pod.serves and pod.place.level is not Level.ACTIVE)
+        return tuple(pod.name for pod in ((pod for pod in self.pods if pod.listed) if self.listed else cordoned))
 
     @property
     def last_resort(self) -> int:

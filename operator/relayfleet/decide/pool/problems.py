@@ -24,7 +24,12 @@ class Problem:
 _NOT_FOUND = re.compile(r'(secret|configmap) "([^"]+)" not found')
 _NO_KEY = re.compile(r"references non-existent secret key: (\S+)")
 _VOLUME = re.compile(r'volume "([^"]+)"')
-_PURPOSE = {"auth": "authSecretRef", "tls": "tlsSecretRef", "broker": "the QueueCluster's credentials"}
+_PURPOSE = {
+    "auth": "authSecretRef",
+    "tls": "tlsSecretRef",
+    "broker": "the QueueCluster's credentials",
+    "dependencies": "dependencies",
+}
 _PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}
 
 
