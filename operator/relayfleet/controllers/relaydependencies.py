@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from relayfleet.api.dependencies import Dependency
 from relayfleet.controllers.relayhealth import PoolName
-from relayfleet.decide.pool.dependencies import Declared, Word
+from relayfleet.decide.pool.facts import Declared, Word
 from relayfleet.protocol.telemetry import Dependency as Told
 from relayfleet.protocol.telemetry import Window
 

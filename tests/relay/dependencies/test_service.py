@@ -188,5 +188,5 @@ async def test_a_change_is_logged_once(state: DependencyState, caplog: pytest.Lo
     assert [each.getMessage() for each in caplog.records].count(
         "dependency db: Answers"
         if state is ANSWERS
-        else "dependency db: Down, it cannot be connected to: Connection refused"
+        else "dependency db: Down, cannot be connected to: Connection refused"
     ) == 1

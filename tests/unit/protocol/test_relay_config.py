@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from relayfleet.protocol.dependency import Dependency, HttpTarget, PostgreSQLTarget, Target, TcpTarget, Trust
 from relayfleet.protocol.relay_config import Broker, ConfigError, Listener, RelayConfig, Source, dump, load
 
 CONFIG = RelayConfig(
@@ -15,6 +16,11 @@ CONFIG = RelayConfig(
     listeners=(Listener("submission", (2520,)),),
     sources=(Source("eu-1", "203.0.113.10", "eu-1.mail.example.com", "192.0.2.7"),),
     allowed_networks=("192.0.2.0/24",),
+    dependencies=(
+        Dependency("port", Target(tcp=TcpTarget("a:1")), 1.0, 0.2, "UseBackup", Target(tcp=TcpTarget("b:1"))),
+        Dependency("web", Target(http=HttpTarget("https://a/", Trust(True, "web.example")))),
+        Dependency("db", Target(postgresql=PostgreSQLTarget("a:5432", "mail", "SELECT 2")), on_failure="TempFail"),
+    ),
 )
 
 
@@ -36,6 +42,8 @@ def test_fields_that_an_older_operator_did_not_write_have_defaults() -> None:
     document = json.loads(dump(CONFIG))
     del document["drain"], document["broker"]["quota_bytes"]
     assert load(json.dumps(document)) == CONFIG
+    del document["dependencies"]
+    assert load(json.dumps(document)).dependencies == ()
 
 
 @pytest.mark.parametrize(

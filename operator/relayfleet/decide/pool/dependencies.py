@@ -2,36 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
+from relayfleet.decide.pool.facts import DOWN, ON_BACKUP, UNKNOWN, Declared, Word
 from relayfleet.decide.pool.problems import Problem
 from relayfleet.decide.statement import Statement
-
-ANSWERS, ON_BACKUP, DOWN, UNKNOWN = "Answers", "OnBackup", "Down", "Unknown"
-"""What a relay sees."""
-
-
-@dataclass(frozen=True, slots=True)
-class Word:
-    """What one relay says: the state, since when (RFC 3339, whole seconds, UTC), and why it is not just that it answers."""
-
-    state: str
-    since: str = ""
-    why: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """A dependency with the words of the relays that tell of it. `defers`: a relay that sees it down puts new mail off."""
-
-    name: str
-    defers: bool = False
-    words: Mapping[str, Word] = field(default_factory=dict)
-
-    def seen(self, state: str) -> list[Word]:
-        """The words with this state, by name of relay."""
-        return [word for _, word in sorted(self.words.items()) if word.state == state]
 
 
 def statement(declared: Sequence[Declared]) -> Statement | None:
@@ -76,7 +51,7 @@ def _untold(each: Declared) -> str:
     if known:
         return ""
     why = next((word.why for word in each.seen(UNKNOWN) if word.why), "")
-    return f"no relay has asked dependency {each.name} yet{f': it {why}' if why else ''}"
+    return f"no relay has asked dependency {each.name} yet{f': {why}' if why else ''}"
 
 
 def _on_backup(each: Declared) -> str:
@@ -89,7 +64,7 @@ def _relays(each: Declared, words: Sequence[Word]) -> str:
 
 
 def _why(words: Sequence[Word]) -> str:
-    return f": it {words[0].why}" if words[0].why else ""
+    return f": {words[0].why}" if words[0].why else ""
 
 
 _CHECKS: tuple[tuple[str, str, Callable[[Declared], str]], ...] = (

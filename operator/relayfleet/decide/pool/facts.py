@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from relayfleet.decide.health.words import Level
-from relayfleet.decide.pool.dependencies import Declared
 from relayfleet.decide.pool.relays import IN_TRAFFIC, Place
 
 
@@ -51,6 +51,32 @@ class Sources:
     used: tuple[str, ...] = ()
     elsewhere: tuple[str, ...] = ()
     unclaimed: tuple[str, ...] = ()
+
+
+ANSWERS, ON_BACKUP, DOWN, UNKNOWN = "Answers", "OnBackup", "Down", "Unknown"
+"""What a relay sees of a dependency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What one relay says: the state, since when (RFC 3339, whole seconds, UTC), and why it is not just that it answers."""
+
+    state: str
+    since: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A dependency with the words of the relays that tell of it. `defers`: a relay that sees it down puts new mail off."""
+
+    name: str
+    defers: bool = False
+    words: Mapping[str, Word] = field(default_factory=dict)
+
+    def seen(self, state: str) -> list[Word]:
+        """The words with this state, by name of relay."""
+        return [word for _, word in sorted(self.words.items()) if word.state == state]
 
 
 @dataclass(frozen=True, slots=True)

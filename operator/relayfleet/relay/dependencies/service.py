@@ -138,4 +138,4 @@ def _is_down(verdict: Verdict | None) -> bool:
 def _tell(name: str, verdict: Verdict) -> None:
     good = verdict.state is DependencyState.ANSWERS
     level = logging.INFO if good else logging.WARNING
-    log.log(level, "dependency %s: %s%s", name, verdict.state.value, f", it {verdict.why}" if verdict.why else "")
+    log.log(level, "dependency %s: %s%s", name, verdict.state.value, f", {verdict.why}" if verdict.why else "")
