@@ -24,6 +24,7 @@ POOL = {
         "tlsSecretRef": {"name": "smtp-tls"},
     },
 }
+DATABASE = {"address": "db:5432", "database": "mail", "credentialsSecretRef": {"name": "asker"}}
 EXTERNAL: dict[str, Any] = {
     "kind": "QueueCluster",
     "spec": {"type": "External", "external": {"addresses": ["b:5671"], "credentialsRef": {"name": "x"}}},
@@ -91,6 +92,23 @@ def offer(obj: dict[str, Any]) -> tuple[bool, str]:
         (POOL, {"drain.gracePeriod": "1d"}, "should match"),
         (POOL, {"drain.gracePeriod": "2h"}, "between 1s and 1h"),
         (POOL, {"quota": "10"}, "quota must be at least 1Mi"),
+        (POOL, {"dependencies": [{"name": "d", "type": "TCP"}]}, "type TCP needs its settings: add `tcp`"),
+        (
+            POOL,
+            {"dependencies": [{"name": "d", "type": "TCP", "tcp": {"address": "a:1"}, "http": {"url": "http://a"}}]},
+            "`http` is only for type HTTP",
+        ),
+        (
+            POOL,
+            {"dependencies": [{"name": "d", "type": "TCP", "tcp": {"address": "a:1"}, "onFailure": "UseBackup"}]},
+            "onFailure UseBackup needs another one to use",
+        ),
+        (
+            POOL,
+            {"dependencies": [{"name": "d", "type": "TCP", "tcp": {"address": "a:1"}, "timeout": "3s"}]},
+            "timeout must not be longer than interval",
+        ),
+        (POOL, {"dependencies": [{"name": "d", "type": "TCP", "tcp": {"address": "a:1"}}] * 2}, "Duplicate value"),
         (IP, {"address": "mail.example.com"}, "address must be an IP address such as 203.0.113.10"),
         (IP, {"heloName": "localhost"}, "should match"),
         (IP, {"egress.direct.bindAddress": "eth0"}, "bindAddress must be an IP address"),
@@ -118,6 +136,22 @@ def test_what_makes_no_sense_is_refused(base: dict[str, Any], changes: dict[str,
         (POOL, {"authSecretRef": None, "allowedNetworks": ["192.0.2.0/24", "2001:db8::/32"]}),
         (POOL, {"tlsSecretRef": None, "listeners": [{"name": "in", "port": 25, "tls": "None"}]}),
         (POOL, {"service": {"type": "NodePort"}, "listeners": [{"name": "a", "port": 587, "nodePort": 30587}]}),
+        (POOL, {"dependencies": [{"name": "d", "type": "TCP", "tcp": {"address": "a:1"}, "onFailure": "TempFail"}]}),
+        (
+            POOL,
+            {
+                "dependencies": [
+                    {
+                        "name": "d",
+                        "type": "PostgreSQL",
+                        "postgresql": DATABASE,
+                        "onFailure": "UseBackup",
+                        "backup": {"postgresql": DATABASE},
+                    }
+                ]
+            },
+        ),
+        (POOL, {"dependencies": [{"name": "d", "type": "HTTP", "http": {"url": "https://a/x", "tls": {}}}]}),
         (IP, {}),
         (IP, {"address": "2001:db8::1", "egress.direct.bindAddress": "192.0.2.7"}),
         (QUEUE, {}),

@@ -102,7 +102,9 @@ class Children:
             self._context.settings.namespace,
             dependencies.ports(self._spec.dependencies),
         )
-        await asyncio.gather(self._state(policy), self._state(config.config_map(self._pool, text)))
+        # In this order: a relay that is told to ask before it may connect would take a dependency for dead.
+        await self._state(policy)
+        await self._state(config.config_map(self._pool, text))
         await self._deployment(access.volume)
         return digest
 

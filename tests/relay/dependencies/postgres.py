@@ -102,7 +102,16 @@ def _initialise(found: Path, folder: Path, user: dict[str, Any]) -> None:
     secret = folder.parent / "password"
     secret.write_text(PASSWORD)
     secret.chmod(0o644)
-    command = [found / "initdb", "-D", folder, "-U", USER, f"--pwfile={secret}", "--auth=scram-sha-256", "--no-sync"]
+    command: list[str | Path] = [
+        found / "initdb",
+        "-D",
+        folder,
+        "-U",
+        USER,
+        f"--pwfile={secret}",
+        "--auth=scram-sha-256",
+        "--no-sync",
+    ]
     subprocess.run(command, check=True, capture_output=True, cwd="/", **user)
     write_certificate(folder, "db.example")
     (folder / "tls.key").chmod(0o600)

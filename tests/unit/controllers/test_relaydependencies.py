@@ -142,3 +142,25 @@ async def test_what_is_no_longer_declared_leaves_the_status() -> None:
     await reconcile(both, "mail", "tx")
     types = [each["type"] for each in kube.seen("RelayPool", "tx")["status"]["conditions"]]
     assert "DependenciesReady" not in types
+
+
+def template(kube: FakeKube) -> Any:
+    return kube.seen("Deployment", "tx-relay")["spec"]["template"]
+
+
+async def test_a_declaration_restarts_relays_only_when_they_need_another_secret() -> None:
+    kube = pool_world()
+    both = context(kube)
+    await reconcile(both, "mail", "tx")
+    before = template(kube)
+    kube.seen("RelayPool", "tx")["spec"]["dependencies"] = [DB]
+    await reconcile(both, "mail", "tx")
+    assert template(kube) == before
+    assert '"db.example:5432"' in kube.seen("ConfigMap", "tx-relay")["data"]["relay.json"]
+    written = [(kind, name) for _, kind, name in kube.writes]
+    policy, told = ("NetworkPolicy", "tx-relay"), ("ConfigMap", "tx-relay")
+    assert written[::-1].index(policy) > written[::-1].index(told), "open before it is asked for"
+    login = {"address": "db:5432", "database": "mail", "credentialsSecretRef": {"name": "asker"}}
+    kube.seen("RelayPool", "tx")["spec"]["dependencies"] = [{"name": "db", "type": "PostgreSQL", "postgresql": login}]
+    await reconcile(both, "mail", "tx")
+    assert "dependencies" in [each["name"] for each in template(kube)["spec"]["volumes"]]

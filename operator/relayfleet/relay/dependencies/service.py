@@ -136,6 +136,8 @@ def _is_down(verdict: Verdict | None) -> bool:
 
 
 def _tell(name: str, verdict: Verdict) -> None:
+    if verdict == Verdict(DependencyState.UNKNOWN, verdict.since):
+        return  # it is new
     good = verdict.state is DependencyState.ANSWERS
     level = logging.INFO if good else logging.WARNING
     log.log(level, "dependency %s: %s%s", name, verdict.state.value, f", {verdict.why}" if verdict.why else "")
