@@ -25,7 +25,7 @@ DEADLINE = 0.3
 @pytest.fixture(scope="module")
 def _server() -> Iterator[Postgres]:
     if (found := postgres.binaries()) is None:
-        pytest.skip("no PostgreSQL on this machine: apt-get install postgresql")
+        pytest.skip("PostgreSQL is not installed (Debian: postgresql)")
     with postgres.running(found) as server:
         yield server
 
@@ -132,7 +132,7 @@ async def test_a_query_that_takes_too_long_is_left_at_the_deadline_and_the_next_
     began = time.monotonic()
     found = await outcome(asked, DEADLINE)
     assert (found.kind, found.why) == (Kind.FAILED, "took more than 0.3 s to answer")
-    assert time.monotonic() - began < DEADLINE + 0.5
+    assert time.monotonic() - began < DEADLINE + 2.0
     assert asked._connection is None
     assert await outcome(probe(server.address, names, folder)) == ANSWERED
     assert not caplog.records

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -52,7 +53,7 @@ async def test_a_host_that_is_off_is_a_timeout_of_connecting(names: Names, kind:
         began = time.monotonic()
         found = await outcome(probe, DEADLINE)
     assert (found.kind, found.why) == (Kind.TIMED_OUT_CONNECTING, "took more than 0.2 s to connect")
-    assert time.monotonic() - began < DEADLINE + 0.5
+    assert time.monotonic() - began < DEADLINE + 2.0
 
 
 async def test_a_name_that_does_not_exist_is_named(names: Names) -> None:
@@ -64,11 +65,11 @@ async def test_a_name_that_does_not_exist_is_named(names: Names) -> None:
 async def test_probes_of_a_name_that_hangs_wait_for_the_same_look_up(
     names: Names, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = []
+    asked, known = [], threading.Event()
 
     def slow(host: str, port: int) -> list[str]:
         asked.append(host)
-        time.sleep(0.4)
+        assert known.wait(20)
         return ["127.0.0.1"]
 
     monkeypatch.setattr("relayfleet.relay.dependencies.reaching._resolve", slow)
@@ -77,6 +78,7 @@ async def test_probes_of_a_name_that_hangs_wait_for_the_same_look_up(
         for _ in range(3):
             found = await outcome(probe, 0.05)
             assert (found.kind, found.why) == (Kind.FAILED, "took more than 0.05 s to look up its name")
+        known.set()
         assert await outcome(probe, 5.0) == ANSWERED
     assert asked == ["slow.example"]
 
@@ -133,7 +135,7 @@ async def test_a_server_that_takes_the_connection_and_hangs_is_left_at_the_deadl
         began = time.monotonic()
         found = await outcome(http(server.url, names), DEADLINE)
         assert (found.kind, found.why) == (Kind.FAILED, "took more than 0.2 s to answer")
-        assert time.monotonic() - began < DEADLINE + 0.5
+        assert time.monotonic() - began < DEADLINE + 2.0
 
 
 @pytest.mark.parametrize("data", [b"x" * 65536, OK + b"y" * 65536], ids=["no line", "a body without end"])

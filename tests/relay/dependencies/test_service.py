@@ -13,6 +13,7 @@ from relayfleet.protocol.dependency import Dependency, HttpTarget, OnFailure, Po
 from relayfleet.protocol.telemetry import DependencyState
 from relayfleet.relay.dependencies.service import Dependencies
 from relayfleet.relay.dependencies.verdict import FAILURES
+from relayfleet.relay.status import dependency_metrics
 from tests.relay.dependencies.servers import closed_port, eventually, hang, saying, serving, unanswering
 
 ANSWERS, ON_BACKUP, DOWN = DependencyState.ANSWERS, DependencyState.ON_BACKUP, DependencyState.DOWN
@@ -101,7 +102,7 @@ async def test_one_connection_that_is_not_made_in_time_is_enough_to_look_at_the_
     async with (
         serving(hang) as second,
         serving(hang) as first,
-        asking(tcp(first.address, "UseBackup", second.address)) as found,
+        asking(tcp(first.address, "UseBackup", second.address, timeout=0.5)) as found,
     ):
         await comes_to(found, ANSWERS)
         with unanswering() as address:
@@ -190,3 +191,14 @@ async def test_a_change_is_logged_once(state: DependencyState, caplog: pytest.Lo
         if state is ANSWERS
         else "dependency db: Down, cannot be connected to: Connection refused"
     ) == 1
+
+
+async def test_metrics_say_the_state_and_count_the_probes() -> None:
+    declared = tcp(f"127.0.0.1:{closed_port()}", "UseBackup", f"127.0.0.1:{closed_port()}")
+    async with asking(declared) as found:
+        await comes_to(found, DOWN)
+        state, probes = dependency_metrics(found)
+    assert [each.labels for each in state.samples] == [{"dependency": "db", "state": "Down"}]
+    counted = {each.labels["target"]: each.value for each in probes.samples if each.labels["outcome"] == "Failed"}
+    assert set(counted) == {"db", "db.backup"}
+    assert min(counted.values()) >= FAILURES

@@ -13,6 +13,7 @@ from relayfleet.controllers.relaypool import UNCALM, reconcile
 from relayfleet.decide.pool.facts import Word
 from relayfleet.protocol import telemetry
 from relayfleet.protocol.telemetry import DependencyState, Window
+from relayfleet.runtime.dependencymetrics import DependencyMetrics
 from tests.fakes.kube import FakeKube
 from tests.unit.controllers.scene import context, relay_pod
 from tests.unit.controllers.test_relaypool import condition, world
@@ -84,6 +85,17 @@ def test_words_grow_stale_and_those_of_relays_that_are_gone_are_forgotten() -> N
     assert scene.reports._pools[POOL] == {}
     scene.reports.forget(POOL)
     assert scene.reports._pools == {}
+
+
+def test_metrics_count_the_relays_by_what_they_see() -> None:
+    scene = Scene()
+    for relay, state in (("a", DependencyState.DOWN), ("b", DependencyState.DOWN), ("c", DependencyState.ANSWERS)):
+        scene.tell(relay, db=state)
+    (family,) = DependencyMetrics(scene.reports).collect()
+    assert {(each.labels["dependency"], each.labels["state"]): each.value for each in family.samples} == {
+        ("db", "Down"): 2,
+        ("db", "Answers"): 1,
+    }
 
 
 def test_what_is_declared_says_whether_mail_is_put_off() -> None:
