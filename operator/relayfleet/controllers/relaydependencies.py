@@ -55,11 +55,12 @@ class Reports:
             self._changed(*pool)
 
     def of(self, pool: PoolName, declared: Sequence[Dependency], relays: Collection[str]) -> tuple[Declared, ...]:
-        """The pool's dependencies with the words of these relays. Those of others are forgotten: they have gone."""
+        """The pool's dependencies with the words of these relays. Others are forgotten when they have fallen silent, not sooner: one that
+        leaves and still speaks would be news each time."""
         reports = self._pools.get(pool, {})
-        for gone in reports.keys() - set(relays):
+        for gone in [relay for relay, each in reports.items() if relay not in relays and not self._fresh(each)]:
             del reports[gone]
-        fresh = {relay: each.words for relay, each in reports.items() if self._clock() - each.at <= STALE}
+        fresh = {relay: each.words for relay, each in reports.items() if relay in relays and self._fresh(each)}
         return tuple(
             Declared(
                 each.name,
@@ -76,10 +77,17 @@ class Reports:
     def counts(self) -> Iterable[tuple[PoolName, str, str, int]]:
         """How many relays of a pool see a dependency in a state, by their last words."""
         for pool, reports in self._pools.items():
-            fresh = [each for each in reports.values() if self._clock() - each.at <= STALE]
-            seen = Counter((name, word.state) for each in fresh for name, word in each.words.items())
+            seen = Counter(
+                (name, word.state)
+                for each in reports.values()
+                if self._fresh(each)
+                for name, word in each.words.items()
+            )
             for (name, state), number in seen.items():
                 yield pool, name, state, number
+
+    def _fresh(self, report: _Report) -> bool:
+        return self._clock() - report.at <= STALE
 
     def _word(self, told: Told, before: Word | None) -> Word:
         """Its time is taken when it is first said: of ages that are told again and again each would make another time, and so another

@@ -162,11 +162,8 @@ def _fields(name: str, pool: facts.Pool) -> Object:
 
 
 def _calm(said: tuple[Statement, ...]) -> bool:
-    wanted = {
-        "Ready": "True",
-        "Degraded": "False",
-        "Reconciling": "False",
-        "Stalled": "False",
-        "DependenciesReady": "True",
-    }
-    return all(wanted[each.type] == each.status for each in said)
+    """What relays tell of dependencies comes by itself: that they tell nothing is no reason to look again soon."""
+    wanted = {"Ready": "True", "Degraded": "False", "Reconciling": "False", "Stalled": "False"}
+    if ("DependenciesReady", "False") in {(each.type, each.status) for each in said}:
+        return False
+    return all(wanted.get(each.type, each.status) == each.status for each in said)

@@ -24,8 +24,8 @@ async def tell(context: Context, obj: Object, statements: Sequence[Statement], f
 
 
 def news(before: Sequence[Object], statements: Sequence[Statement]) -> list[Statement]:
-    """The statements that are worth an event: Ready or DependenciesReady with a new reason, and a new reason of Degraded or Stalled that is true. A cause
-    that several of them name is told once."""
+    """The statements that are worth an event: Ready or DependenciesReady with a new reason, and a new reason of Degraded or Stalled that is
+    true. A cause that several of them name is told once."""
     known = {(each["type"], each["status"], each["reason"]) for each in before}
     found: dict[str, Statement] = {}
     for each in statements:

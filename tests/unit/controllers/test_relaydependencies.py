@@ -81,10 +81,20 @@ def test_words_grow_stale_and_those_of_relays_that_are_gone_are_forgotten() -> N
     scene.at += 1
     assert set(scene.words("a", "b")["db"]) == {"b"}
     assert list(scene.reports.counts()) == [(POOL, "db", "Answers", 1)]
-    scene.words("c")
-    assert scene.reports._pools[POOL] == {}
+    assert scene.words("c")["db"] == {}
+    scene.at += STALE
+    scene.words("b")
+    assert set(scene.reports._pools[POOL]) == {"b"}
     scene.reports.forget(POOL)
     assert scene.reports._pools == {}
+
+
+def test_a_relay_that_leaves_and_still_speaks_is_no_news() -> None:
+    scene = Scene()
+    for _ in range(5):
+        scene.tell("a", db=DependencyState.ANSWERS)
+        assert scene.words("b")["db"] == {}
+    assert len(scene.changes) == 1
 
 
 def test_metrics_count_the_relays_by_what_they_see() -> None:
