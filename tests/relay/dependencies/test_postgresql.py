@@ -10,16 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from relayfleet.protocol.dependency import PostgreSQLTarget, Trust
+from relayfleet.protocol.dependency import Dependency, PostgreSQLTarget, Target, Trust
 from relayfleet.relay.dependencies.outcome import ANSWERED, Kind
 from relayfleet.relay.dependencies.postgresql import PostgreSQLProbe
 from relayfleet.relay.dependencies.postgresql_wire import MOST_BYTES
 from relayfleet.relay.dependencies.reaching import Names
+from relayfleet.relay.dependencies.service import Dependencies
 from tests.relay.dependencies import postgres
 from tests.relay.dependencies.postgres import DATABASE, PASSWORD, USER, Postgres
-from tests.relay.dependencies.servers import babbling, closed_port, hang, outcome, serving, unanswering
+from tests.relay.dependencies.servers import babbling, closed_port, eventually, hang, outcome, serving, unanswering
+from tests.relay.server import harness as smtp
 
 DEADLINE = 0.3
+MAIL = b"MAIL FROM:<me@here.example>"
 
 
 @pytest.fixture(scope="module")
@@ -195,6 +198,31 @@ async def test_a_server_that_ends_is_no_answer_and_one_that_starts_again_is(
     assert found is not None
     server.start(found)
     await until_answered(asked)
+
+
+async def test_a_database_that_stands_still_puts_mail_off_within_its_deadlines_and_no_longer_than_it_does(
+    server: Postgres, tmp_path: Path
+) -> None:
+    credentials(tmp_path / "db")
+    target = Target(postgresql=PostgreSQLTarget(server.address, DATABASE))
+    asked = Dependencies((Dependency("db", target, 0.3, 0.3, "TempFail"),), tmp_path)
+    running = asyncio.create_task(asked.run())
+    async with smtp.serving(defers_for=lambda: asked.defers_for) as relay, smtp.connected(relay) as client:
+        await client.hello()
+        await eventually(lambda: "db" in asked.verdicts and not asked.verdicts["db"].why, "it answers")
+        assert (await client.say(MAIL)).startswith(b"250")
+        await client.say(b"RSET")
+        with server.frozen():
+            began = time.monotonic()
+            while (answer := await client.say(MAIL)).startswith(b"250"):
+                assert time.monotonic() - began < 20
+                await client.say(b"RSET")
+                await asyncio.sleep(0.01)
+            assert answer == b"451 4.3.0 Dependency db does not answer, try again later\r\n"
+        await eventually(lambda: not asked.defers_for, "it answers again")
+        assert (await client.say(MAIL)).startswith(b"250")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_what_takes_the_connection_and_hangs_is_left_at_the_deadline(names: Names, folder: Path) -> None:
