@@ -26,6 +26,7 @@ POOL = {
 }
 KEY = {"selector": "s1", "secretRef": {"name": "dkim"}}
 ED25519 = {"selector": "s2", "secretRef": {"name": "dkim", "key": "ed25519.pem"}}
+DATABASE = {"address": "db:5432", "database": "mail", "credentialsSecretRef": {"name": "asker"}}
 EXTERNAL: dict[str, Any] = {
     "kind": "QueueCluster",
     "spec": {"type": "External", "external": {"addresses": ["b:5671"], "credentialsRef": {"name": "x"}}},
@@ -107,6 +108,23 @@ def offer(obj: dict[str, Any]) -> tuple[bool, str]:
             "an entry of a Secret each",
         ),
         (POOL, {"dkim": [{"domain": "a.example", "keys": [{"selector": "s1"}]}]}, "secretRef: Required value"),
+        (POOL, {"dependencies": [{"name": "d", "type": "TCP"}]}, "type TCP needs its settings: add `tcp`"),
+        (
+            POOL,
+            {"dependencies": [{"name": "d", "type": "TCP", "tcp": {"address": "a:1"}, "http": {"url": "http://a"}}]},
+            "`http` is only for type HTTP",
+        ),
+        (
+            POOL,
+            {"dependencies": [{"name": "d", "type": "TCP", "tcp": {"address": "a:1"}, "onFailure": "UseBackup"}]},
+            "onFailure UseBackup needs another one to use",
+        ),
+        (
+            POOL,
+            {"dependencies": [{"name": "d", "type": "TCP", "tcp": {"address": "a:1"}, "timeout": "3s"}]},
+            "timeout must not be longer than interval",
+        ),
+        (POOL, {"dependencies": [{"name": "d", "type": "TCP", "tcp": {"address": "a:1"}}] * 2}, "Duplicate value"),
         (IP, {"address": "mail.example.com"}, "address must be an IP address such as 203.0.113.10"),
         (IP, {"heloName": "localhost"}, "should match"),
         (IP, {"egress.direct.bindAddress": "eth0"}, "bindAddress must be an IP address"),
@@ -135,6 +153,22 @@ def test_what_makes_no_sense_is_refused(base: dict[str, Any], changes: dict[str,
         (POOL, {"tlsSecretRef": None, "listeners": [{"name": "in", "port": 25, "tls": "None"}]}),
         (POOL, {"service": {"type": "NodePort"}, "listeners": [{"name": "a", "port": 587, "nodePort": 30587}]}),
         (POOL, {"dkim": [{"domain": "a.example", "keys": [KEY, ED25519]}, {"domain": "b.a.example", "keys": [KEY]}]}),
+        (POOL, {"dependencies": [{"name": "d", "type": "TCP", "tcp": {"address": "a:1"}, "onFailure": "TempFail"}]}),
+        (
+            POOL,
+            {
+                "dependencies": [
+                    {
+                        "name": "d",
+                        "type": "PostgreSQL",
+                        "postgresql": DATABASE,
+                        "onFailure": "UseBackup",
+                        "backup": {"postgresql": DATABASE},
+                    }
+                ]
+            },
+        ),
+        (POOL, {"dependencies": [{"name": "d", "type": "HTTP", "http": {"url": "https://a/x", "tls": {}}}]}),
         (IP, {}),
         (IP, {"address": "2001:db8::1", "egress.direct.bindAddress": "192.0.2.7"}),
         (QUEUE, {}),

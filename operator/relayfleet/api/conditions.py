@@ -1,4 +1,4 @@
-"""The four conditions of every resource, and every reason that one can carry.
+"""The four conditions of every resource, one more of pools, and every reason that one can carry.
 
 The words are a public interface: the same word is the condition's reason, the event's reason, the label in the metrics and the
 word in the log. Read by `kubectl wait`, kstatus (Reconciling, Stalled) and the Argo CD health checks.
@@ -10,12 +10,14 @@ from enum import StrEnum
 
 
 class Type(StrEnum):
-    """Condition types. Ready and Degraded can be true together: serving, but with less than what was asked for."""
+    """Condition types. Ready and Degraded can be true together: serving, but with less than what was asked for. DependenciesReady is of
+    pools that declare dependencies."""
 
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     DEGRADED = "Degraded"
+    DEPENDENCIES_READY = "DependenciesReady"
 
 
 class Reason(StrEnum):
@@ -28,11 +30,14 @@ class Reason(StrEnum):
     OTHER_REGION = "OtherRegion"
     PAUSED = "Paused"
     SCALED_TO_ZERO = "ScaledToZero"
+    ALL_ANSWER = "AllAnswer"
+    ON_BACKUP = "OnBackup"
     # Wait: it heals by itself.
     CREATING = "Creating"
     ROLLING = "Rolling"
     SCALING = "Scaling"
     STARTING = "Starting"
+    NOT_TOLD = "NotTold"
     # Something that this resource needs is not there; it goes on by itself when it appears.
     QUEUE_NOT_FOUND = "QueueNotFound"
     QUEUE_NOT_READY = "QueueNotReady"
@@ -56,6 +61,7 @@ class Reason(StrEnum):
     SLOW = "Slow"
     ERRING = "Erring"
     EGRESS_FAILING = "EgressFailing"
+    DEPENDENCY_DOWN = "DependencyDown"
     MEMBERS_MISSING = "MembersMissing"
     NO_MAJORITY = "NoMajority"
     VOLUME_PENDING = "VolumePending"

@@ -161,7 +161,9 @@ class PodTemplate(Model):
 class Condition(Model):
     """A condition as KEP-1623 has it."""
 
-    type: str = Field(max_length=316, description="What is said: Ready, Reconciling, Stalled or Degraded.")
+    type: str = Field(
+        max_length=316, description="What is said: Ready, Reconciling, Stalled, Degraded or DependenciesReady."
+    )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so.")
     reason: str = Field(min_length=1, max_length=1024, description="One word for the cause, for programs.")
     message: str = Field(max_length=32768, description="The cause and what to do, for people.")
@@ -181,5 +183,5 @@ class Status(Model):
         default=[],
         max_length=16,
         json_schema_extra=list_map("type"),
-        description="Ready, Reconciling, Stalled and Degraded, each with its cause.",
+        description="Ready, Reconciling, Stalled and Degraded, and DependenciesReady of pools that declare dependencies, each with its cause.",
     )

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from relayfleet.api.dependencies import Dependency
 from relayfleet.api.dkim import MOST_DOMAINS, SigningDomain
 from relayfleet.api.meta import (
     Cidr,
@@ -229,6 +230,12 @@ class RelayPoolSpec(Model):
     retry: RetrySettings = Field(default=RetrySettings(), description="When deferred mail is tried again.")
     drain: DrainSettings = Field(default=DrainSettings(), description="How a relay leaves.")
     health: HealthSettings = Field(default=HealthSettings(), description="When a relay leaves traffic and comes back.")
+    dependencies: list[Dependency] = Field(
+        default=[],
+        max_length=16,
+        json_schema_extra=list_map("name"),
+        description="What the pool's mail depends on besides queue and destinations: each relay asks for it, and none is blamed for it.",
+    )
     template: PodTemplate = Field(default=PodTemplate(), description="What the relays' pods look like.")
 
 

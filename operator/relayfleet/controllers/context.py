@@ -1,4 +1,5 @@
-"""What every controller gets: the API server, the settings, the recorder, the verdicts on relays, what the watches told, what relays say of their keys, and a memory that lives as long as the leader does."""
+"""What every controller gets: the API server, the settings, the recorder, the verdicts on relays, what relays tell
+of dependencies and of their keys, what the watches told, and a memory that lives as long as the leader does."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relayfleet.act.kubernetes.events import Recorder
+from relayfleet.controllers.relaydependencies import Reports
 from relayfleet.controllers.relayhealth import Health
 from relayfleet.controllers.relaypeers import Links
 from relayfleet.controllers.relaysigning import SigningNews
@@ -23,6 +25,7 @@ class Context:
     recorder: Recorder
     health: Health
     links: Links | None = None
+    dependencies: Reports = field(default_factory=Reports)
     mirror: Mirror = field(default_factory=Mirror)
     memory: dict[Any, Any] = field(default_factory=dict)
     signing: SigningNews = field(default_factory=SigningNews)

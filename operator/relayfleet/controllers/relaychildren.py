@@ -18,6 +18,7 @@ from relayfleet.children.relay import (
     account,
     broker,
     config,
+    dependencies,
     deployment,
     disruption,
     names,
@@ -100,8 +101,11 @@ class Children:
             needs.queue["metadata"]["name"],
             external,
             self._context.settings.namespace,
+            dependencies.ports(self._spec.dependencies),
         )
-        await asyncio.gather(self._state(policy), self._state(config.config_map(self._pool, text)))
+        # In this order: a relay that is told to ask before it may connect would take a dependency for dead.
+        await self._state(policy)
+        await self._state(config.config_map(self._pool, text))
         await self._deployment(access.volume)
         return digest
 
@@ -117,7 +121,9 @@ class Children:
         self._outcome.deployment = await self._state(wanted)
 
     def _inputs(self, broker_volume: Object) -> Object:
-        """What the user stated about the pods: a change of it, and nothing else, rolls them."""
+        """What the user stated about the pods: a change of it, and nothing else, rolls them. What is not stated is left out where it came
+        later than pods that run."""
+        asked = dependencies.volume(self._spec.dependencies)
         return {
             "template": self._spec.template.as_dict(),
             "auth": self._spec.auth_secret_ref and self._spec.auth_secret_ref.name,
@@ -126,6 +132,7 @@ class Children:
             "broker": broker_volume,
             # Only where it is stated, so that pools from before it keep their digest, and their relays.
             **({"dkim": signing.volume(self._spec.dkim)} if self._spec.dkim else {}),
+            **({"dependencies": asked} if asked else {}),
         }
 
     async def _state(self, child: Object) -> Object | None:

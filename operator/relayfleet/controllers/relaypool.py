@@ -33,6 +33,7 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
         context.memory.pop(memory_key(namespace, name), None)
         relaycontrol.forget(context, (namespace, name))
         context.signing.keep((namespace, name), ())
+        context.dependencies.forget((namespace, name))
         return None  # its children go by their owner references
     try:
         spec = RelayPoolSpec.model_validate(pool["spec"])
@@ -120,6 +121,7 @@ async def _facts(
         outdated=max(0, status.get("replicas", 0) - status.get("updatedReplicas", 0)),
         settled=status.get("observedGeneration") == generation,
         refused="; ".join([*outcome.refused, *_no_pods(status)]),
+        dependencies=context.dependencies.of(whose, spec.dependencies, [each["metadata"]["name"] for each in relays]),
         odd_cordons=tuple(sorted(each["metadata"]["name"] for each in relays if relaypods.odd_cordon(each))),
     )
 
@@ -171,5 +173,8 @@ def _fields(name: str, pool: facts.Pool) -> Object:
 
 
 def _calm(said: tuple[Statement, ...]) -> bool:
+    """What relays tell of dependencies comes by itself: that they tell nothing is no reason to look again soon."""
     wanted = {"Ready": "True", "Degraded": "False", "Reconciling": "False", "Stalled": "False"}
-    return all(wanted[each.type] == each.status for each in said)
+    if ("DependenciesReady", "False") in {(each.type, each.status) for each in said}:
+        return False
+    return all(wanted.get(each.type, each.status) == each.status for each in said)

@@ -10,7 +10,8 @@ from relayfleet.controllers.context import Context
 from relayfleet.decide.statement import Statement
 from relayfleet.kube.client import Object
 
-_BAD = {("Ready", "False"), ("Degraded", "True"), ("Stalled", "True")}
+_BAD = {("Ready", "False"), ("Degraded", "True"), ("Stalled", "True"), ("DependenciesReady", "False")}
+_ALWAYS = ("Ready", "DependenciesReady")
 
 
 async def tell(context: Context, obj: Object, statements: Sequence[Statement], fields: dict[str, Any]) -> None:
@@ -23,12 +24,12 @@ async def tell(context: Context, obj: Object, statements: Sequence[Statement], f
 
 
 def news(before: Sequence[Object], statements: Sequence[Statement]) -> list[Statement]:
-    """The statements that are worth an event: Ready with a new reason, and a new reason of Degraded or Stalled that is true. A cause
-    that several of them name is told once."""
+    """The statements that are worth an event: Ready or DependenciesReady with a new reason, and a new reason of Degraded or Stalled that is
+    true. A cause that several of them name is told once."""
     known = {(each["type"], each["status"], each["reason"]) for each in before}
     found: dict[str, Statement] = {}
     for each in statements:
-        worth = each.type == "Ready" or (each.type, each.status) in _BAD
+        worth = each.type in _ALWAYS or (each.type, each.status) in _BAD
         if worth and (each.type, each.status, each.reason) not in known:
             found.setdefault(each.reason, each)
     return list(found.values())

@@ -14,6 +14,8 @@ import typing
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
+from relayfleet.protocol.dependency import Dependency
+
 VERSION = 1
 """Raised only when an old relay would misread the document; adding a field with a default does not raise it."""
 
@@ -134,6 +136,7 @@ class RelayConfig:
     retry: Retry = field(default_factory=Retry)
     drain: Drain = field(default_factory=Drain)
     dkim: tuple[SigningDomain, ...] = ()
+    dependencies: tuple[Dependency, ...] = ()
     version: int = VERSION
 
 

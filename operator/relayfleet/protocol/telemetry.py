@@ -22,6 +22,7 @@ BEAT = 1.0
 MOST_BYTES = 256 * 1024
 """Longest line. A relay names at most `MOST_ROWS` providers in a window, those with the most failures first."""
 MOST_ROWS = 64
+MOST_DEPENDENCIES = 16
 
 SERVER_NAME = "relay.relayfleet"
 """The host name in the certificate of every relay: pods have no names that last, so the CA and this name say who it is."""
@@ -87,11 +88,31 @@ class Lookups:
     failed: int = 0
 
 
+class DependencyState(StrEnum):
+    """What a relay sees of a dependency. OnBackup: the first does not answer, the backup does. Unknown: not asked yet."""
+
+    ANSWERS = "Answers"
+    ON_BACKUP = "OnBackup"
+    DOWN = "Down"
+    UNKNOWN = "Unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Dependency:
+    """A relay's verdict on a dependency by its name, for how many `seconds` it has been so, and why it is not just that it answers."""
+
+    name: str
+    state: DependencyState
+    seconds: float = 0.0
+    why: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Window:
     """What live traffic showed since the last one. `accepted` with 250, `deferred` with 4xx (quota and policy left out), probes left out
     of both; `unfit`: why the relay cannot serve, by its own judgement, or ""; `strain`: the share of its tightest limit in use, 0 to 1;
-    `stand`: by the last order; `age`: seconds since the middle of the window; `signing`: why mail waits for its DKIM key, and what to do, or ""."""
+    `stand`: by the last order; `age`: seconds since the middle of the window; `signing`: why mail waits for its DKIM key, and what to do, or "";
+    `dependencies`: all that the relay asks, as it sees them now, which is no word about the relay."""
 
     accepted: int = 0
     deferred: int = 0
@@ -103,6 +124,7 @@ class Window:
     stand: Stand = Stand.SERVE
     age: float = 0.0
     signing: str = ""
+    dependencies: tuple[Dependency, ...] = ()
 
 
 Word = Hello | Order
@@ -165,15 +187,21 @@ def _window(window: dict[str, Any]) -> Window:
         Stand(window.get("stand", "Serve")),
         age,
         _text(window.get("signing", "")),
+        tuple(_dependency(row) for row in _rows(window.get("dependencies", []), MOST_DEPENDENCIES)),
     )
+
+
+def _dependency(row: dict[str, Any]) -> Dependency:
+    state, seconds = DependencyState(row["state"]), _finite(row.get("seconds", 0))
+    return Dependency(_text(row["name"]), state, seconds, _text(row.get("why", "")))
 
 
 _ATTEMPTS = ("replied", "connect_failed", "timed_out", "reset")
 
 
-def _rows(rows: Any) -> list[dict[str, Any]]:
-    if not isinstance(rows, list) or len(rows) > MOST_ROWS:
-        raise ValueError(f"rows are a list of at most {MOST_ROWS}")
+def _rows(rows: Any, most: int = MOST_ROWS) -> list[dict[str, Any]]:
+    if not isinstance(rows, list) or len(rows) > most:
+        raise ValueError(f"rows are a list of at most {most}")
     return rows
 
 

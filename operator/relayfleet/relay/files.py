@@ -58,6 +58,11 @@ class Files:
     def discard(self) -> Path:
         return self.control / "discard"
 
+    @property
+    def dependencies(self) -> Path:
+        """Missing when no dependency needs a Secret."""
+        return self.root / "dependencies"
+
     def broker_credentials(self) -> tuple[str, str]:
         """User and password for the broker. Raises OSError while the Secret is not mounted."""
         folder = self.root / "broker"

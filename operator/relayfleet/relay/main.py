@@ -29,6 +29,7 @@ from relayfleet.relay.control.vitals import Vitals
 from relayfleet.relay.control.windows import Windows
 from relayfleet.relay.delivery.sources import SourcesInTurn
 from relayfleet.relay.delivery.worker import DeliveryService
+from relayfleet.relay.dependencies.service import Dependencies
 from relayfleet.relay.discard import Discard
 from relayfleet.relay.files import Files, watch
 from relayfleet.relay.routing.lookup import Lookup, parse_servers, system_servers
@@ -36,7 +37,7 @@ from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.server import SmtpServer
 from relayfleet.relay.signing.letter import Signing
 from relayfleet.relay.spool.rabbitmq import RabbitMQJournal, RabbitMQSpool
-from relayfleet.relay.status import Status, control_metrics, relay_metrics
+from relayfleet.relay.status import Status, control_metrics, dependency_metrics, relay_metrics
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +76,15 @@ class Relay:
         )
         self.journal = RabbitMQJournal(config.broker, files.broker_credentials, str(files.broker_ca), name=name)
         discard = Discard(files.discard)
+        self.dependencies = Dependencies(config.dependencies, files.dependencies)
         self.server = SmtpServer(
-            config, self.spool, hostname, auth_folder=files.auth, tls_folder=files.certificate.parent, discard=discard
+            config,
+            self.spool,
+            hostname,
+            auth_folder=files.auth,
+            tls_folder=files.certificate.parent,
+            discard=discard,
+            defers_for=lambda: self.dependencies.defers_for,
         )
         resolver = Resolver(Lookup(parse_servers(config.delivery.resolvers) or system_servers(), tally))
         sources = SourcesInTurn(config.sources)
@@ -108,6 +116,7 @@ class Relay:
             watch(self._files.config, self._reload),
             control.run(control_port),
             self.obedience.run(),
+            self.dependencies.run(),
             self._mind(control),
         ):
             await self.start()
@@ -156,12 +165,14 @@ class Relay:
             vitals,
             lambda: self.obedience.stand,
             lambda: self.delivery.signing.trouble,
+            self.dependencies.told,
         )
         return ControlServer(Keys(self._files.control), windows, self.obedience.obey, address)
 
     def _metrics(self, control: ControlServer) -> Iterable[Metric]:
         yield from relay_metrics(self.server, self.delivery, self.spool)
         yield from control_metrics(control.counters)
+        yield from dependency_metrics(self.dependencies)
 
     def _settled_and_released(self) -> tuple[int, int]:
         return self.delivery.counters.records_settled, self.delivery.counters.records_released
@@ -181,6 +192,7 @@ class Relay:
         self.journal.reconfigure(config.broker)
         await self.server.reload(config)
         self.delivery.reload(config)
+        self.dependencies.reload(config.dependencies)
         self._config = config
         log.info("new configuration: %d sending addresses, %d listeners", len(config.sources), len(config.listeners))
 

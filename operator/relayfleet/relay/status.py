@@ -17,6 +17,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from relayfleet.relay.control.counters import ControlCounters
 from relayfleet.relay.delivery.worker import DeliveryService
+from relayfleet.relay.dependencies.service import Dependencies
 from relayfleet.relay.server import SmtpServer
 from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
 
@@ -73,6 +74,26 @@ def control_metrics(counters: ControlCounters) -> Iterable[Metric]:
     for each in fields(counters):
         ended.add_metric([each.name], getattr(counters, each.name))
     yield ended
+
+
+def dependency_metrics(dependencies: Dependencies) -> Iterable[Metric]:
+    """What the relay sees of the pool's dependencies."""
+    state = GaugeMetricFamily(
+        "relayfleet_relay_dependency_state",
+        "1 for what this relay sees of a dependency.",
+        labels=["dependency", "state"],
+    )
+    for name, verdict in dependencies.verdicts.items():
+        state.add_metric([name, verdict.state.value], 1.0)
+    yield state
+    probes = CounterMetricFamily(
+        "relayfleet_relay_dependency_probes",
+        "Probes of dependencies and of their backups (`<name>.backup`), by what came of them.",
+        labels=["target", "outcome"],
+    )
+    for target, outcome, number in dependencies.outcomes():
+        probes.add_metric([target, outcome], number)
+    yield probes
 
 
 def relay_metrics(server: SmtpServer, delivery: DeliveryService, spool: RabbitMQSpool) -> Iterable[Metric]:

@@ -20,6 +20,7 @@ from relayfleet.act.kubernetes.events import Recorder
 from relayfleet.controllers import queuecluster, relaypool, relaytraffic, sendingip
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.handlers import TRAFFIC, Wiring
+from relayfleet.controllers.relaydependencies import Reports
 from relayfleet.controllers.relayhealth import Health, PoolName
 from relayfleet.controllers.relaysigning import SigningNews
 from relayfleet.controllers.trouble import Reconcile, reconciled
@@ -29,6 +30,7 @@ from relayfleet.protocol import telemetry
 from relayfleet.protocol.probing import Hello
 from relayfleet.runtime import proberprocess
 from relayfleet.runtime.control import Identity, identity
+from relayfleet.runtime.dependencymetrics import DependencyMetrics
 from relayfleet.runtime.healthmetrics import HealthMetrics
 from relayfleet.runtime.lease import Lease
 from relayfleet.runtime.linkmetrics import LinkMetrics
@@ -105,16 +107,22 @@ async def _lead(
         traffic.add(Key(TRAFFIC, namespace, name))
 
     health = Health(changed)
-    signing = SigningNews(lambda namespace, name: queue.add(Key("RelayPool", namespace, name)))
 
-    def take_window(pool: PoolName, relay: str, window: telemetry.Window) -> None:
+    def again(namespace: str, name: str) -> None:
+        queue.add(Key("RelayPool", namespace, name))
+
+    signing, reports = SigningNews(again), Reports(again)
+
+    def take(pool: PoolName, relay: str, window: telemetry.Window) -> None:
         health.take_window(pool, relay, window)
         signing.take_window(pool, relay, window)
+        reports.take(pool, relay, window)
 
-    links = RelayLinks(telemetry.Hello(settings.identity, lease.epoch), take_window)
-    context = Context(kube, settings, Recorder(kube, settings.identity), health, links, signing=signing)
+    links = RelayLinks(telemetry.Hello(settings.identity, lease.epoch), take)
+    context = Context(kube, settings, Recorder(kube, settings.identity), health, links, reports, signing=signing)
     liveness.registry.register(HealthMetrics(health))
     liveness.registry.register(LinkMetrics(links))
+    liveness.registry.register(DependencyMetrics(reports))
 
     async def work(key: Key) -> float | None:
         return await reconciled(context, key.kind, key.namespace, key.name, RECONCILE[key.kind])

@@ -63,6 +63,7 @@ async def serving(
     auth_folder: Path = NOWHERE,
     tls_folder: Path = NOWHERE,
     discard: Discard | None = None,
+    defers_for: Callable[[], str] = str,
     address: str = "127.0.0.1",
 ) -> AsyncIterator[SmtpServer]:
     """A started server; stopped in the end."""
@@ -73,6 +74,7 @@ async def serving(
         auth_folder=auth_folder,
         tls_folder=tls_folder,
         discard=discard,
+        defers_for=defers_for,
         address=address,
         tick=0.02,
         failure_delay=0.0,

@@ -13,6 +13,7 @@ from relayfleet.children.relay import (
     broker,
     config,
     control,
+    dependencies,
     deployment,
     disruption,
     names,
@@ -23,6 +24,7 @@ from relayfleet.children.relay import (
 )
 from relayfleet.decide.weights import QUARTERS, Condition
 from relayfleet.protocol import telemetry
+from relayfleet.protocol.dependency import HttpTarget, PostgreSQLTarget, Target, Trust
 from relayfleet.protocol.relay_config import load
 from relayfleet.relay.files import Files
 from tests.unit.children.scene import pool, pool_spec, queue, sending_ip
@@ -328,3 +330,67 @@ def test_relays_reach_dns_their_brokers_and_smtp_and_nothing_else() -> None:
 def test_drains_take_one_relay_and_never_one_that_is_the_last_resort() -> None:
     spec = disruption.disruption_budget(pool())["spec"]
     assert (spec["maxUnavailable"], spec["unhealthyPodEvictionPolicy"]) == (1, "IfHealthyBudget")
+
+
+def asked() -> dict[str, Any]:
+    """A pool with one dependency of each type."""
+    database = {"address": "db.example:5432", "database": "mail", "credentialsSecretRef": {"name": "asker"}}
+    tls = {"caSecretRef": {"name": "authority"}, "serverName": "db.internal"}
+    backup = {"postgresql": database | {"address": "[2001:db8::1]:5433", "tls": tls}}
+    return {
+        "dependencies": [
+            {"name": "port", "type": "TCP", "tcp": {"address": "a.example:389"}, "timeout": "100ms"},
+            {"name": "db", "type": "PostgreSQL", "postgresql": database, "onFailure": "UseBackup", "backup": backup},
+            {"name": "web", "type": "HTTP", "http": {"url": "https://web.example/x", "tls": {}}},
+            {"name": "plain", "type": "HTTP", "http": {"url": "http://web.example"}, "onFailure": "TempFail"},
+        ]
+    }
+
+
+def test_relays_are_told_of_dependencies_as_they_are_declared() -> None:
+    found = {each.name: each for each in dependencies.told(pool_spec(pool(**asked())).dependencies)}
+    assert (found["port"].interval, found["port"].timeout, found["port"].on_failure) == (2.0, 0.1, "Report")
+    assert found["db"].backup is not None
+    assert found["db"].backup.postgresql == PostgreSQLTarget(
+        "[2001:db8::1]:5433", "mail", "SELECT 1", Trust(True, "db.internal")
+    )
+    assert found["web"].target == Target(http=HttpTarget("https://web.example/x", Trust()))
+    assert found["plain"].on_failure == "TempFail"
+
+
+def test_the_files_of_dependencies_are_where_relays_look_for_them() -> None:
+    (volume,) = [each for each in template(**asked())["spec"]["volumes"] if each["name"] == "dependencies"]
+    paths = {
+        (each["secret"]["name"], item["path"])
+        for each in volume["projected"]["sources"]
+        for item in each["secret"]["items"]
+    }
+    assert paths == {
+        ("asker", "db/username"),
+        ("asker", "db/password"),
+        ("asker", "db.backup/username"),
+        ("asker", "db.backup/password"),
+        ("authority", "db.backup/ca.crt"),
+    }
+    (container,) = template(**asked())["spec"]["containers"]
+    (mount,) = [each for each in container["volumeMounts"] if each["name"] == "dependencies"]
+    assert mount["mountPath"] == str(Files().dependencies)
+
+
+def test_pods_of_pools_whose_dependencies_need_no_secret_are_what_they_were() -> None:
+    plain = {"name": "port", "type": "TCP", "tcp": {"address": "a.example:389"}}
+    assert template(dependencies=[plain]) == template()
+
+
+def test_the_order_of_dependencies_makes_no_other_pod() -> None:
+    declared = asked()["dependencies"]
+    assert template(dependencies=declared) == template(dependencies=declared[::-1])
+
+
+def test_relays_may_reach_the_ports_of_dependencies() -> None:
+    ports = dependencies.ports(pool_spec(pool(**asked())).dependencies)
+    assert ports == [80, 389, 443, 5432, 5433]
+    policy = networkpolicy.network_policy(pool(), 2, "mail", (), "relayfleet-system", ports)
+    assert {"ports": [{"protocol": "TCP", "port": each} for each in ports]} in policy["spec"]["egress"]
+    without = networkpolicy.network_policy(pool(), 2, "mail", (), "relayfleet-system")
+    assert len(without["spec"]["egress"]) == 3

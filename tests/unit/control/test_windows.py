@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from relayfleet.protocol.telemetry import BEAT, PERIOD, Confirms, Stand, Window
+from relayfleet.protocol.telemetry import BEAT, PERIOD, Confirms, Dependency, DependencyState, Stand, Window
 from relayfleet.relay.control import machine
 from relayfleet.relay.control.pulse import BEAT as PULSE_BEAT
 from relayfleet.relay.control.pulse import Pulse
@@ -41,7 +41,15 @@ class Scene:
         self.stand = Stand.SERVE
         self.signing = ""
         vitals = Vitals(lambda: self.load, self.pulse, files, memory)
-        self.windows = Windows(self.tally, lambda: self.intake, vitals, lambda: self.stand, lambda: self.signing)
+        self.dependencies: tuple[Dependency, ...] = ()
+        self.windows = Windows(
+            self.tally,
+            lambda: self.intake,
+            vitals,
+            lambda: self.stand,
+            lambda: self.signing,
+            lambda: self.dependencies,
+        )
         self.windows.begin(100.0)
 
     def next(self, now: float) -> Window:
@@ -83,6 +91,17 @@ def test_a_change_of_the_stand_or_of_fitness_is_news() -> None:
     assert "descriptors" in scene.next(101.6).unfit
     used[0] = 10
     assert scene.next(102.8).unfit == ""
+
+
+def test_a_change_of_a_dependency_is_news_and_all_are_in_every_window() -> None:
+    scene = Scene()
+    for at, state in ((100.2, DependencyState.ANSWERS), (100.4, DependencyState.DOWN)):
+        scene.dependencies = (Dependency("db", state, 0.0),)
+        assert scene.next(at).dependencies == scene.dependencies
+        scene.dependencies = (Dependency("db", state, 5.0, "another cause"),)
+        assert scene.windows.next(at + 0.1) is None, "that it goes on is none"
+    scene.intake = (8, 3)
+    assert scene.next(100.6).dependencies == scene.dependencies
 
 
 def test_a_new_leader_hears_only_what_happens_from_now_on() -> None:

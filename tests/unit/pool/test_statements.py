@@ -163,6 +163,12 @@ def test_no_sending_ip_says_why_those_that_match_do_not_count() -> None:
     [
         pytest.param(NO_SECRET, "SecretNotFound", ["submitters", "authSecretRef", "create it"], id="Secret missing"),
         pytest.param(
+            Pod("d", mount_failure='MountVolume.SetUp failed for volume "dependencies" : secret "asker" not found'),
+            "SecretNotFound",
+            ["asker", "dependencies", "create it"],
+            id="Secret of a dependency missing",
+        ),
+        pytest.param(
             Pod(
                 "d",
                 mount_failure='MountVolume.SetUp failed for volume "tls" : references non-existent secret key: tls.key',

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from relayfleet.protocol.dependency import Dependency, HttpTarget, PostgreSQLTarget, Target, TcpTarget, Trust
 from relayfleet.protocol.relay_config import (
     Broker,
     ConfigError,
@@ -26,6 +27,11 @@ CONFIG = RelayConfig(
     sources=(Source("eu-1", "203.0.113.10", "eu-1.mail.example.com", "192.0.2.7"),),
     allowed_networks=("192.0.2.0/24",),
     dkim=(SigningDomain("example.com", (SigningKey("s1", "keys", "private.pem"),)),),
+    dependencies=(
+        Dependency("port", Target(tcp=TcpTarget("a:1")), 1.0, 0.2, "UseBackup", Target(tcp=TcpTarget("b:1"))),
+        Dependency("web", Target(http=HttpTarget("https://a/", Trust(True, "web.example")))),
+        Dependency("db", Target(postgresql=PostgreSQLTarget("a:5432", "mail", "SELECT 2")), on_failure="TempFail"),
+    ),
 )
 
 
@@ -47,6 +53,8 @@ def test_fields_that_an_older_operator_did_not_write_have_defaults() -> None:
     document = json.loads(dump(CONFIG))
     del document["drain"], document["broker"]["quota_bytes"]
     assert load(json.dumps(document)) == CONFIG
+    del document["dependencies"]
+    assert load(json.dumps(document)).dependencies == ()
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 
 from relayfleet.protocol.telemetry import (
     MOST_BYTES,
+    MOST_DEPENDENCIES,
     MOST_ROWS,
     Attempts,
     Confirms,
+    Dependency,
+    DependencyState,
     Hello,
     Lookups,
     Order,
@@ -32,6 +35,7 @@ AMOUNTS = st.floats(0, 1e9)
 ROWS = {
     "attempts": st.builds(Attempts, NAMES, NAMES, COUNTS, COUNTS, COUNTS, COUNTS),
     "confirms": st.builds(Confirms, NAMES, COUNTS, COUNTS),
+    "dependencies": st.builds(Dependency, NAMES, st.sampled_from(DependencyState), AMOUNTS, NAMES),
     "lookups": st.builds(Lookups, st.sampled_from(["Resolver", "Dependency"]), NAMES, COUNTS, COUNTS),
 }
 WINDOWS = st.builds(
@@ -49,7 +53,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
     max_leaves=20,
 )
-FIELDS = ("accepted", "deferred", "attempts", "confirms", "lookups", "unfit", "strain", "stand", "age")
+FIELDS = ("accepted", "deferred", "attempts", "confirms", "lookups", "unfit", "strain", "stand", "age", "dependencies")
 
 
 def line(**body: Any) -> bytes:
@@ -73,7 +77,10 @@ def test_a_full_window_of_names_as_long_as_domain_names_fits_into_a_line() -> No
     attempts = tuple(Attempts("s" * 253, "p" * 127, *([10**9] * 4)) for _ in range(MOST_ROWS))
     confirms = tuple(Confirms("b" * 256, 10**9, 10**9) for _ in range(MOST_ROWS))
     lookups = tuple(Lookups("Resolver", "r" * 256, 10**9, 10**9) for _ in range(MOST_ROWS))
-    assert len(encode(Window(attempts=attempts, confirms=confirms, lookups=lookups))) < MOST_BYTES
+    state = DependencyState.UNKNOWN
+    asked = tuple(Dependency("d" * 63, state, 1e9, "\x00" * 256) for _ in range(MOST_DEPENDENCIES))
+    whole = Window(attempts=attempts, confirms=confirms, lookups=lookups, dependencies=asked)
+    assert len(encode(whole)) < MOST_BYTES
 
 
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
@@ -120,6 +127,11 @@ def test_what_is_no_word_of_a_leader_is_refused(body: Any) -> None:
         {"confirms": [{"broker": "b", "late": -1}]},
         {"confirms": [{"broker": "b"}] * (MOST_ROWS + 1)},
         {"lookups": [{"kind": "Oracle", "name": "x"}]},
+        {"dependencies": [{"name": "db"}]},
+        {"dependencies": [{"name": "db", "state": "Fine"}]},
+        {"dependencies": [{"name": "db", "state": "Down", "seconds": -1}]},
+        {"dependencies": [{"name": 7, "state": "Down"}]},
+        {"dependencies": [{"name": "db", "state": "Down"}] * (MOST_DEPENDENCIES + 1)},
         {"strain": -0.1},
         {"strain": 10**400},
         {"age": float("nan")},
@@ -159,3 +171,11 @@ def test_text_without_end_is_cut() -> None:
     assert decode_word(encode(Order(Stand.LEAVE, "r" * 5000))) == Order(Stand.LEAVE, "r" * 256)
     assert decode_window(encode(Window(unfit="u" * 5000))).unfit == "u" * 256
     assert decode_window(encode(Window(signing="s" * 5000))).signing == "s" * 256
+    endless = Window(dependencies=(Dependency("d" * 5000, DependencyState.DOWN, 1.0, "w" * 5000),))
+    assert decode_window(encode(endless)).dependencies == (Dependency("d" * 256, DependencyState.DOWN, 1.0, "w" * 256),)
+
+
+def test_windows_of_relays_that_know_no_dependencies_are_read_as_ever() -> None:
+    assert decode_window(line(window={"accepted": 1})) == Window(accepted=1, dependencies=())
+    least = {"dependencies": [{"name": "db", "state": "OnBackup", "mood": "good"}]}
+    assert decode_window(line(window=least)).dependencies == (Dependency("db", DependencyState.ON_BACKUP),)

@@ -13,7 +13,7 @@ from relayfleet.api import dkim, relaypool
 from relayfleet.api.meta import seconds, size_in_bytes
 from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.meta import metadata
-from relayfleet.children.relay import names
+from relayfleet.children.relay import dependencies, names
 from relayfleet.protocol.relay_config import (
     Broker,
     Drain,
@@ -53,6 +53,7 @@ def document(
         ),
         drain=Drain(unlist=names.UNLIST, grace=seconds(spec.drain.grace_period)),
         dkim=tuple(_signing(each) for each in spec.dkim),
+        dependencies=dependencies.told(spec.dependencies),
     )
 
 

@@ -15,10 +15,16 @@ SMTP = 25
 
 
 def network_policy(
-    pool: dict[str, Any], listeners: int, queue: str, external_addresses: Sequence[str], operators_namespace: str
+    pool: dict[str, Any],
+    listeners: int,
+    queue: str,
+    external_addresses: Sequence[str],
+    operators_namespace: str,
+    dependencies: Sequence[int] = (),
 ) -> dict[str, Any]:
     """In: SMTP from anywhere, the status port from the operator and from namespaces that monitor (nodes always may, for their probes),
-    the control port from the operator's pods. Out: DNS, the brokers, SMTP anywhere. `external_addresses` are the host:port of brokers that somebody else runs."""
+    the control port from the operator's pods. Out: DNS, the brokers, SMTP anywhere, the ports of `dependencies`. `external_addresses`
+    are the host:port of brokers that somebody else runs."""
     name = pool["metadata"]["name"]
     smtp = [
         {
@@ -47,6 +53,8 @@ def network_policy(
                 {"ports": [{"protocol": "UDP", "port": 53}, _tcp(53)]},
                 _brokers(queue, external_addresses),
                 {"ports": [_tcp(SMTP)]},
+                # By port alone, as external brokers.
+                *([{"ports": [_tcp(port) for port in dependencies]}] if dependencies else []),
             ],
         },
     }

@@ -9,7 +9,7 @@ from relayfleet.api.labels import LISTED, POOL, ZONE
 from relayfleet.api.meta import PodTemplate, seconds
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.children.meta import labels
-from relayfleet.children.relay import config, control, names, signing
+from relayfleet.children.relay import config, control, dependencies, names, signing
 from relayfleet.protocol import telemetry
 
 MARGIN = 10.0
@@ -107,7 +107,7 @@ def _probe(path: str, period: int, timeout: int, failures: int) -> dict[str, Any
 
 
 def _volumes(pool: str, spec: RelayPoolSpec, broker_volume: dict[str, Any]) -> list[dict[str, Any]]:
-    """Each is mounted at the folder of its name. `control` and `broker` are those that the user did not name here."""
+    """Each is mounted at the folder of its name. Of `control` and `broker` the user named none here."""
     found: list[dict[str, Any]] = [
         {"name": "relay", "configMap": {"name": names.of(pool), "items": [{"key": config.FILE, "path": config.FILE}]}},
     ]
@@ -119,4 +119,6 @@ def _volumes(pool: str, spec: RelayPoolSpec, broker_volume: dict[str, Any]) -> l
         found.append({"name": "tls", "secret": tls})
     if spec.dkim:
         found.append({"name": "dkim", "projected": signing.volume(spec.dkim)})
+    if asked := dependencies.volume(spec.dependencies):
+        found.append(asked)
     return [*found, {"name": "control", "secret": control.volume(pool)}, {"name": "broker", **broker_volume}]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from relayfleet.decide.health.words import Level
 from relayfleet.decide.pool.relays import IN_TRAFFIC, Place
@@ -53,6 +54,32 @@ class Sources:
     unclaimed: tuple[str, ...] = ()
 
 
+ANSWERS, ON_BACKUP, DOWN, UNKNOWN = "Answers", "OnBackup", "Down", "Unknown"
+"""What a relay sees of a dependency."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What one relay says: the state, since when (RFC 3339, whole seconds, UTC), and why it is not just that it answers."""
+
+    state: str
+    since: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """A dependency with the words of the relays that tell of it. `defers`: a relay that sees it down puts new mail off."""
+
+    name: str
+    defers: bool = False
+    words: Mapping[str, Word] = field(default_factory=dict)
+
+    def seen(self, state: str) -> list[Word]:
+        """The words with this state, by name of relay."""
+        return [word for _, word in sorted(self.words.items()) if word.state == state]
+
+
 @dataclass(frozen=True, slots=True)
 class Pool:
     """Everything at once.
@@ -71,11 +98,18 @@ class Pool:
     settled: bool = True
     refused: str = ""
     odd_cordons: tuple[str, ...] = ()
+    dependencies: tuple[Declared, ...] = ()
 
     @property
     def listed(self) -> int:
         """Relays that get new connections."""
         return sum(pod.listed for pod in self.pods)
+
+    @property
+    def takers(self) -> tuple[str, ...]:
+        """The relays that get new connections."""
+        cordoned = (pod for pod in self.pods if pod.serves and pod.place.level is not Level.ACTIVE)
+        return tuple(pod.name for pod in ((pod for pod in self.pods if pod.listed) if self.listed else cordoned))
 
     @property
     def last_resort(self) -> int:

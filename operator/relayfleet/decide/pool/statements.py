@@ -1,4 +1,4 @@
-"""What a pool's status says: four conditions, made of facts by checks that each know one cause.
+"""What a pool's status says: four conditions and one of its dependencies, made of facts by checks that each know one cause.
 
 Ready: mail is accepted and sent. Degraded: it serves, but with less than was asked for, or something stands in the way that time alone
 does not cure. Reconciling: it is on its way, nobody has to act. Stalled: a person has to act on the pool itself.
@@ -9,14 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from relayfleet.decide.pool import dependencies
 from relayfleet.decide.pool.facts import Pool
 from relayfleet.decide.pool.problems import Problem, problems
 from relayfleet.decide.statement import Statement
 
 
 def statements(pool: Pool) -> tuple[Statement, ...]:
-    """Ready, Degraded, Reconciling, Stalled."""
-    return (_ready(pool), _degraded(pool), _reconciling(pool), _stalled(pool))
+    """Ready, Degraded, Reconciling, Stalled, and DependenciesReady of a pool that declares dependencies."""
+    four = (_ready(pool), _degraded(pool), _reconciling(pool), _stalled(pool))
+    asked = dependencies.statement(pool.dependencies)
+    return (*four, asked) if asked else four
 
 
 def invalid(message: str) -> tuple[Statement, ...]:
@@ -97,7 +100,17 @@ def _no_source(pool: Pool) -> Problem | None:
     )
 
 
-_BLOCKERS: tuple[Callable[[Pool], Problem | None], ...] = (_no_queue, _queue_not_ready, _no_relay, _no_source)
+def _deferring(pool: Pool) -> Problem | None:
+    return dependencies.deferring(pool.dependencies, pool.takers)
+
+
+_BLOCKERS: tuple[Callable[[Pool], Problem | None], ...] = (
+    _no_queue,
+    _queue_not_ready,
+    _no_relay,
+    _deferring,
+    _no_source,
+)
 
 
 def _degraded(pool: Pool) -> Statement:
@@ -112,7 +125,7 @@ def _short(pool: Pool) -> Problem | None:
     if not pool.listed and not pool.last_resort:
         return hurt[0] if hurt and pool.wanted else None
     queue = _no_queue(pool) or (None if pool.queue.coming else _queue_not_ready(pool))
-    if found := queue or _no_source(pool):
+    if found := queue or _deferring(pool) or _no_source(pool) or dependencies.hindering(pool.dependencies):
         return found
     if hurt:
         more = f" (and {len(hurt) - 1} more)" if len(hurt) > 1 else ""

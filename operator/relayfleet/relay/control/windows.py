@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from relayfleet.protocol.telemetry import BEAT, Stand, Window
+from relayfleet.protocol.telemetry import BEAT, Dependency, Stand, Window
 from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.control.vitals import Vitals
 
@@ -16,7 +16,7 @@ BACK = 0.2
 
 class Windows:
     """`intake` gives the totals of mails accepted and deferred since the start, `stand` how the relay stands by its last order, `signing` why mail
-    waits for a key, or "". `now` is in seconds, by any clock that goes on."""
+    waits for a key, or "", `dependencies` what it sees of those. `now` is in seconds, by any clock that goes on."""
 
     def __init__(
         self,
@@ -25,12 +25,14 @@ class Windows:
         vitals: Vitals,
         stand: Callable[[], Stand],
         signing: Callable[[], str] = lambda: "",
+        dependencies: Callable[[], tuple[Dependency, ...]] = tuple,
     ) -> None:
         self._tally = tally
         self._intake = intake
         self._vitals = vitals
         self._stand = stand
         self._signing = signing
+        self._dependencies = dependencies
         self.begin(0.0)
 
     def begin(self, now: float) -> None:
@@ -64,6 +66,7 @@ class Windows:
             stand=self._stand(),
             age=length / 2,
             signing=self._signing(),
+            dependencies=self._dependencies(),
         )
 
     def _news(self, window: Window) -> bool:
@@ -71,5 +74,6 @@ class Windows:
         return bool(counted) or _state(window) != _state(self._last)
 
 
-def _state(window: Window) -> tuple[str, ...]:
-    return window.unfit, window.stand, window.signing
+def _state(window: Window) -> tuple[object, ...]:
+    """What of it is news when it changes."""
+    return (window.unfit, window.stand, window.signing, *((each.name, each.state) for each in window.dependencies))

@@ -193,6 +193,9 @@ class Dialogue:
             raise Refused(replies.AUTH_REQUIRED)
         if probe and not self._services.probe_pace.allows():
             raise Refused(replies.TOO_MANY_PROBES)
+        # Not of probes: a relay is not judged by what it depends on.
+        if not probe and (dependency := self._services.defers_for()):
+            raise Refused(replies.waits_for(dependency))
         return Transaction(mail, probe=probe)
 
     def _most_bytes(self, probe: bool) -> int:

@@ -12,18 +12,20 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One answer. `key` names it in counters ("452 4.3.1"); `wire` is what is sent."""
+    """One answer. `key` names it in counters ("452 4.3.1"), with `cause` where the codes alone do not tell apart what must not be
+    mixed; `wire` is what is sent."""
 
     code: int
     enhanced: str
     text: str
+    cause: str = ""
     key: str = field(init=False)
     wire: bytes = field(init=False)
 
     def __post_init__(self) -> None:
-        key = f"{self.code} {self.enhanced}".rstrip()
-        object.__setattr__(self, "key", key)
-        object.__setattr__(self, "wire", f"{key} {self.text}\r\n".encode())
+        codes = f"{self.code} {self.enhanced}".rstrip()
+        object.__setattr__(self, "key", f"{codes} {self.cause}".rstrip())
+        object.__setattr__(self, "wire", f"{codes} {self.text}\r\n".encode())
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a mistake of ours
@@ -106,6 +108,11 @@ UNKNOWN_PARAMETER = Reply(555, "5.5.4", "Unknown parameter")
 def queued(record_id: str) -> bytes:
     """The answer that hands the responsibility over."""
     return f"250 2.0.0 Ok: queued as {record_id}\r\n".encode()
+
+
+def waits_for(dependency: str) -> Reply:
+    """New mail is put off for a dependency that does not answer. Counted apart from what this relay cannot do: it is no fault of it."""
+    return Reply(451, "4.3.0", f"Dependency {dependency} does not answer, try again later", "dependency")
 
 
 def banner(hostname: str) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from relayfleet.protocol.relay_config import RelayConfig, TlsMode
@@ -26,7 +27,7 @@ class SmtpServer:
     """Takes mail over SMTP and puts it into `spool`.
 
     `hostname` is what it calls itself. `address` is where it listens ("" is everywhere), `tick` the seconds between looks at the sessions'
-    deadlines. `discard` None: probes are not taken. Raises ValueError when a network of the configuration cannot be read.
+    deadlines. `discard` None: probes are not taken. `defers_for` names the dependency for which new mail has to wait, or is "". Raises ValueError when a network of the configuration cannot be read.
     """
 
     def __init__(
@@ -38,6 +39,7 @@ class SmtpServer:
         auth_folder: Path = AUTH_FOLDER,
         tls_folder: Path = TLS_FOLDER,
         discard: Discard | None = None,
+        defers_for: Callable[[], str] = str,
         address: str = "",
         tick: float = 0.5,
         failure_delay: float = 1.0,
@@ -51,6 +53,7 @@ class SmtpServer:
             access=Access(config.allowed_networks, config.proxy_sources),
             budget=MemoryBudget(config.limits.memory_bytes),
             discard=discard or Discard(None),
+            defers_for=defers_for,
         )
         self._connections: set[Connection] = set()
         self._listeners = Listeners(self._connect, address)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,8 @@ from relayfleet.relay.spool.interface import Spool
 
 @dataclass(slots=True)
 class Services:
-    """Shared by all sessions. `leaving`: sessions are to go at their next command. `tasks`: whatever a session waits for."""
+    """Shared by all sessions. `leaving`: sessions are to go at their next command. `tasks`: whatever a session waits for.
+    `defers_for` names the dependency for which new mail has to wait, or is ""."""
 
     config: RelayConfig
     spool: Spool
@@ -33,6 +34,7 @@ class Services:
     counters: Counters = field(default_factory=Counters)
     gate: LogGate = field(default_factory=LogGate)
     leaving: bool = False
+    defers_for: Callable[[], str] = str
     probe_pace: Pace = field(default_factory=lambda: Pace(PROBES_PER_SECOND))
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
