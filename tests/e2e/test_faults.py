@@ -28,6 +28,7 @@ pytestmark = pytest.mark.timeout(1200)
 
 Sinks = dict[str, dict[str, SinkClient]]
 LASTS = 20.0
+FEWEST_LOOKS = 20
 STALLED = ("Silent", "Slow")
 
 
@@ -71,6 +72,8 @@ async def looked_at(region: Region, fleet: Fleet) -> AsyncIterator[Looks]:
     task = asyncio.create_task(look())
     try:
         yield looks
+        assert not task.done(), f"nobody looked to the end: {task.exception()!r}"
+        assert len(looks.seen) >= FEWEST_LOOKS, f"{len(looks.seen)} looks show nothing"
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
