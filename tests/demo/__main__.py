@@ -14,6 +14,7 @@ from tests.demo.scene import Scene, together
 from tests.demo.timeline import Tally, Timeline
 from tests.e2e import receiving
 from tests.e2e.api import Api, access
+from tests.e2e.mailing import NotAccepted
 from tests.e2e.region import Region
 from tests.testbed import clusters
 from tests.testbed.__main__ import main as testbed
@@ -34,7 +35,7 @@ def main() -> int:
         return status
     try:
         return asyncio.run(demo(references()))
-    except (TestbedError, AssertionError, TimeoutError) as error:
+    except (TestbedError, AssertionError, TimeoutError, NotAccepted) as error:
         print(f"\nThe demo has failed: {error}", file=sys.stderr)
         return 1
 

@@ -15,7 +15,7 @@ from tests.e2e import operating, waiting
 from tests.e2e.api import Object
 from tests.e2e.fleet import NAMESPACE as FLEET
 from tests.e2e.fleet import PASSWORD, USER, Fleet
-from tests.e2e.mailing import POD, Account, client_pod, send_from_inside
+from tests.e2e.mailing import POD, Account, NotAccepted, client_pod, send_from_inside
 from tests.e2e.objects import certificate, relay_pool, submitters
 from tests.e2e.region import Region
 from tests.e2e.traffic import flowing
@@ -24,7 +24,7 @@ from tests.testbed.settings import ROOT
 
 NAMESPACE, POOL, BULK, QUEUE = "mail", "transactional", "bulk", "mail"
 SAMPLES = [ROOT / "manifests" / "samples" / f"{name}.yaml" for name in ("namespace", "queue", "sendingips", "pool")]
-READY_SECONDS, ARRIVE_SECONDS = 300.0, 300.0
+READY_SECONDS, ACCEPTED_SECONDS, ARRIVE_SECONDS, TRY_AGAIN_SECONDS = 300.0, 120.0, 300.0, 3.0
 TEST_NETWORK = "198.18.0.0/15"
 
 MESSAGE = b"From: sender@example.test\r\nTo: first@example.test\r\nSubject: the first mail\r\n\r\nhello\r\n"
@@ -155,12 +155,29 @@ class Scene:
         await wait_for(running, 60, f"Pod {NAMESPACE}/{POD} runs")
 
     async def _send_first(self) -> None:
+        """As mail clients do: what is put off (4xx, as while brokers still find each other) is tried again, and told."""
         account = Account(POOL, 587, USER, PASSWORD)
-        await send_from_inside(self.region, NAMESPACE, account, USER, ["first@example.test"], MESSAGE)
+
+        async def accepted() -> str:
+            try:
+                return await send_from_inside(self.region, NAMESPACE, account, USER, ["first@example.test"], MESSAGE)
+            except NotAccepted as answer:
+                if answer.code >= 500:
+                    raise
+                self.say(f"the first mail is put off ({_short(answer)}): the client tries again")
+                await asyncio.sleep(TRY_AGAIN_SECONDS)
+                raise NotYet(_short(answer)) from answer
+
+        await wait_for(accepted, ACCEPTED_SECONDS, f"the first mail is accepted in {self.region.name}")
 
 
 def _named(kind: str, name: str) -> Object:
     return {"kind": kind, "metadata": {"namespace": NAMESPACE, "name": name}}
+
+
+def _short(answer: NotAccepted) -> str:
+    """The server's words, or the last of the client's when there was no answer."""
+    return str(answer).strip().splitlines()[-1][:120]
 
 
 def _message(obj: Object) -> str:
