@@ -65,21 +65,23 @@ class _Submission:
     def __init__(self, plan: Plan, ledger: Ledger) -> None:
         self._plan = plan
         self._ledger = ledger
-        self._queue: asyncio.Queue[Mail] = asyncio.Queue()
+        self._queue: asyncio.Queue[Mail | None] = asyncio.Queue()
         self._outstanding = 0
         self._changed = asyncio.Event()
-        self._over = False
         self._targets = itertools.cycle(plan.targets)
         self.outcomes: Counter[Outcome] = Counter()
 
     async def run(self) -> Counter[Outcome]:
+        """Workers are told to end, not only cancelled: a client library may swallow a cancellation, or turn it into a lost session."""
         async with asyncio.TaskGroup() as group:
-            workers = [group.create_task(self._work()) for _ in range(self._plan.concurrency)]
-            await self._make()
-            await self._until_outstanding(0)
-            self._over = True
-            for worker in workers:
-                worker.cancel()
+            for _ in range(self._plan.concurrency):
+                group.create_task(self._work())
+            try:
+                await self._make()
+                await self._until_outstanding(0)
+            finally:
+                for _ in range(self._plan.concurrency):
+                    self._queue.put_nowait(None)
         return self.outcomes
 
     async def _make(self) -> None:
@@ -103,23 +105,30 @@ class _Submission:
         self._changed.set()
 
     async def _work(self) -> None:
-        """One session after the other; a mail that could not be sent goes back to the queue. A client library may turn a cancellation into a lost
-        session, so that alone does not end it."""
-        while not self._over:
-            mail = await self._queue.get()
+        """One session after the other, until there is no mail to come."""
+        mail = await self._queue.get()
+        while mail is not None:
             session = _Session(self._plan, next(self._targets), self)
             try:
                 await session.open(mail)
-                for left in range(self._plan.reuse, 0, -1):
-                    await session.send(mail)
-                    if left > 1:
-                        mail = await self._queue.get()
+                mail = await self._series(session, mail)
                 await session.close()
             except Broken:
                 session.abandon()
+                mail = await self._queue.get()
             except asyncio.CancelledError:
-                await session.close()
+                session.abandon()
                 raise
+
+    async def _series(self, session: _Session, mail: Mail) -> Mail | None:
+        """As many mails as one session takes; the first of the next one. Raises Broken; the mail it is about goes back to the queue by itself."""
+        for _ in range(self._plan.reuse):
+            await session.send(mail)
+            following = await self._queue.get()
+            if following is None:
+                return None
+            mail = following
+        return mail
 
     def note(self, mail: Mail, *entries: Entry) -> None:
         """Write down what a try came to, and see to what is left of the mail."""
