@@ -138,6 +138,12 @@ class RetrySettings(Model):
     max: Duration = Field(default="4h", description="Longest wait.")
     lifetime: Duration = Field(
         default="120h",
+        json_schema_extra=rules(
+            rule(
+                "duration(self) <= duration('2880h')",
+                "retry.lifetime must be at most 2880h: keys that seal mail are not kept for longer",
+            )
+        ),
         description="Age at which a mail is given up and its sender gets a report. RFC 5321 asks for 4 to 5 days.",
     )
 
@@ -282,6 +288,10 @@ class RelayPoolStatus(Status):
         max_length=1000,
         json_schema_extra={"x-kubernetes-list-type": "set"},
         description="SendingIPs that the pool sends by in this region.",
+    )
+    sealed: bool | None = Field(
+        default=None,
+        description="Whether mail is encrypted before it is stored. True from the moment on when each relay of the pool can open it.",
     )
     cordoned: list[CordonedRelay] = Field(
         default=[],

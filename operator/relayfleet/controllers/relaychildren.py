@@ -40,10 +40,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a pool's children are made of besides the pool: its queue, if there is one, and the SendingIPs that it may use."""
+    """What a pool's children are made of besides the pool: its queue, if there is one, the SendingIPs that it may use, and whether its relays
+    seal mail."""
 
     queue: Object | None
     sources: Sequence[tuple[str, SendingIPSpec]]
+    seal: bool = False
 
 
 @dataclass(slots=True)
@@ -93,7 +95,8 @@ class Children:
         region = self._context.settings.region
         prefix = config.queue_prefix(self._pool, region)
         access = broker.access(needs.queue, queue, prefix, size_in_bytes(self._spec.quota))
-        text, digest = config.rendered(config.document(self._pool, self._spec, needs.sources, access.broker, region))
+        document = config.document(self._pool, self._spec, needs.sources, access.broker, region, seal=needs.seal)
+        text, digest = config.rendered(document)
         external = queue.external.addresses if queue.external else ()
         policy = networkpolicy.network_policy(
             self._pool,

@@ -122,7 +122,8 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class RelayConfig:
-    """Everything that a relay is told. `pool` is namespace/name; networks are CIDRs."""
+    """Everything that a relay is told. `pool` is namespace/name; networks are CIDRs. `seal`: all relays of the pool can open sealed records,
+    so mail is sealed before it is stored."""
 
     pool: str
     region: str
@@ -137,6 +138,7 @@ class RelayConfig:
     drain: Drain = field(default_factory=Drain)
     dkim: tuple[SigningDomain, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
+    seal: bool = False
     version: int = VERSION
 
 

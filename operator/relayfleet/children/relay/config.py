@@ -36,8 +36,10 @@ def document(
     sources: Sequence[tuple[str, SendingIPSpec]],
     broker: Broker,
     region: str,
+    *,
+    seal: bool = False,
 ) -> RelayConfig:
-    """What the relays of a pool are told. `sources` are the SendingIPs of this region, with their names."""
+    """What the relays of a pool are told. `sources` are the SendingIPs of this region, with their names; `seal`: all relays can open sealed mail."""
     proxy = spec.service.proxy_protocol
     return RelayConfig(
         pool=f"{pool['metadata']['namespace']}/{pool['metadata']['name']}",
@@ -54,6 +56,7 @@ def document(
         drain=Drain(unlist=names.UNLIST, grace=seconds(spec.drain.grace_period)),
         dkim=tuple(_signing(each) for each in spec.dkim),
         dependencies=dependencies.told(spec.dependencies),
+        seal=seal,
     )
 
 
