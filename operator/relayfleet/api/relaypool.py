@@ -22,6 +22,7 @@ from relayfleet.api.meta import (
     rule,
     rules,
 )
+from relayfleet.api.submitters import MOST_SUBMITTERS, Submitter
 
 
 class ProxyProtocol(Model):
@@ -209,6 +210,13 @@ class RelayPoolSpec(Model):
         default=None,
         description="Secret whose entries hold lines `name:hash` as `htpasswd -B` writes them: who may submit mail.",
     )
+    submitters: list[Submitter] = Field(
+        default=[],
+        max_length=MOST_SUBMITTERS,
+        json_schema_extra=list_map("name"),
+        description="Credentials of `authSecretRef` that may send for certain domains only. One that is not named here may send for all. Clients of "
+        "`allowedNetworks` that do not authenticate are not held to any.",
+    )
     tls_secret_ref: LocalRef | None = Field(
         default=None, description="Secret of type kubernetes.io/tls with the relays' certificate."
     )
@@ -246,6 +254,10 @@ class RelayPoolSpec(Model):
 
 
 CRD_RULES = (
+    rule(
+        "!has(self.submitters) || size(self.submitters) == 0 || has(self.authSecretRef)",
+        "submitters are credentials of authSecretRef: set it, or remove them",
+    ),
     rule(
         "!has(self.allowedNetworks) || size(self.allowedNetworks) == 0 || self.service.externalTrafficPolicy == 'Local' || has(self.service.proxyProtocol)",
         "allowedNetworks need the clients' real addresses, or everybody could send: set service.externalTrafficPolicy: Local or service.proxyProtocol",

@@ -136,6 +136,8 @@ class Children:
             # Only where it is stated, so that pools from before it keep their digest, and their relays.
             **({"dkim": signing.volume(self._spec.dkim)} if self._spec.dkim else {}),
             **({"dependencies": asked} if asked else {}),
+            # Not what they are: that is configuration. Stated first, relays must be of a template whose image knows of them.
+            **({"submitters": True} if self._spec.submitters else {}),
         }
 
     async def _state(self, child: Object) -> Object | None:

@@ -113,6 +113,14 @@ class SigningDomain:
 
 
 @dataclass(frozen=True, slots=True)
+class Submitter:
+    """A credential that may send for these domains (A-labels, lower case) and what is below them, and for no others."""
+
+    name: str
+    domains: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Shutdown: new sessions are still served for `unlist` seconds, then what is open has `grace` seconds to finish."""
 
@@ -139,6 +147,7 @@ class RelayConfig:
     dkim: tuple[SigningDomain, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
     seal: bool = False
+    submitters: tuple[Submitter, ...] = ()
     version: int = VERSION
 
 

@@ -24,6 +24,7 @@ from relayfleet.protocol.relay_config import (
     SigningDomain,
     SigningKey,
     Source,
+    Submitter,
     dump,
 )
 
@@ -57,6 +58,7 @@ def document(
         dkim=tuple(_signing(each) for each in spec.dkim),
         dependencies=dependencies.told(spec.dependencies),
         seal=seal,
+        submitters=tuple(Submitter(each.name, tuple(each.domains)) for each in spec.submitters),
     )
 
 
