@@ -1,5 +1,5 @@
 """`relayfleet operator` runs the operator, `relayfleet relay` a relay: both are told what they need by their environment.
-`relayfleet prober` probes relays for the leading operator. `relayfleet open` shows a person one record, in a relay's pod."""
+`relayfleet prober` probes relays for the leading operator. `relayfleet open` shows a person the record whose body it reads, in a relay's pod."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     for role in ("operator", "relay"):
         roles.add_parser(role)
     _prober_arguments(roles.add_parser("prober"))
-    roles.add_parser("open").add_argument("message_id", help="message id of the record whose body is the input")
+    roles.add_parser("open")
     options = parser.parse_args(arguments)
     logging.basicConfig(
         level=options.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
@@ -54,7 +54,7 @@ def _relay(options: argparse.Namespace) -> int:
 def _open(options: argparse.Namespace) -> int:
     from relayfleet.relay import opening
 
-    return opening.run(options.message_id, sys.stdin.buffer, sys.stdout.buffer)
+    return opening.run(sys.stdin.buffer, sys.stdout.buffer)
 
 
 def _prober(options: argparse.Namespace) -> int:

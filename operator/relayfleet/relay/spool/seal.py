@@ -1,8 +1,9 @@
 """A sealed record: AES-256-GCM around the bytes of `record.encode`. Pure, but for the random nonce.
 
-On the wire: 4 bytes magic and version, 8 bytes name of the key, 12 bytes nonce, then the ciphertext with its tag of 16 bytes. All of it is
-bound together, and to two things that stand beside it at the broker: the pool's prefix of queue names and the message id, which is the
-record's key. So a sealed record that somebody moves to another pool, or hands out under another record's name, does not open.
+On the wire: 4 bytes magic and version, 8 bytes name of the key, 12 bytes nonce, the record's key (its message id at the broker) with a byte of
+length before it, then the ciphertext with its tag of 16 bytes. All of it is bound together, and to the pool's prefix of queue names. The
+record's key has to be the message id as well: so a sealed record that somebody moves to another pool, or hands out under another record's
+name, does not open. It stands in the bytes too, so that a record whose message id is lost is not.
 
 A random nonce of 96 bits for each record: at 3,000 records a second the chance that a key of 30 days ever meets one twice is below one in
 a billion.
@@ -20,10 +21,10 @@ from relayfleet.relay.spool.record import RecordError
 
 MAGIC = b"RFS1"
 NONCE_BYTES = 12
-_HEAD = struct.Struct("!4s8s")
-_LENGTH = struct.Struct("!H")
-OVERHEAD = _HEAD.size + NONCE_BYTES + 16
-"""Bytes that a sealed record has more."""
+_HEAD = struct.Struct(f"!4s8s{NONCE_BYTES}sB")
+_TAG = 16
+OVERHEAD = _HEAD.size + _TAG
+"""Bytes that a sealed record has more, besides its key."""
 
 
 def is_sealed(body: bytes) -> bool:
@@ -32,29 +33,43 @@ def is_sealed(body: bytes) -> bool:
 
 
 def key_of(body: bytes) -> str:
-    """The name of the key. Raises RecordError for what is too short for a sealed record."""
-    if len(body) < OVERHEAD:
-        raise RecordError(f"a sealed record of {len(body)} bytes")
-    return bytes(_HEAD.unpack_from(body)[1]).hex()
+    """The name of the key that sealed it. Raises RecordError for what is too short for a sealed record."""
+    _begin(body)
+    return body[4:12].hex()
 
 
-def seal(key_id: str, key: AESGCM, pool: str, message_id: str, data: bytes) -> bytes:
-    """Seal the bytes of a record."""
-    head, nonce = _HEAD.pack(MAGIC, bytes.fromhex(key_id)), os.urandom(NONCE_BYTES)
-    return b"".join((head, nonce, key.encrypt(nonce, data, _bound(head, pool, message_id))))
+def name_of(body: bytes) -> str:
+    """The key of the record in it, as it says. Raises RecordError."""
+    try:
+        return body[_HEAD.size : _begin(body)].decode()
+    except UnicodeDecodeError as error:
+        raise RecordError("a sealed record whose name is no text") from error
+
+
+def seal(key_id: str, key: AESGCM, pool: str, name: str, data: bytes) -> bytes:
+    """Seal the bytes of the record with the key `name`, of at most 255 bytes."""
+    nonce, text = os.urandom(NONCE_BYTES), name.encode()
+    head = _HEAD.pack(MAGIC, bytes.fromhex(key_id), nonce, len(text)) + text
+    return head + key.encrypt(nonce, data, head + pool.encode())
 
 
 def unseal(key: AESGCM, pool: str, message_id: str, body: bytes) -> bytes:
-    """The bytes that were sealed by this key, for this pool and message id. Raises RecordError when anything was changed."""
-    head, nonce = body[: _HEAD.size], body[_HEAD.size : _HEAD.size + NONCE_BYTES]
+    """The bytes that were sealed by this key, for this pool, under this message id. Raises RecordError when anything was changed."""
+    if name_of(body) != message_id:
+        raise RecordError(f"a sealed record is named {message_id!r}, and is another one")
+    begin = _begin(body)
+    nonce = body[_HEAD.size - 1 - NONCE_BYTES : _HEAD.size - 1]
     try:
-        return key.decrypt(nonce, memoryview(body)[_HEAD.size + NONCE_BYTES :], _bound(head, pool, message_id))
+        return key.decrypt(nonce, memoryview(body)[begin:], body[:begin] + pool.encode())
     except InvalidTag as error:
         raise RecordError(
             f"the seal of record {message_id!r} is broken: it was changed, or belongs elsewhere"
         ) from error
 
 
-def _bound(head: bytes, pool: str, message_id: str) -> bytes:
-    name = pool.encode()
-    return b"".join((head, _LENGTH.pack(len(name)), name, message_id.encode()))
+def _begin(body: bytes) -> int:
+    """Where the ciphertext begins. Raises RecordError."""
+    begin = _HEAD.size + (body[_HEAD.size - 1] if len(body) >= _HEAD.size else 0)
+    if len(body) < begin + _TAG:
+        raise RecordError(f"a sealed record of {len(body)} bytes")
+    return begin

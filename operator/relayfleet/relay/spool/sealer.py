@@ -147,6 +147,8 @@ class Sealer:
         self.counts["KeyMissing"] += 1
         now = self._clock()
         known = name if name in self._missed or len(self._missed) < MOST_MISSED else "others"
+        if known not in self._missed:
+            log.warning("mail is sealed by key %s, which is not here: it waits", known)
         missed = self._missed.setdefault(known, _Missed(now, now))
         missed.last = now
         return KeyMissingError(name, min(max(now - missed.first, SHORTEST), LONGEST))

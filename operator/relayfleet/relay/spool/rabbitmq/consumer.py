@@ -183,7 +183,7 @@ class Consumer:
             return
         except KeyMissingError as missing:
             wait = missing.wait
-            log.warning("id=%s waits for %.0f s: %s", delivery.message_id, wait, missing)
+            log.info("id=%s waits for %.0f s: %s", delivery.message_id, wait, missing)
             self._put_aside(channel, delivery, lambda body, message_id: self._ways.put_off(body, message_id, wait))
             return
         held = RabbitHeld(self, channel, delivery, record)
