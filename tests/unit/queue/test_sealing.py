@@ -65,10 +65,18 @@ def test_a_successor_seals_when_all_relays_have_had_the_time_to_read_it() -> Non
 
 def test_the_oldest_of_many_goes_when_nothing_can_be_sealed_by_it_any_more() -> None:
     keys = tuple(Key(str(n), NOW - (20 - n) * MONTH, NOW - (20 - n) * MONTH) for n in range(20))
-    left = decided((*keys, Key("x", NOW, None))).keys
+    left = decided((*keys, NEXT)).keys
     assert set(keys) - set(left) == {keys[0]}
-    few = keys[:LEAST]
-    assert set(few) <= set(decided((*few, Key("x", NOW, None))).keys)
+    few = keys[: LEAST - 1]
+    assert set(few) <= set(decided((*few, NEXT)).keys)
+
+
+def test_a_clock_that_is_wrong_by_years_takes_the_oldest_key_at_most() -> None:
+    keys = tuple(Key(f"k{n:02}", NOW - (20 - n) * MONTH, NOW - (20 - n) * MONTH) for n in range(20))
+    left, wrong = keys, NOW + 10 * 12 * MONTH
+    for look in range(3000):  # two hours of them
+        left = decide(left, None, begun=True, now=wrong + 2 * look, every=MONTH, fresh=f"new{look}").keys
+    assert set(keys) - set(left) == {keys[0]}
 
 
 def test_the_message_says_what_to_do() -> None:

@@ -6,8 +6,8 @@ A record sealed by a key that is gone can be read by nobody, so here a key is ma
 within two minutes.
 
 *Kept* for `KEEP` after another one took its place: as long as a record can be retried (120 days at most, see the API), lie in quarantine
-(30 days), and a month more. Never are fewer than `LEAST` kept, and one goes at a time, so that a clock that is wrong by years takes the
-oldest at most.
+(30 days), and a month more. Never are fewer than `LEAST` kept, and one goes only as another one comes into use, so that a clock that is wrong by
+years takes the oldest at most.
 
 *Never replaced.* What this leader has read once it restores. What nobody remembers, of a queue that had keys, is lost: that is said, and
 none is made in its place, since relays that run still have the old ones, and a person may have a backup.
@@ -100,7 +100,7 @@ def _with_next(keys: tuple[Key, ...], now: int, every: float, fresh: str) -> tup
 
 def _without_the_oldest(keys: tuple[Key, ...], now: int) -> tuple[Key, ...]:
     used = sorted((each for each in keys if each.since is not None), key=lambda each: (each.since or 0, each.id))
-    if len(used) <= LEAST or now - (used[1].since or 0) < KEEP:
+    if len(used) <= LEAST or used[-1].since != now or now - (used[1].since or 0) < KEEP:
         return keys
     return tuple(each for each in keys if each != used[0])
 
