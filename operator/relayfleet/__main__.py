@@ -1,5 +1,5 @@
 """`relayfleet operator` runs the operator, `relayfleet relay` a relay: both are told what they need by their environment.
-`relayfleet prober` probes relays for the leading operator."""
+`relayfleet prober` probes relays for the leading operator. `relayfleet open` shows a person the record whose body it reads, in a relay's pod."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
     for role in ("operator", "relay"):
         roles.add_parser(role)
     _prober_arguments(roles.add_parser("prober"))
+    roles.add_parser("open")
     options = parser.parse_args(arguments)
     logging.basicConfig(
         level=options.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
@@ -23,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("kopf").setLevel(
         max(logging.WARNING, logging.getLevelName(options.log_level))
     )  # a line for each event
-    return {"operator": _operator, "relay": _relay, "prober": _prober}[options.role](options)
+    return {"operator": _operator, "relay": _relay, "prober": _prober, "open": _open}[options.role](options)
 
 
 def _prober_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,6 +49,12 @@ def _relay(options: argparse.Namespace) -> int:
     from relayfleet.relay import main as relay
 
     return relay.run()
+
+
+def _open(options: argparse.Namespace) -> int:
+    from relayfleet.relay import opening
+
+    return opening.run(sys.stdin.buffer, sys.stdout.buffer)
 
 
 def _prober(options: argparse.Namespace) -> int:

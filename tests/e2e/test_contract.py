@@ -120,6 +120,18 @@ def offer(obj: dict[str, Any]) -> tuple[bool, str]:
             "an entry of a Secret each",
         ),
         (POOL, {"dkim": [{"domain": "a.example", "keys": [{"selector": "s1"}]}]}, "secretRef: Required value"),
+        (POOL, {"submitters": [{"name": "a", "domains": ["A.test"]}]}, "should match"),
+        (POOL, {"submitters": [{"name": "a", "domains": ["a.test"]}] * 2}, "Duplicate value"),
+        (
+            POOL,
+            {
+                "submitters": [{"name": "a", "domains": ["a.test"]}],
+                "authSecretRef": None,
+                "allowedNetworks": ["192.0.2.0/24"],
+            },
+            "submitters are credentials of authSecretRef",
+        ),
+        (POOL, {"retry.lifetime": "2881h"}, "retry.lifetime must be at most 2880h"),
         (POOL, {"dependencies": [{"name": "d", "type": "TCP"}]}, "type TCP needs its settings: add `tcp`"),
         (
             POOL,
@@ -149,6 +161,7 @@ def offer(obj: dict[str, Any]) -> tuple[bool, str]:
         (EXTERNAL, {"rabbitmq": {"replicas": 3}}, "only for type RabbitMQ"),
         (EXTERNAL, {"external.addresses": ["amqp://b:5671"]}, "should match"),
         (QUEUE, {"deletionPolicy": "Keep"}, "Unsupported value"),
+        (QUEUE, {"sealing.rotateEvery": "23h"}, "sealing.rotateEvery must be at least 24h"),
     ],
 )
 def test_what_makes_no_sense_is_refused(base: dict[str, Any], changes: dict[str, Any], says: str) -> None:

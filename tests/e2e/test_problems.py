@@ -65,7 +65,9 @@ async def test_an_empty_queue_whose_policy_is_delete_goes_with_its_volumes(
 
     async def nothing_left() -> bool:
         left = [*await us.api.list("StatefulSet", namespace), *await us.api.list("PersistentVolumeClaim", namespace)]
-        left += [each for each in await us.api.list("Secret", namespace) if "rabbitmq" in each["metadata"]["name"]]
+        left += [
+            each for each in await us.api.list("Secret", namespace) if each["metadata"]["name"].startswith("mail-")
+        ]
         if left:
             raise NotYet(", ".join(each["metadata"]["name"] for each in left))
         return True

@@ -34,6 +34,11 @@ class Delivery(NamedTuple):
         found: dict[str, Any] = properties(self.header).get("headers", {})
         return found
 
+    @property
+    def message_id(self) -> str:
+        """What the publisher called the message, or ""."""
+        return str(properties(self.header).get("message_id", ""))
+
 
 class ConsumeChannel(Channel):
     """A channel with at most one consumer."""

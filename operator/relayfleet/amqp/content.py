@@ -15,7 +15,7 @@ from relayfleet.amqp.fields import Reader, short_string
 _HEAD = struct.Struct("!HHQH")
 _BASIC = 60
 _PERSISTENT = b"\x02"
-_DELIVERY_MODE, _CORRELATION_ID, _MESSAGE_ID = 1 << 12, 1 << 10, 1 << 7
+_DELIVERY_MODE, _CORRELATION_ID, _EXPIRATION, _MESSAGE_ID = 1 << 12, 1 << 10, 1 << 8, 1 << 7
 _ORDER: tuple[tuple[str, int, str], ...] = (
     ("content_type", 1 << 15, "text"),
     ("content_encoding", 1 << 14, "text"),
@@ -24,7 +24,7 @@ _ORDER: tuple[tuple[str, int, str], ...] = (
     ("priority", 1 << 11, "octet"),
     ("correlation_id", _CORRELATION_ID, "text"),
     ("reply_to", 1 << 9, "text"),
-    ("expiration", 1 << 8, "text"),
+    ("expiration", _EXPIRATION, "text"),
     ("message_id", _MESSAGE_ID, "text"),
     ("timestamp", 1 << 6, "long"),
     ("type", 1 << 5, "text"),
@@ -35,11 +35,15 @@ _ORDER: tuple[tuple[str, int, str], ...] = (
 _LONG = struct.Struct("!Q")
 
 
-def header_payload(size: int, message_id: str, correlation_id: str) -> bytes:
-    """The header frame's payload of a persistent message of `size` bytes."""
+def header_payload(size: int, message_id: str, correlation_id: str, expires: int | None = None) -> bytes:
+    """The header frame's payload of a persistent message of `size` bytes, which the broker drops after `expires` milliseconds."""
     flags = _DELIVERY_MODE | _CORRELATION_ID | _MESSAGE_ID
+    expiration = b""
+    if expires is not None:
+        flags |= _EXPIRATION
+        expiration = short_string(str(expires))
     head = _HEAD.pack(_BASIC, 0, size, flags)
-    return b"".join((head, _PERSISTENT, short_string(correlation_id), short_string(message_id)))
+    return b"".join((head, _PERSISTENT, short_string(correlation_id), expiration, short_string(message_id)))
 
 
 def properties(payload: bytes) -> dict[str, Any]:

@@ -71,8 +71,8 @@ class PublishChannel(Channel):
         now = time.monotonic()
         return max((each.stalled(now) for each in self._flows.values()), default=0.0)
 
-    def publish(self, queue: str, body: bytes, message_id: str) -> Publish:
-        """Send a message to a queue, by the default exchange. Raises what the channel was lost for.
+    def publish(self, queue: str, body: bytes, message_id: str, expires: int | None = None) -> Publish:
+        """Send a message to a queue, by the default exchange; `expires`: milliseconds. Raises what the channel was lost for.
 
         It does not wait: callers wait for `connection.writable` before, or bound what they send.
         """
@@ -90,7 +90,7 @@ class PublishChannel(Channel):
         publish = Publish(asyncio.get_running_loop().create_future(), len(body), flow)
         tag = self._confirms.add(publish)
         self.unconfirmed_bytes += publish.size
-        header = frame(HEADER, number, header_payload(len(body), message_id, str(tag)))
+        header = frame(HEADER, number, header_payload(len(body), message_id, str(tag), expires))
         self.connection.write((method, header, *body_frames(number, body, self.connection.frame_max)))
         return publish
 

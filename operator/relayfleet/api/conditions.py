@@ -44,6 +44,7 @@ class Reason(StrEnum):
     SECRET_NOT_FOUND = "SecretNotFound"
     SECRET_INVALID = "SecretInvalid"
     SIGNING_KEY_UNAVAILABLE = "SigningKeyUnavailable"
+    SEALING_KEY_UNAVAILABLE = "SealingKeyUnavailable"
     NO_SENDING_IP = "NoSendingIP"
     IMAGE_NOT_PULLED = "ImageNotPulled"
     UNSCHEDULABLE = "Unschedulable"
@@ -69,6 +70,7 @@ class Reason(StrEnum):
     # A person has to act.
     ADDRESS_CLAIMED = "AddressClaimed"
     CREDENTIALS_LOST = "CredentialsLost"
+    SEALING_KEYS_LOST = "SealingKeysLost"
     SCALE_DOWN_REFUSED = "ScaleDownRefused"
     SPEC_INVALID = "SpecInvalid"
     APPLY_FAILED = "ApplyFailed"

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from relayfleet.api.meta import LocalRef, Model, PodTemplate, Quantity, Status, rule, rules
+from relayfleet.api.meta import Duration, LocalRef, Model, PodTemplate, Quantity, Status, rule, rules
 
 
 class Storage(Model):
@@ -63,6 +63,17 @@ class ExternalBroker(Model):
     tls: ExternalTLS | None = Field(default=None, description="Use AMQP over TLS. Default: plain AMQP.")
 
 
+class Sealing(Model):
+    """How mail is encrypted before it is stored. The keys are in the Secret `<name>-sealing`, which the operator makes."""
+
+    rotate_every: Duration = Field(
+        default="720h",
+        json_schema_extra=rules(rule("duration(self) >= duration('24h')", "sealing.rotateEvery must be at least 24h")),
+        description="Age at which the key that seals new mail gets a successor, which seals an hour later, when all relays know it. Old keys are "
+        "kept for half a year after that, and eight of them for ever.",
+    )
+
+
 class QueueClusterSpec(Model):
     """What a user states about the queue."""
 
@@ -75,11 +86,12 @@ class QueueClusterSpec(Model):
     )
     rabbitmq: ManagedRabbitMQ | None = Field(default=None, description="Settings for type RabbitMQ.")
     external: ExternalBroker | None = Field(default=None, description="Settings for type External.")
+    sealing: Sealing = Field(default=Sealing(), description="How mail is encrypted before it is stored.")
     template: PodTemplate = Field(default=PodTemplate(), description="What the brokers' pods look like.")
     deletion_policy: Literal["Retain", "Delete"] = Field(
         default="Retain",
-        description="What becomes of volumes and credentials when this resource is deleted. Retain: they stay, and a new QueueCluster "
-        "of the same name adopts them with the mail in them. Delete: they go, once no record is left.",
+        description="What becomes of volumes, credentials and sealing keys when this resource is deleted. Retain: they stay, and a new QueueCluster "
+        "of the same name adopts them with the mail in them. Delete: they go, once no record is left. Sealing keys for external brokers always stay.",
     )
 
 
@@ -136,3 +148,8 @@ class QueueClusterStatus(Status):
     ready_replicas: int | None = Field(default=None, ge=0, description="Brokers that serve.")
     brokers: str | None = Field(default=None, description="Brokers that serve, of those asked for, as 3/3.")
     version: str | None = Field(default=None, description="Version that the brokers report.")
+    sealing_key: str | None = Field(
+        default=None,
+        max_length=64,
+        description="Name of the key that seals new mail, of those in the Secret `<name>-sealing`.",
+    )

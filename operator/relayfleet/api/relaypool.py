@@ -22,6 +22,7 @@ from relayfleet.api.meta import (
     rule,
     rules,
 )
+from relayfleet.api.submitters import MOST_SUBMITTERS, Submitter
 
 
 class ProxyProtocol(Model):
@@ -138,6 +139,12 @@ class RetrySettings(Model):
     max: Duration = Field(default="4h", description="Longest wait.")
     lifetime: Duration = Field(
         default="120h",
+        json_schema_extra=rules(
+            rule(
+                "duration(self) <= duration('2880h')",
+                "retry.lifetime must be at most 2880h: keys that seal mail are not kept for longer",
+            )
+        ),
         description="Age at which a mail is given up and its sender gets a report. RFC 5321 asks for 4 to 5 days.",
     )
 
@@ -203,6 +210,13 @@ class RelayPoolSpec(Model):
         default=None,
         description="Secret whose entries hold lines `name:hash` as `htpasswd -B` writes them: who may submit mail.",
     )
+    submitters: list[Submitter] = Field(
+        default=[],
+        max_length=MOST_SUBMITTERS,
+        json_schema_extra=list_map("name"),
+        description="Credentials of `authSecretRef` that may send for certain domains only. One that is not named here may send for all. Clients of "
+        "`allowedNetworks` that do not authenticate are not held to any.",
+    )
     tls_secret_ref: LocalRef | None = Field(
         default=None, description="Secret of type kubernetes.io/tls with the relays' certificate."
     )
@@ -240,6 +254,10 @@ class RelayPoolSpec(Model):
 
 
 CRD_RULES = (
+    rule(
+        "!has(self.submitters) || size(self.submitters) == 0 || has(self.authSecretRef)",
+        "submitters are credentials of authSecretRef: set it, or remove them",
+    ),
     rule(
         "!has(self.allowedNetworks) || size(self.allowedNetworks) == 0 || self.service.externalTrafficPolicy == 'Local' || has(self.service.proxyProtocol)",
         "allowedNetworks need the clients' real addresses, or everybody could send: set service.externalTrafficPolicy: Local or service.proxyProtocol",
@@ -282,6 +300,10 @@ class RelayPoolStatus(Status):
         max_length=1000,
         json_schema_extra={"x-kubernetes-list-type": "set"},
         description="SendingIPs that the pool sends by in this region.",
+    )
+    sealed: bool | None = Field(
+        default=None,
+        description="Whether mail is encrypted before it is stored. True from the moment on when each relay of the pool can open it.",
     )
     cordoned: list[CordonedRelay] = Field(
         default=[],

@@ -10,6 +10,7 @@ from relayfleet.act.kubernetes.events import Recorder
 from relayfleet.controllers.relaydependencies import Reports
 from relayfleet.controllers.relayhealth import Health
 from relayfleet.controllers.relaypeers import Links
+from relayfleet.controllers.relaysealing import SealingNews
 from relayfleet.controllers.relaysigning import SigningNews
 from relayfleet.kube.client import Kube
 from relayfleet.kube.mirror import Mirror
@@ -29,3 +30,4 @@ class Context:
     mirror: Mirror = field(default_factory=Mirror)
     memory: dict[Any, Any] = field(default_factory=dict)
     signing: SigningNews = field(default_factory=SigningNews)
+    sealing: SealingNews = field(default_factory=SealingNews)

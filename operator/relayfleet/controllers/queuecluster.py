@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from relayfleet.api.labels import QUEUE
 from relayfleet.api.queuecluster import ExternalBroker, ManagedRabbitMQ, QueueClusterSpec
 from relayfleet.children.rabbitmq import names
-from relayfleet.controllers import queuebrokers, queuepods
+from relayfleet.controllers import queuebrokers, queuepods, queuesealing
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.queuechildren import Children, Outcome, stateful_set
 from relayfleet.controllers.queuefarewell import farewell
@@ -46,7 +46,7 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
         await tell(context, queue, invalid(why_invalid(error)), {})
         return None
     if spec.external:
-        return await _external(context, queue, spec.external)
+        return await _external(context, queue, spec, spec.external)
     if len(name) > names.LONGEST:
         await tell(context, queue, invalid(_TOO_LONG), {})
         return None
@@ -59,12 +59,14 @@ _TOO_LONG = (
 )
 
 
-async def _external(context: Context, queue: Object, broker: ExternalBroker) -> float:
+async def _external(context: Context, queue: Object, spec: QueueClusterSpec, broker: ExternalBroker) -> float:
+    memory = of(context.memory, queue["metadata"]["namespace"], queue["metadata"]["name"])
+    sealing = await queuesealing.bring(context, queue, spec, memory)
     parts = [address.rsplit(":", 1) for address in broker.addresses]
     failures = await asyncio.gather(*(tcp.why_not(host, int(port), CONNECT) for host, port in parts))
     seen = [external.Address(address, failure) for address, failure in zip(broker.addresses, failures, strict=True)]
-    fields = {"brokers": f"{sum(not each.failure for each in seen)}/{len(seen)}"}
-    await tell(context, queue, external.statements(seen), fields)
+    fields = {"brokers": f"{sum(not each.failure for each in seen)}/{len(seen)}", "sealingKey": sealing.key}
+    await tell(context, queue, external.statements(seen, sealing.lost), fields)
     return EXTERNAL_AGAIN
 
 
@@ -80,6 +82,7 @@ async def _managed(context: Context, queue: Object, spec: QueueClusterSpec) -> N
     )
     so_far = (queue.get("status") or {}).get("replicas")
     wanted = brokers_wanted(rabbitmq.replicas, so_far, _volumes(queue, claims))
+    sealing = await queuesealing.bring(context, queue, spec, memory)
     held, outcome = await _state(context, queue, spec, wanted, live, bool(live or claims), memory)
     revision = ((outcome.stateful_set or {}).get("status") or {}).get("updateRevision", "")
     brokers = queuepods.facts(queue, pods, revision, datetime.datetime.now(datetime.UTC))
@@ -95,10 +98,11 @@ async def _managed(context: Context, queue: Object, spec: QueueClusterSpec) -> N
         served=_served(queue),
         refused="; ".join(outcome.refused),
         lost=held.lost,
+        keys_lost=sealing.lost,
         paused=paused(queue),
         unbound=tuple(each["metadata"]["name"] for each in claims if each["status"].get("phase") == "Pending"),
     )
-    await tell(context, queue, statements(cluster), _fields(queue, cluster))
+    await tell(context, queue, statements(cluster), _fields(queue, cluster) | {"sealingKey": sealing.key})
 
 
 async def _state(

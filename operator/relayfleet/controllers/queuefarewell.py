@@ -12,6 +12,7 @@ import time
 from relayfleet.act.broker.errors import BrokerError
 from relayfleet.act.broker.management import Management
 from relayfleet.api.labels import DELETION_POLICY, QUEUE
+from relayfleet.children import sealing
 from relayfleet.children.rabbitmq import names
 from relayfleet.controllers import queuebrokers, queuepods
 from relayfleet.controllers.context import Context
@@ -99,6 +100,7 @@ async def _hand_over(context: Context, queue: Object, brokers: Object) -> None:
     body = {"metadata": {"ownerReferences": [owner]}}
     for claim in await context.kube.list("PersistentVolumeClaim", namespace, {QUEUE: name}):
         await context.kube.patch("PersistentVolumeClaim", namespace, claim["metadata"]["name"], body)
-    for each in (names.admin_secret(queue), names.client_secret(queue), names.tls_secret(queue)):
+    made = (names.admin_secret(queue), names.client_secret(queue), names.tls_secret(queue), sealing.name(name))
+    for each in made:
         if await context.kube.get("Secret", namespace, each):
             await context.kube.patch("Secret", namespace, each, body)

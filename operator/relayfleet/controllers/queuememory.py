@@ -1,5 +1,5 @@
 """What the leader remembers of a queue between two looks. Lost with the process: everything here can be found out again, but for an admin
-Secret that somebody deletes, which only a leader that has read it can restore."""
+Secret, or sealing keys, that somebody deletes: only a leader that has read them can restore them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relayfleet.decide.queue.facts import Brokers
+from relayfleet.protocol.sealing import Key
 
 
 @dataclass(slots=True)
@@ -16,6 +17,7 @@ class QueueMemory:
     (seconds, monotonic), `asked_about` what was then true. `growing`: members were added and leaders not spread yet."""
 
     admin: dict[str, str] | None = None
+    sealing: tuple[Key, ...] | None = None
     children: dict[Any, Any] = field(default_factory=dict)
     brokers: Brokers | None = None
     unreachable: str = ""
@@ -33,5 +35,5 @@ def of(memory: MutableMapping[Any, Any], namespace: str, name: str) -> QueueMemo
 
 
 def forget(memory: MutableMapping[Any, Any], namespace: str, name: str) -> None:
-    """Forget a queue that is gone, its admin Secret above all: a successor's may be another one."""
+    """Forget a queue that is gone, its Secrets above all: a successor's may be others."""
     memory.pop(("QueueCluster", namespace, name), None)

@@ -40,10 +40,12 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a pool's children are made of besides the pool: its queue, if there is one, and the SendingIPs that it may use."""
+    """What a pool's children are made of besides the pool: its queue, if there is one, the SendingIPs that it may use, and whether its relays
+    seal mail."""
 
     queue: Object | None
     sources: Sequence[tuple[str, SendingIPSpec]]
+    seal: bool = False
 
 
 @dataclass(slots=True)
@@ -93,7 +95,8 @@ class Children:
         region = self._context.settings.region
         prefix = config.queue_prefix(self._pool, region)
         access = broker.access(needs.queue, queue, prefix, size_in_bytes(self._spec.quota))
-        text, digest = config.rendered(config.document(self._pool, self._spec, needs.sources, access.broker, region))
+        document = config.document(self._pool, self._spec, needs.sources, access.broker, region, seal=needs.seal)
+        text, digest = config.rendered(document)
         external = queue.external.addresses if queue.external else ()
         policy = networkpolicy.network_policy(
             self._pool,
@@ -133,6 +136,8 @@ class Children:
             # Only where it is stated, so that pools from before it keep their digest, and their relays.
             **({"dkim": signing.volume(self._spec.dkim)} if self._spec.dkim else {}),
             **({"dependencies": asked} if asked else {}),
+            # Not what they are: that is configuration. Stated first, relays must be of a template whose image knows of them.
+            **({"submitters": True} if self._spec.submitters else {}),
         }
 
     async def _state(self, child: Object) -> Object | None:

@@ -75,9 +75,14 @@ def addresses(pod: Object) -> dict[str, str]:
 
 
 def facts(
-    pod: Object, place: Place, now: datetime.datetime, mount_failures: Mapping[str, str], signing: str = ""
+    pod: Object,
+    place: Place,
+    now: datetime.datetime,
+    mount_failures: Mapping[str, str],
+    signing: str = "",
+    sealing: str = "",
 ) -> Pod:
-    """The relay for decisions about the status; `mount_failures` by uid of pod; `signing`: its own word on its keys."""
+    """The relay for decisions about the status; `mount_failures` by uid of pod; `signing`, `sealing`: its own words on its keys."""
     scheduled = _condition(pod, "PodScheduled")
     unscheduled = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     waiting = _waiting(pod)
@@ -92,6 +97,7 @@ def facts(
         waiting=waiting,
         mount_failure=mount_failures.get(pod["metadata"]["uid"], "") if creating else "",
         signing=signing,
+        sealing=sealing,
     )
 
 

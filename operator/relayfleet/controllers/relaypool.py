@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+from dataclasses import replace
 
 from pydantic import ValidationError
 
@@ -18,6 +19,7 @@ from relayfleet.controllers.specs import parsed, paused, why_invalid
 from relayfleet.controllers.telling import tell
 from relayfleet.decide.health.words import Level
 from relayfleet.decide.pool import facts
+from relayfleet.decide.pool.sealing import seals
 from relayfleet.decide.pool.statements import invalid, statements
 from relayfleet.decide.statement import Statement
 from relayfleet.kube.client import Object, Objects
@@ -33,6 +35,7 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
         context.memory.pop(memory_key(namespace, name), None)
         relaycontrol.forget(context, (namespace, name))
         context.signing.keep((namespace, name), ())
+        context.sealing.keep((namespace, name), ())
         context.dependencies.forget((namespace, name))
         return None  # its children go by their owner references
     try:
@@ -40,18 +43,32 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
     except ValidationError as error:
         await tell(context, pool, invalid(why_invalid(error)), {})
         return None
-    relays, (needs, sources) = await asyncio.gather(_relays(context, namespace, name), _needs(context, pool, spec))
+    pods, (needs, sources) = await asyncio.gather(_pods(context, namespace, name), _needs(context, pool, spec))
+    needs = replace(needs, seal=await _seals(context, pool, spec, pods))
+    relays = [pod for pod in pods if not relaypods.leaving(pod)]
     outcome = await _children(context, pool, spec, needs, relays)
     found = await _facts(context, pool, spec, needs, sources, relays, outcome)
     said = statements(found)
-    await tell(context, pool, said, _fields(name, found))
+    await tell(context, pool, said, _fields(name, found) | {"sealed": needs.seal or None})
     return CALM if _calm(said) else UNCALM
 
 
-async def _relays(context: Context, namespace: str, name: str) -> Objects:
-    """The pool's pods, without those that ended or are being deleted."""
+async def _pods(context: Context, namespace: str, name: str) -> Objects:
+    """The pool's pods, without those that ended."""
     pods = await context.kube.list("Pod", namespace, {POOL: name})
-    return [pod for pod in pods if not relaypods.ended(pod) and not relaypods.leaving(pod)]
+    return [pod for pod in pods if not relaypods.ended(pod)]
+
+
+async def _seals(context: Context, pool: Object, spec: RelayPoolSpec, pods: Objects) -> bool:
+    """Whether the relays seal. Of an image that the user chose only the relays themselves can tell what it knows."""
+    whose, relays = relaywatch.pool_name(pool), [each["metadata"]["name"] for each in pods]
+    context.sealing.keep(whose, relays)
+    begun = bool((pool.get("status") or {}).get("sealed"))
+    if begun or paused(pool):
+        return begun
+    first = not pods and not spec.template.image
+    first = first and await context.kube.get("Deployment", whose[0], names.of(whose[1])) is None
+    return seals(begun=begun, first=first, opens=context.sealing.open(whose, relays))
 
 
 async def _children(context: Context, pool: Object, spec: RelayPoolSpec, needs: Needs, relays: Objects) -> Outcome:
@@ -114,6 +131,7 @@ async def _facts(
                 now,
                 failures,
                 context.signing.of(whose, each["metadata"]["name"]),
+                context.sealing.of(whose, each["metadata"]["name"]),
             )
             for each in relays
         ),

@@ -113,6 +113,14 @@ class SigningDomain:
 
 
 @dataclass(frozen=True, slots=True)
+class Submitter:
+    """A credential that may send for these domains (A-labels, lower case) and what is below them, and for no others."""
+
+    name: str
+    domains: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Shutdown: new sessions are still served for `unlist` seconds, then what is open has `grace` seconds to finish."""
 
@@ -122,7 +130,8 @@ class Drain:
 
 @dataclass(frozen=True, slots=True)
 class RelayConfig:
-    """Everything that a relay is told. `pool` is namespace/name; networks are CIDRs."""
+    """Everything that a relay is told. `pool` is namespace/name; networks are CIDRs. `seal`: all relays of the pool can open sealed records,
+    so mail is sealed before it is stored."""
 
     pool: str
     region: str
@@ -137,6 +146,8 @@ class RelayConfig:
     drain: Drain = field(default_factory=Drain)
     dkim: tuple[SigningDomain, ...] = ()
     dependencies: tuple[Dependency, ...] = ()
+    seal: bool = False
+    submitters: tuple[Submitter, ...] = ()
     version: int = VERSION
 
 

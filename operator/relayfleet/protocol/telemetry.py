@@ -112,7 +112,7 @@ class Window:
     """What live traffic showed since the last one. `accepted` with 250, `deferred` with 4xx (quota and policy left out), probes left out
     of both; `unfit`: why the relay cannot serve, by its own judgement, or ""; `strain`: the share of its tightest limit in use, 0 to 1;
     `stand`: by the last order; `age`: seconds since the middle of the window; `signing`: why mail waits for its DKIM key, and what to do, or "";
-    `dependencies`: all that the relay asks, as it sees them now, which is no word about the relay."""
+    `dependencies`: all that the relay asks, as it sees them now, which is no word about the relay; `opens`: it can open sealed records; `sealing`: why sealed mail waits, and what to do, or ""."""
 
     accepted: int = 0
     deferred: int = 0
@@ -125,6 +125,8 @@ class Window:
     age: float = 0.0
     signing: str = ""
     dependencies: tuple[Dependency, ...] = ()
+    opens: bool = False
+    sealing: str = ""
 
 
 Word = Hello | Order
@@ -188,6 +190,8 @@ def _window(window: dict[str, Any]) -> Window:
         age,
         _text(window.get("signing", "")),
         tuple(_dependency(row) for row in _rows(window.get("dependencies", []), MOST_DEPENDENCIES)),
+        window.get("opens") is True,
+        _text(window.get("sealing", "")),
     )
 
 

@@ -63,6 +63,11 @@ class Files:
         """Missing when no dependency needs a Secret."""
         return self.root / "dependencies"
 
+    @property
+    def sealing(self) -> Path:
+        """The folder with the sealing keys. Missing in a relay that an older operator made."""
+        return self.root / "sealing"
+
     def broker_credentials(self) -> tuple[str, str]:
         """User and password for the broker. Raises OSError while the Secret is not mounted."""
         folder = self.root / "broker"

@@ -18,7 +18,7 @@ from typing import Any
 import uvloop
 from prometheus_client.metrics_core import Metric
 
-from relayfleet.protocol import telemetry
+from relayfleet.protocol import sealing, telemetry
 from relayfleet.protocol.relay_config import ConfigError, RelayConfig, load
 from relayfleet.relay.control.keys import Keys
 from relayfleet.relay.control.orders import Obedience
@@ -37,7 +37,8 @@ from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.server import SmtpServer
 from relayfleet.relay.signing.letter import Signing
 from relayfleet.relay.spool.rabbitmq import RabbitMQJournal, RabbitMQSpool
-from relayfleet.relay.status import Status, control_metrics, dependency_metrics, relay_metrics
+from relayfleet.relay.spool.sealer import Sealer
+from relayfleet.relay.status import Status, control_metrics, dependency_metrics, relay_metrics, sealing_metrics
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Relay:
         self._files = files
         self._tally = tally = Tally()
         hostname = config.sources[0].helo_name if config.sources else name
+        self.sealer = Sealer(files.sealing / sealing.ENTRY, config.broker.queue_prefix, seals=config.seal)
         self.spool = RabbitMQSpool(
             config.broker,
             files.broker_credentials,
@@ -73,6 +75,7 @@ class Relay:
             prefetch=config.delivery.prefetch,
             name=name,
             tally=tally,
+            sealer=self.sealer,
         )
         self.journal = RabbitMQJournal(config.broker, files.broker_credentials, str(files.broker_ca), name=name)
         discard = Discard(files.discard)
@@ -114,6 +117,7 @@ class Relay:
         async with background(
             status.serve(status_port),
             watch(self._files.config, self._reload),
+            watch(self._files.sealing, self.sealer.reload),
             control.run(control_port),
             self.obedience.run(),
             self.dependencies.run(),
@@ -166,6 +170,7 @@ class Relay:
             lambda: self.obedience.stand,
             lambda: self.delivery.signing.trouble,
             self.dependencies.told,
+            lambda: (self.sealer.opens, self.sealer.trouble),
         )
         return ControlServer(Keys(self._files.control), windows, self.obedience.obey, address)
 
@@ -173,6 +178,7 @@ class Relay:
         yield from relay_metrics(self.server, self.delivery, self.spool)
         yield from control_metrics(control.counters)
         yield from dependency_metrics(self.dependencies)
+        yield from sealing_metrics(self.sealer)
 
     def _settled_and_released(self) -> tuple[int, int]:
         return self.delivery.counters.records_settled, self.delivery.counters.records_released
@@ -190,6 +196,7 @@ class Relay:
             log.warning("delivery.prefetch has changed: it is used after a restart")
         self.spool.reconfigure(config.broker)
         self.journal.reconfigure(config.broker)
+        self.sealer.seals = config.seal
         await self.server.reload(config)
         self.delivery.reload(config)
         self.dependencies.reload(config.dependencies)

@@ -20,6 +20,7 @@ from relayfleet.relay.delivery.worker import DeliveryService
 from relayfleet.relay.dependencies.service import Dependencies
 from relayfleet.relay.server import SmtpServer
 from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
+from relayfleet.relay.spool.sealer import Sealer
 
 
 class Status:
@@ -94,6 +95,18 @@ def dependency_metrics(dependencies: Dependencies) -> Iterable[Metric]:
     for target, outcome, number in dependencies.outcomes():
         probes.add_metric([target, outcome], number)
     yield probes
+
+
+def sealing_metrics(sealer: Sealer) -> Iterable[Metric]:
+    """What the relay sealed and opened."""
+    records = CounterMetricFamily(
+        "relayfleet_relay_sealing",
+        "Records by what sealing did with them: Sealed or Unsealed when stored, Opened when taken, KeyMissing waits.",
+        labels=["result"],
+    )
+    for result, count in sealer.counts.items():
+        records.add_metric([result], count)
+    yield records
 
 
 def relay_metrics(server: SmtpServer, delivery: DeliveryService, spool: RabbitMQSpool) -> Iterable[Metric]:

@@ -22,6 +22,7 @@ from relayfleet.controllers.context import Context
 from relayfleet.controllers.handlers import TRAFFIC, Wiring
 from relayfleet.controllers.relaydependencies import Reports
 from relayfleet.controllers.relayhealth import Health, PoolName
+from relayfleet.controllers.relaysealing import SealingNews
 from relayfleet.controllers.relaysigning import SigningNews
 from relayfleet.controllers.trouble import Reconcile, reconciled
 from relayfleet.kube.client import Kube, connect
@@ -111,15 +112,17 @@ async def _lead(
     def again(namespace: str, name: str) -> None:
         queue.add(Key("RelayPool", namespace, name))
 
-    signing, reports = SigningNews(again), Reports(again)
+    signing, sealing, reports = SigningNews(again), SealingNews(again), Reports(again)
 
     def take(pool: PoolName, relay: str, window: telemetry.Window) -> None:
         health.take_window(pool, relay, window)
         signing.take_window(pool, relay, window)
+        sealing.take_window(pool, relay, window)
         reports.take(pool, relay, window)
 
     links = RelayLinks(telemetry.Hello(settings.identity, lease.epoch), take)
-    context = Context(kube, settings, Recorder(kube, settings.identity), health, links, reports, signing=signing)
+    recorder = Recorder(kube, settings.identity)
+    context = Context(kube, settings, recorder, health, links, reports, signing=signing, sealing=sealing)
     liveness.registry.register(HealthMetrics(health))
     liveness.registry.register(LinkMetrics(links))
     liveness.registry.register(DependencyMetrics(reports))

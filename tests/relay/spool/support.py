@@ -16,6 +16,7 @@ from relayfleet.protocol.relay_config import Broker
 from relayfleet.relay.spool.interface import SpoolError, SpoolUnavailable
 from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
 from relayfleet.relay.spool.record import Recipient, Record, decode, new_id
+from relayfleet.relay.spool.sealer import Sealer
 from tests.relay.rabbitmq.cluster import PASSWORD, USERNAME, Cluster
 
 SHORT_LADDER = (1, 3)
@@ -41,6 +42,7 @@ async def spool(
     wait: bool = True,
     ca_file: str | None = None,
     password: str = PASSWORD,
+    sealer: Sealer | None = None,
 ) -> AsyncIterator[RabbitMQSpool]:
     """A started spool, ready unless `wait` is False."""
     opened = RabbitMQSpool(
@@ -50,6 +52,7 @@ async def spool(
         prefetch=prefetch,
         name=f"test {prefix}",
         ladder=SHORT_LADDER,
+        sealer=sealer,
     )
     opened.start()
     try:
@@ -127,14 +130,8 @@ async def traffic(target: RabbitMQSpool, senders: int = 20, pause: float = 0.01)
 async def read_all(cluster: Cluster, queues: list[str], node: int = 1) -> list[Record]:
     """Empty the queues with an AMQP client that is not ours. A count of 0 is no proof (a broker says so too while it does not know the
     leader), so the last word has a get, which that leader answers."""
-    context = ssl.create_default_context(cafile=cluster.ca_file)
-    context.check_hostname = False
-    host, _, port = cluster.addresses[node - 1].rpartition(":")
-    connection = await aio_pika.connect(
-        host=host, port=int(port), login=USERNAME, password=PASSWORD, ssl=True, ssl_context=context, timeout=10
-    )
     found = []
-    async with connection:
+    async with await _reader(cluster, node) as connection:
         channel = await connection.channel()
         await channel.set_qos(prefetch_count=500)
         for name in queues:
@@ -152,6 +149,31 @@ async def read_all(cluster: Cluster, queues: list[str], node: int = 1) -> list[R
                 else:
                     break
     return found
+
+
+async def bodies(
+    cluster: Cluster, queues: list[str], *, requeue: bool = False
+) -> list[aio_pika.abc.AbstractIncomingMessage]:
+    """Messages as they are in the queues, which are empty then; with `requeue` they are looked at only."""
+    found: list[aio_pika.abc.AbstractIncomingMessage] = []
+    async with await _reader(cluster) as connection:
+        channel = await connection.channel()
+        for name in queues:
+            queue = await channel.declare_queue(name, passive=True, timeout=10)
+            while (message := await queue.get(fail=False, timeout=20)) is not None:
+                found.append(message)
+        for message in found:
+            await (message.nack(requeue=True) if requeue else message.ack())
+    return found
+
+
+async def _reader(cluster: Cluster, node: int = 1) -> aio_pika.abc.AbstractConnection:
+    context = ssl.create_default_context(cafile=cluster.ca_file)
+    context.check_hostname = False
+    host, _, port = cluster.addresses[node - 1].rpartition(":")
+    return await aio_pika.connect(
+        host=host, port=int(port), login=USERNAME, password=PASSWORD, ssl=True, ssl_context=context, timeout=10
+    )
 
 
 def ready_queues(prefix: str) -> list[str]:

@@ -92,6 +92,14 @@ def test_the_other_codec_reads_our_properties() -> None:
     )
 
 
+def test_the_other_codec_reads_when_a_message_expires() -> None:
+    payload = header_payload(2048, "01ABC.0", "17", 2_592_000_000)
+    _, _, read = other.unmarshal(frames.frame(frames.HEADER, 1, payload))
+    assert isinstance(read, header.ContentHeader)
+    assert read.properties.expiration == "2592000000"
+    assert (read.properties.message_id, read.properties.correlation_id) == ("01ABC.0", "17")
+
+
 def test_we_read_all_properties_of_the_other_codec() -> None:
     given_properties = commands.Basic.Properties(
         content_type="text/plain",

@@ -104,7 +104,8 @@ def test_files_are_mounted_where_relays_look_for_them() -> None:
     (container,) = template(dkim=DKIM)["spec"]["containers"]
     files = Files()
     mounted = {each["mountPath"] for each in container["volumeMounts"]}
-    folders = (files.config.parent, files.auth, files.key.parent, files.broker_ca.parent, files.control, files.dkim)
+    secrets = (files.auth, files.key.parent, files.broker_ca.parent, files.control, files.dkim, files.sealing)
+    folders = (files.config.parent, *secrets)
     assert mounted == {str(each) for each in folders}
 
 
@@ -147,7 +148,7 @@ def test_relays_are_told_who_signs_and_where_the_key_is() -> None:
 
 def test_what_is_not_asked_for_is_not_mounted() -> None:
     volumes = template(authSecretRef=None, tlsSecretRef=None)["spec"]["volumes"]
-    assert [each["name"] for each in volumes] == ["relay", "control", "broker"]
+    assert [each["name"] for each in volumes] == ["relay", "sealing", "control", "broker"]
 
 
 def test_a_relay_has_time_to_drain_before_it_is_killed() -> None:

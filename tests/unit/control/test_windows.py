@@ -40,6 +40,7 @@ class Scene:
         self.load = 0.0
         self.stand = Stand.SERVE
         self.signing = ""
+        self.sealing = (False, "")
         vitals = Vitals(lambda: self.load, self.pulse, files, memory)
         self.dependencies: tuple[Dependency, ...] = ()
         self.windows = Windows(
@@ -49,6 +50,7 @@ class Scene:
             lambda: self.stand,
             lambda: self.signing,
             lambda: self.dependencies,
+            lambda: self.sealing,
         )
         self.windows.begin(100.0)
 
@@ -169,3 +171,13 @@ def test_memory_that_the_kernel_can_take_back_does_not_count(tmp_path: Path) -> 
     assert machine.memory(tmp_path) == (650, 1000)
     (tmp_path / "memory.max").write_text("max\n")
     assert machine.memory(tmp_path) == (0, 0)
+
+
+def test_that_a_relay_opens_sealed_records_and_that_some_wait_is_news() -> None:
+    scene = Scene()
+    scene.next(101.0)
+    for said in ((True, ""), (True, "mail waits")):
+        assert scene.windows.next(scene.windows._since + PERIOD) is None
+        scene.sealing = said
+        window = scene.next(scene.windows._since + PERIOD)
+        assert (window.opens, window.sealing) == said

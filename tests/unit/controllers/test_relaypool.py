@@ -317,3 +317,16 @@ async def test_dkim_that_is_not_stated_changes_no_template_of_an_older_operator(
     ]
     await reconcile(context(kube), "mail", "tx")
     assert kube.seen("Deployment", "tx-relay")["metadata"]["annotations"][INPUTS] != before
+
+
+async def test_submitters_that_are_stated_first_need_relays_that_know_of_them_and_then_are_configuration() -> None:
+    kube = world()
+    both = context(kube)
+    await reconcile(both, "mail", "tx")
+    inputs = [kube.seen("Deployment", "tx-relay")["metadata"]["annotations"][INPUTS]]
+    for domains in (["a.test"], ["a.test", "b.test"]):
+        kube.objects["RelayPool", "mail", "tx"]["spec"]["submitters"] = [{"name": "ann", "domains": domains}]
+        await reconcile(both, "mail", "tx")
+        assert config(kube)["submitters"] == [{"name": "ann", "domains": domains}]
+        inputs.append(kube.seen("Deployment", "tx-relay")["metadata"]["annotations"][INPUTS])
+    assert inputs[0] != inputs[1] == inputs[2]

@@ -109,3 +109,10 @@ def test_every_recipient_is_delivered_or_goes_on_or_is_reported(
             f"Final-Recipient: rfc822;{outcome.recipient.address}".encode() in reported,
         ]
         assert sum(ways) == 1
+
+
+def test_a_sender_that_is_not_the_credentials_is_told_nothing_and_its_mail_goes_on() -> None:
+    settlement = decide(record(), list(OUTCOMES.values()), NOW, Retry(), 0.5, "relay.test", owned=False)
+    (later,) = settlement.successors
+    assert [each.address for each in later.record.recipients] == ["t@x.test", "u@x.test"]
+    assert settlement.unreportable

@@ -46,6 +46,8 @@ WINDOWS = st.builds(
     strain=AMOUNTS,
     stand=st.sampled_from(Stand),
     age=AMOUNTS,
+    opens=st.booleans(),
+    sealing=NAMES,
     **{name: st.lists(rows, max_size=4).map(tuple) for name, rows in ROWS.items()},
 )
 JSON = st.recursive(

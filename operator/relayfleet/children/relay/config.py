@@ -24,6 +24,7 @@ from relayfleet.protocol.relay_config import (
     SigningDomain,
     SigningKey,
     Source,
+    Submitter,
     dump,
 )
 
@@ -36,8 +37,10 @@ def document(
     sources: Sequence[tuple[str, SendingIPSpec]],
     broker: Broker,
     region: str,
+    *,
+    seal: bool = False,
 ) -> RelayConfig:
-    """What the relays of a pool are told. `sources` are the SendingIPs of this region, with their names."""
+    """What the relays of a pool are told. `sources` are the SendingIPs of this region, with their names; `seal`: all relays can open sealed mail."""
     proxy = spec.service.proxy_protocol
     return RelayConfig(
         pool=f"{pool['metadata']['namespace']}/{pool['metadata']['name']}",
@@ -54,6 +57,8 @@ def document(
         drain=Drain(unlist=names.UNLIST, grace=seconds(spec.drain.grace_period)),
         dkim=tuple(_signing(each) for each in spec.dkim),
         dependencies=dependencies.told(spec.dependencies),
+        seal=seal,
+        submitters=tuple(Submitter(each.name, tuple(each.domains)) for each in spec.submitters),
     )
 
 

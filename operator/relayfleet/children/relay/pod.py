@@ -8,6 +8,7 @@ from typing import Any
 from relayfleet.api.labels import LISTED, POOL, ZONE
 from relayfleet.api.meta import PodTemplate, seconds
 from relayfleet.api.relaypool import RelayPoolSpec
+from relayfleet.children import sealing
 from relayfleet.children.meta import labels
 from relayfleet.children.relay import config, control, dependencies, names, signing
 from relayfleet.protocol import telemetry
@@ -121,4 +122,5 @@ def _volumes(pool: str, spec: RelayPoolSpec, broker_volume: dict[str, Any]) -> l
         found.append({"name": "dkim", "projected": signing.volume(spec.dkim)})
     if asked := dependencies.volume(spec.dependencies):
         found.append(asked)
+    found.append(sealing.volume(spec.queue_ref.name))
     return [*found, {"name": "control", "secret": control.volume(pool)}, {"name": "broker", **broker_volume}]

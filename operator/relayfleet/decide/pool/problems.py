@@ -29,6 +29,7 @@ _PURPOSE = {
     "tls": "tlsSecretRef",
     "dkim": "secretRef of a key in dkim",
     "broker": "the QueueCluster's credentials",
+    "sealing": "the QueueCluster's sealing keys, see its conditions",
     "dependencies": "dependencies",
 }
 _PULL = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable"}

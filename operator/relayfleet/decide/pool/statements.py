@@ -130,7 +130,7 @@ def _short(pool: Pool) -> Problem | None:
     if hurt:
         more = f" (and {len(hurt) - 1} more)" if len(hurt) > 1 else ""
         return Problem(hurt[0].reason, f"{_serving(pool)}: {hurt[0].message}{more}")
-    if found := _unsigned(pool):
+    if found := _unsigned(pool) or _unopened(pool):
         return found
     if pool.odd_cordons:
         return _odd(pool)
@@ -145,6 +145,14 @@ def _unsigned(pool: Pool) -> Problem | None:
     if not told:
         return None
     return Problem("SigningKeyUnavailable", f"{told[0][1]} (relay {told[0][0]})")
+
+
+def _unopened(pool: Pool) -> Problem | None:
+    told = sorted((each.name, each.sealing) for each in pool.pods if each.sealing)
+    if not told:
+        return None
+    message = f"{told[0][1]} (relay {told[0][0]}; the keys are in Secret {pool.queue.name}-sealing)"
+    return Problem("SealingKeyUnavailable", message)
 
 
 def _odd(pool: Pool) -> Problem:

@@ -20,8 +20,8 @@ class Address:
     failure: str = ""
 
 
-def statements(addresses: Sequence[Address]) -> tuple[Statement, ...]:
-    """Ready, Degraded, Reconciling, Stalled."""
+def statements(addresses: Sequence[Address], keys_lost: str = "") -> tuple[Statement, ...]:
+    """Ready, Degraded, Reconciling, Stalled. `keys_lost`: what to do about sealing keys that are lost, or ""."""
     failed = [each for each in addresses if each.failure]
     answered = len(addresses) - len(failed)
     count = f"{answered} of {len(addresses)} addresses answer"
@@ -33,9 +33,17 @@ def statements(addresses: Sequence[Address]) -> tuple[Statement, ...]:
         Statement("Ready", "True", "Serving", count)
         if ready
         else Statement("Ready", "False", "BrokerUnreachable", trouble),
-        Statement("Degraded", "True", "BrokerUnreachable", trouble)
-        if failed
-        else Statement("Degraded", "False", "AsAsked", "nothing is missing"),
+        _degraded(trouble if failed else "", keys_lost),
         Statement("Reconciling", "False", "AsAsked", "the operator changes nothing there"),
-        Statement("Stalled", "False", "AsAsked", "nothing needs a person"),
+        Statement("Stalled", "True", "SealingKeysLost", keys_lost)
+        if keys_lost
+        else Statement("Stalled", "False", "AsAsked", "nothing needs a person"),
     )
+
+
+def _degraded(trouble: str, keys_lost: str) -> Statement:
+    if keys_lost:
+        return Statement("Degraded", "True", "SealingKeysLost", keys_lost)
+    if trouble:
+        return Statement("Degraded", "True", "BrokerUnreachable", trouble)
+    return Statement("Degraded", "False", "AsAsked", "nothing is missing")

@@ -51,7 +51,7 @@ class Brokers:
 class Cluster:
     """Everything at once. `wanted`: brokers that should be there; `stated`: what the spec says, less than `wanted` when shrinking is refused.
     `brokers` None: the management API did not answer, `unreachable` says why. `set_up`: the relays' user was once made. `served`: a majority once took mail. `refused`: why the
-    API server does not take a child. `lost`: what to do about lost credentials. `unbound`: volume claims that wait for a volume."""
+    API server does not take a child. `lost`: what to do about lost credentials, `keys_lost` about lost sealing keys. `unbound`: volume claims that wait for a volume."""
 
     wanted: int
     stated: int
@@ -62,6 +62,7 @@ class Cluster:
     served: bool = False
     refused: str = ""
     lost: str = ""
+    keys_lost: str = ""
     paused: bool = False
     unbound: tuple[str, ...] = ()
 

@@ -64,6 +64,10 @@ def _lost(cluster: Cluster) -> Problem | None:
     return Problem("CredentialsLost", cluster.lost) if cluster.lost else None
 
 
+def _keys_lost(cluster: Cluster) -> Problem | None:
+    return Problem("SealingKeysLost", cluster.keys_lost) if cluster.keys_lost else None
+
+
 def _refused(cluster: Cluster) -> Problem | None:
     return Problem("ApplyFailed", cluster.refused) if cluster.refused else None
 
@@ -181,5 +185,5 @@ def _shrinks(cluster: Cluster) -> Problem | None:
 
 
 _BLOCKERS: tuple[Check, ...] = (_lost, _few, _not_set_up, _apart)
-_SHORTCOMINGS: tuple[Check, ...] = (_lost, _refused, _hurt, _alarmed, _missing, _unreachable, _thin)
-_STALLS: tuple[Check, ...] = (_lost, _refused, _shrinks)
+_SHORTCOMINGS: tuple[Check, ...] = (_lost, _keys_lost, _refused, _hurt, _alarmed, _missing, _unreachable, _thin)
+_STALLS: tuple[Check, ...] = (_lost, _keys_lost, _refused, _shrinks)

@@ -16,7 +16,7 @@ BACK = 0.2
 
 class Windows:
     """`intake` gives the totals of mails accepted and deferred since the start, `stand` how the relay stands by its last order, `signing` why mail
-    waits for a key, or "", `dependencies` what it sees of those. `now` is in seconds, by any clock that goes on."""
+    waits for a key, or "", `dependencies` what it sees of those, `sealing` whether it opens sealed records and why some wait, or "". `now` is in seconds, by any clock that goes on."""
 
     def __init__(
         self,
@@ -26,6 +26,7 @@ class Windows:
         stand: Callable[[], Stand],
         signing: Callable[[], str] = lambda: "",
         dependencies: Callable[[], tuple[Dependency, ...]] = tuple,
+        sealing: Callable[[], tuple[bool, str]] = lambda: (False, ""),
     ) -> None:
         self._tally = tally
         self._intake = intake
@@ -33,6 +34,7 @@ class Windows:
         self._stand = stand
         self._signing = signing
         self._dependencies = dependencies
+        self._sealing = sealing
         self.begin(0.0)
 
     def begin(self, now: float) -> None:
@@ -57,6 +59,7 @@ class Windows:
     def _gather(self, length: float) -> Window:
         accepted, deferred = self._totals
         self._totals = self._intake()
+        opens, sealing = self._sealing()
         return Window(
             self._totals[0] - accepted,
             self._totals[1] - deferred,
@@ -67,6 +70,8 @@ class Windows:
             age=length / 2,
             signing=self._signing(),
             dependencies=self._dependencies(),
+            opens=opens,
+            sealing=sealing,
         )
 
     def _news(self, window: Window) -> bool:
@@ -76,4 +81,5 @@ class Windows:
 
 def _state(window: Window) -> tuple[object, ...]:
     """What of it is news when it changes."""
-    return (window.unfit, window.stand, window.signing, *((each.name, each.state) for each in window.dependencies))
+    words = (window.unfit, window.stand, window.signing, window.opens, window.sealing)
+    return (*words, *((each.name, each.state) for each in window.dependencies))

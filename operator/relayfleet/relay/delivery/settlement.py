@@ -37,9 +37,17 @@ class Settlement:
 
 
 def decide(
-    record: Record, outcomes: Sequence[Outcome], now: float, retry: Retry, random: float, reporting_mta: str
+    record: Record,
+    outcomes: Sequence[Outcome],
+    now: float,
+    retry: Retry,
+    random: float,
+    reporting_mta: str,
+    *,
+    owned: bool = True,
 ) -> Settlement:
-    """The successors of `record`. `now` is Unix time, `random` in [0, 1)."""
+    """The successors of `record`. `now` is Unix time, `random` in [0, 1). Not `owned`: its sender is somebody else's than of the credential that
+    sent it, and is told nothing."""
     age = max(now - record.accepted_at, 0.0)
     over = expired(retry, age)
     deferred = [each for each in outcomes if each.fate in (Fate.TRANSIENT, Fate.UNCERTAIN) and not over]
@@ -52,10 +60,12 @@ def decide(
         successors.append(later)
         if notify.delay_is_due(record, later.record.next_at):
             entries += [_entry(each, "delayed", over) for each in deferred]
-    report = notify.report(record, entries, reporting_mta, now, retry.lifetime)
+    report = notify.report(record, entries, reporting_mta, now, retry.lifetime) if owned else None
     if report is not None:
         successors.append(Successor(report))
-    return Settlement(tuple(successors), len(failed), len(deferred), unreportable=bool(failed) and not record.sender)
+    return Settlement(
+        tuple(successors), len(failed), len(deferred), unreportable=bool(failed) and not (record.sender and owned)
+    )
 
 
 def _later(record: Record, deferred: Sequence[Outcome], now: float, delay: float) -> Successor:

@@ -33,6 +33,7 @@ from relayfleet.relay.routing import mx
 from relayfleet.relay.routing.errors import DnsPermanent
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.routing.router import Router
+from relayfleet.relay.senders import Senders
 from relayfleet.relay.signing.keyring import SigningKeyUnavailableError
 from relayfleet.relay.signing.letter import Letter, Signing
 from relayfleet.relay.spool.interface import (
@@ -88,6 +89,7 @@ class DeliveryService:
         self._courier = Courier(self.pool, sources, self.classifier, Witness(journal), self._hands.begin)
         self._suspects = Suspects()
         self._config = config
+        self._senders = Senders(config.submitters)
         self._taker: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._draining = False
@@ -111,6 +113,7 @@ class DeliveryService:
     def reload(self, config: RelayConfig) -> None:
         """New settings and sources for the attempts that begin from now on."""
         self._config = config
+        self._senders = Senders(config.submitters)
         self.pool.settings = config.delivery
         self.pool.router = self._router(config)
         self._courier.sources.reload(config.sources)
@@ -227,7 +230,13 @@ class DeliveryService:
         fresh = [each for each in left if each.address not in seen.uncertain]
         outcomes = known + await self._attempt(held, fresh)
         decision = settlement.decide(
-            record, outcomes, time.time(), self._config.retry, self._random.random(), self._hostname
+            record,
+            outcomes,
+            time.time(),
+            self._config.retry,
+            self._random.random(),
+            self._hostname,
+            owned=self._senders.owns(record.credential, record.sender),
         )
         self.counters.double_bounces += decision.unreportable
         self._hands.begin(held)

@@ -191,6 +191,8 @@ class Dialogue:
         probe = self._services.discard.is_address(mail.sender)
         if not (may_relay or probe):
             raise Refused(replies.AUTH_REQUIRED)
+        if not (probe or self._services.senders.owns(self.credential, mail.sender)):
+            raise Refused(replies.NOT_YOUR_SENDER)
         if probe and not self._services.probe_pace.allows():
             raise Refused(replies.TOO_MANY_PROBES)
         # Not of probes: a relay is not judged by what it depends on.

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from relayfleet.protocol.relay_config import RelayConfig, TlsMode
 from relayfleet.relay.discard import Discard
+from relayfleet.relay.senders import Senders
 from relayfleet.relay.server import replies
 from relayfleet.relay.server.access import Access
 from relayfleet.relay.server.auth import Authenticator
@@ -53,6 +54,7 @@ class SmtpServer:
             access=Access(config.allowed_networks, config.proxy_sources),
             budget=MemoryBudget(config.limits.memory_bytes),
             discard=discard or Discard(None),
+            senders=Senders(config.submitters),
             defers_for=defers_for,
         )
         self._connections: set[Connection] = set()

@@ -9,6 +9,7 @@ from typing import Any
 
 from relayfleet.protocol.relay_config import RelayConfig
 from relayfleet.relay.discard import Discard
+from relayfleet.relay.senders import Senders
 from relayfleet.relay.server.access import Access
 from relayfleet.relay.server.auth import Authenticator
 from relayfleet.relay.server.counters import Counters
@@ -30,6 +31,7 @@ class Services:
     access: Access
     budget: MemoryBudget
     discard: Discard
+    senders: Senders = field(default_factory=Senders)
     admission: Admission = field(default_factory=Admission)
     counters: Counters = field(default_factory=Counters)
     gate: LogGate = field(default_factory=LogGate)
@@ -41,6 +43,7 @@ class Services:
     def configure(self, config: RelayConfig) -> None:
         """Open sessions go on under the new configuration. Raises ValueError, and changes nothing, for a text that is no network."""
         self.access = Access(config.allowed_networks, config.proxy_sources)
+        self.senders = Senders(config.submitters)
         self.budget.limit = config.limits.memory_bytes
         self.config = config
 

@@ -18,7 +18,9 @@ from relayfleet.relay.spool.interface import SpoolError, SpoolUnavailable, Succe
 from relayfleet.relay.spool.rabbitmq.copies import Copies
 from relayfleet.relay.spool.rabbitmq.link import Link, Target
 from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane, Topology
-from relayfleet.relay.spool.record import Record, RecordError, decode
+from relayfleet.relay.spool.rabbitmq.ways import Ways
+from relayfleet.relay.spool.record import Record, RecordError
+from relayfleet.relay.spool.sealer import KeyMissingError
 
 DEADLINE = 5.0
 BUFFER_BYTES = 64 * 1024**2
@@ -60,28 +62,26 @@ class RabbitHeld:
 
 
 class Consumer:
-    """Both consuming lanes. `store` puts successors away, `quarantine` the bytes of what is no record."""
+    """Both consuming lanes. `saw` hears the size of each record."""
 
     def __init__(
         self,
         target: Target,
         topology: Topology,
         prefetch: int,
-        store: Callable[[Successor], Awaitable[None]],
-        quarantine: Callable[[bytes], Awaitable[None]],
+        ways: Ways,
         saw: Callable[[int], None],
     ) -> None:
         self._topology = topology
         self._prefetch = prefetch
-        self._store = store
-        self._quarantine = quarantine
+        self._ways = ways
         self._saw = saw
         self._taking = True
         self._buffer: asyncio.Queue[RabbitHeld] = asyncio.Queue()
         self._buffered_bytes = 0
         self._copies: Copies[RabbitHeld] = Copies()
         self._channels: dict[Lane, ConsumeChannel] = {}
-        self._poison: set[asyncio.Task[None]] = set()
+        self._aside: set[asyncio.Task[None]] = set()
         self._links = {
             lane: Link(
                 target,
@@ -113,7 +113,7 @@ class Consumer:
             if not held.is_ours:
                 self._give_up(held)
                 raise SpoolUnavailable("the connection was lost and the record is with others: nothing was stored")
-            await asyncio.gather(*map(self._store, successors))
+            await asyncio.gather(*map(self._ways.store, successors))
         dropped = [_dropped(each) for each in (held, *self._copies.finish(key))]
         if True not in dropped:
             raise SpoolUnavailable("the connection was lost and the record is with others")
@@ -155,7 +155,7 @@ class Consumer:
 
     async def close(self) -> None:
         """Close the connections; everything unsettled goes back."""
-        for each in self._poison:
+        for each in self._aside:
             each.cancel()
         await asyncio.gather(*(each.stop() for each in self._links.values()))
 
@@ -176,13 +176,17 @@ class Consumer:
 
     def _deliver(self, channel: ConsumeChannel, delivery: Delivery) -> None:
         try:
-            held = RabbitHeld(self, channel, delivery, decode(delivery.body))
+            record = self._ways.open(delivery.body, lambda: delivery.message_id)
         except RecordError as error:
             log.error("not a record, goes to quarantine: %s", error)
-            task = asyncio.create_task(self._put_away(channel, delivery))
-            self._poison.add(task)
-            task.add_done_callback(self._poison.discard)
+            self._put_aside(channel, delivery, self._ways.quarantine)
             return
+        except KeyMissingError as missing:
+            wait = missing.wait
+            log.info("id=%s waits for %.0f s: %s", delivery.message_id, wait, missing)
+            self._put_aside(channel, delivery, lambda body, message_id: self._ways.put_off(body, message_id, wait))
+            return
+        held = RabbitHeld(self, channel, delivery, record)
         self._saw(held.size)
         if not self._taking:
             held.hand_back()
@@ -213,12 +217,22 @@ class Consumer:
         if following is not None:
             self._hand_out(following)
 
-    async def _put_away(self, channel: ConsumeChannel, delivery: Delivery) -> None:
+    def _put_aside(
+        self, channel: ConsumeChannel, delivery: Delivery, way: Callable[[bytes, str], Awaitable[None]]
+    ) -> None:
+        task = asyncio.create_task(self._move(channel, delivery, way))
+        self._aside.add(task)
+        task.add_done_callback(self._aside.discard)
+
+    async def _move(
+        self, channel: ConsumeChannel, delivery: Delivery, way: Callable[[bytes, str], Awaitable[None]]
+    ) -> None:
+        """Store it elsewhere as it came, then let go of it here: first the one, then the other, so it may be there twice but never is lost."""
         while channel.is_open:
             try:
-                await self._quarantine(delivery.body)
+                await way(delivery.body, delivery.message_id)
             except SpoolError as error:
-                log.warning("the quarantine is not to be had: %s", error)
+                log.warning("a record cannot be put aside: %s", error)
                 await asyncio.sleep(_RETRY)
                 continue
             if channel.is_open:

@@ -75,11 +75,11 @@ class PublishLane:
         """One of its queues owes an answer for too long."""
         return self._overdue() > OVERDUE
 
-    def send(self, queue: str, body: bytes, message_id: str) -> Publish:
-        """Publish; the caller waits for `stored`. Raises AmqpError."""
+    def send(self, queue: str, body: bytes, message_id: str, expires: int | None = None) -> Publish:
+        """Publish; the caller waits for `stored`. `expires`: milliseconds. Raises AmqpError."""
         if self._channel is None:
             raise ConnectionLost(self.link.why)
-        publish = self._channel.publish(queue, body, message_id)
+        publish = self._channel.publish(queue, body, message_id, expires)
         if not self._trusted:
             publish.stored.add_done_callback(self._trial_ended)
         return publish

@@ -43,6 +43,7 @@ class _Attempt:
     queue: Callable[[Lane], str]
     body: bytes
     message_id: str
+    expires: int | None
     ends_at: float
     under_way: dict[asyncio.Future[None], _Way] = field(default_factory=dict)
     tried: set[Lane] = field(default_factory=set)
@@ -96,12 +97,20 @@ class Publisher:
         """The broker's alarm in its words, empty when there is none."""
         return next((each.blocked for each in self.lanes.values() if each.blocked), "")
 
-    async def store(self, queue: Callable[[Lane], str], body: bytes, message_id: str, prefer: Lane = "a") -> None:
-        """Return when a majority has it on disk. `queue` names the lane's queue. Raises SpoolTooLarge or SpoolUnavailable."""
+    async def store(
+        self,
+        queue: Callable[[Lane], str],
+        body: bytes,
+        message_id: str,
+        prefer: Lane = "a",
+        expires: int | None = None,
+    ) -> None:
+        """Return when a majority has it on disk. `queue` names the lane's queue; `expires`: milliseconds until the broker drops it. Raises
+        SpoolTooLarge or SpoolUnavailable."""
         if self._size_max is not None and len(body) > self._size_max:
             raise SpoolTooLarge(f"the record has {len(body)} bytes, the broker takes {self._size_max}")
         timeout = self._target.broker.publish_timeout
-        attempt = _Attempt(queue, body, message_id, time.monotonic() + timeout)
+        attempt = _Attempt(queue, body, message_id, expires, time.monotonic() + timeout)
         while attempt.left() > 0:
             sent = not attempt.is_moving() and self._send_elsewhere(attempt, prefer)
             if not sent and not attempt.under_way:
@@ -127,7 +136,7 @@ class Publisher:
             return False
         attempt.tried.add(lane.lane)
         try:
-            publish = lane.send(attempt.queue(lane.lane), attempt.body, attempt.message_id)
+            publish = lane.send(attempt.queue(lane.lane), attempt.body, attempt.message_id, attempt.expires)
         except AmqpError as error:
             attempt.failures.append(str(error))
             return True

@@ -6,6 +6,7 @@ import random
 from collections.abc import Callable
 
 from relayfleet.protocol.relay_config import Broker
+from relayfleet.protocol.sealing import QUARANTINE
 from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.spool.interface import SpoolFull, Successor
 from relayfleet.relay.spool.rabbitmq.consumer import Consumer, RabbitHeld
@@ -13,15 +14,17 @@ from relayfleet.relay.spool.rabbitmq.link import Target
 from relayfleet.relay.spool.rabbitmq.publisher import Publisher
 from relayfleet.relay.spool.rabbitmq.quota import Census, Watermark
 from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANES, Topology
-from relayfleet.relay.spool.record import Record, encode
+from relayfleet.relay.spool.rabbitmq.ways import Ways
+from relayfleet.relay.spool.record import Record
+from relayfleet.relay.spool.sealer import Sealer
 
 
 class RabbitMQSpool:
     """Fits `interface.Spool`.
 
     `credentials` gives (username, password) and `ca_file` names the broker's CA; both are asked anew for each connection. `prefetch` bounds the
-    records held by this relay, a lane. `name` is what the broker's operators see. `tally` hears of every confirm. `ladder` is the product's
-    own except in tests.
+    records held by this relay, a lane. `name` is what the broker's operators see. `tally` hears of every confirm. `sealer` makes bytes of
+    records and records of bytes; without one nothing is sealed. `ladder` is the product's own except in tests.
     """
 
     def __init__(
@@ -34,14 +37,20 @@ class RabbitMQSpool:
         name: str = "relayfleet",
         ladder: tuple[int, ...] = LADDER,
         tally: Tally | None = None,
+        sealer: Sealer | None = None,
     ) -> None:
         self._target = target = Target(broker, credentials, ca_file, name)
         self._topology = Topology(broker.queue_prefix, broker.replicas, ladder, balanced=len(broker.addresses) == 1)
+        self._sealer = sealer or Sealer(None, broker.queue_prefix)
         self._watermark = Watermark(broker.quota_bytes)
         self._publisher = Publisher(target, self._topology, tally or Tally())
         self._census = Census(self._watermark, self._topology, self._publisher.lanes)
         self._consumer = Consumer(
-            target, self._topology, prefetch, self._succeed, self._put_in_quarantine, self._watermark.saw
+            target,
+            self._topology,
+            prefetch,
+            Ways(self._sealer.open, self._succeed, self._put_off, self._put_in_quarantine),
+            self._watermark.saw,
         )
 
     def start(self) -> None:
@@ -62,13 +71,13 @@ class RabbitMQSpool:
     @property
     def why_not_ready(self) -> str:
         """Why no record can be stored now, and what to look at; empty when one can."""
-        return self._publisher.why_not or self._full()
+        return self._sealer.why_not or self._publisher.why_not or self._full()
 
     async def put(self, record: Record) -> None:
         """See `interface.Spool.put`."""
         if full := self._full():
             raise SpoolFull(full)
-        body = encode(record)
+        body = self._sealer.seal(record)
         await self._publisher.store(self._topology.ready, body, record.key)
         self._watermark.stored(len(body))
 
@@ -101,14 +110,19 @@ class RabbitMQSpool:
         return ""
 
     async def _succeed(self, successor: Successor) -> None:
-        body, key = encode(successor.record), successor.record.key
+        body, key = self._sealer.seal(successor.record), successor.record.key
         if successor.quarantine:
-            await self._publisher.store(lambda _: self._topology.quarantine, body, key)
+            await self._put_in_quarantine(body, key)
         elif successor.delay > 0:
-            lane = random.choice(LANES)  # noqa: S311 - jitter: the lanes' rungs differ in length
-            await self._publisher.store(lambda each: self._topology.wait(successor.delay, each), body, key, prefer=lane)
+            await self._put_off(body, key, successor.delay)
         else:
             await self._publisher.store(self._topology.ready, body, key)
 
-    async def _put_in_quarantine(self, body: bytes) -> None:
-        await self._publisher.store(lambda _: self._topology.quarantine, body, "not-a-record")
+    async def _put_off(self, body: bytes, message_id: str, delay: float) -> None:
+        lane = random.choice(LANES)  # noqa: S311 - jitter: the lanes' rungs differ in length
+        await self._publisher.store(lambda each: self._topology.wait(delay, each), body, message_id, prefer=lane)
+
+    async def _put_in_quarantine(self, body: bytes, message_id: str) -> None:
+        """It expires there message by message: a queue's own arguments could not be changed where it exists."""
+        expires = int(QUARANTINE * 1000)
+        await self._publisher.store(lambda _: self._topology.quarantine, body, message_id, expires=expires)
