@@ -209,3 +209,31 @@ async def test_a_long_text_line_leaves_as_it_came() -> None:
         await subject.deliver(a_record("bob@one.test", message=message))
         assert subject.fates == {"Delivered": 1}
     assert got == message + b".\r\n"
+
+
+async def test_without_pipelining_each_command_waits_for_its_answer() -> None:
+    early: list[bytes] = []
+
+    async def slow(talk: Talk) -> None:
+        await talk.greet(LOCKSTEP)
+        while True:
+            line = await talk.hear()
+            await asyncio.sleep(0.02)
+            early.append(bytes(talk.reader._buffer))  # type: ignore[attr-defined]
+            if line == "DATA":
+                talk.say(b"354 go on\r\n")
+                await talk.hear_mail()
+                talk.say(b"250 taken\r\n")
+            else:
+                talk.say(b"250 ok\r\n")
+
+    async with peer(slow) as running, desk(ZONE, running.port) as subject:
+        await subject.deliver(a_record("bob@one.test", "carol@one.test"))
+        assert subject.fates == {"Delivered": 2}
+    assert early[:4] == [b""] * 4
+
+
+async def test_no_dsn_parameter_is_made_up_for_a_peer_that_knows_them() -> None:
+    async with peer(says(EHLO=b"250-peer.test\r\n250 DSN\r\n")) as running, desk(ZONE, running.port) as subject:
+        await subject.deliver(a_record("bob@one.test"))
+        assert running.talks[0].heard[1:3] == ["MAIL FROM:<a@sender.test>", "RCPT TO:<bob@one.test>"]
