@@ -116,6 +116,8 @@ AT_THE_DOOR: dict[str, tuple[dict[str, bytes], str]] = {
     "521": ({"BANNER": b"521 blocked\r\n"}, "Transient"),
     "521 of a host that takes no mail": ({"BANNER": b"521 peer.test does not accept mail\r\n"}, "Permanent"),
     "421": ({"BANNER": b"421 busy\r\n"}, "Transient"),
+    "354": ({"BANNER": b"354 what next?\r\n"}, "Transient"),
+    "354 to EHLO": ({"EHLO": b"354 what next?\r\n"}, "Transient"),
     "521 to EHLO": ({"EHLO": b"521 blocked\r\n"}, "Transient"),
 }
 
@@ -129,7 +131,8 @@ async def test_a_refusal_at_the_door_is_of_our_address_unless_the_host_takes_no_
         assert not any(line[:4] in ("HELO", "MAIL") for talk in running.talks for line in talk.heard)
 
 
-async def test_421_unasked_on_an_idle_session_is_obeyed() -> None:
+@pytest.mark.parametrize("unasked", [b"421 4.3.2 shutting down\r\n", b"250 and thanks again\r\n"], ids=["421", "250"])
+async def test_a_reply_that_comes_unasked_between_two_mails_ends_the_session(unasked: bytes) -> None:
     async def leaves(talk: Talk) -> None:
         await talk.greet()
         while await talk.hear() != "DATA":
@@ -138,7 +141,7 @@ async def test_421_unasked_on_an_idle_session_is_obeyed() -> None:
         await talk.hear_mail()
         talk.say(b"250 taken\r\n")
         await asyncio.sleep(0.05)
-        talk.say(b"421 4.3.2 shutting down\r\n")
+        talk.say(unasked)
         while True:
             await talk.hear()
 
@@ -233,7 +236,18 @@ async def test_without_pipelining_each_command_waits_for_its_answer() -> None:
     assert early[:4] == [b""] * 4
 
 
-async def test_no_dsn_parameter_is_made_up_for_a_peer_that_knows_them() -> None:
-    async with peer(says(EHLO=b"250-peer.test\r\n250 DSN\r\n")) as running, desk(ZONE, running.port) as subject:
-        await subject.deliver(a_record("bob@one.test"))
+DSN_PEERS: dict[str, tuple[bytes, dict[str, object]]] = {
+    "nothing is made up": (b"250-peer.test\r\n250 DSN\r\n", {}),
+    "nothing is said to who does not know it": (
+        LOCKSTEP,
+        {"ret": "HDRS", "envid": "x", "recipients": (Recipient("bob@one.test", "FAILURE", "rfc822;x@y.test"),)},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", DSN_PEERS)
+async def test_a_peer_hears_no_dsn_parameter_that_was_not_given_or_that_it_does_not_know(case: str) -> None:
+    ehlo, changes = DSN_PEERS[case]
+    async with peer(says(EHLO=ehlo)) as running, desk(ZONE, running.port) as subject:
+        await subject.deliver(a_record("bob@one.test", **changes))
         assert running.talks[0].heard[1:3] == ["MAIL FROM:<a@sender.test>", "RCPT TO:<bob@one.test>"]
