@@ -133,6 +133,8 @@ async def test_a_refusal_at_the_door_is_of_our_address_unless_the_host_takes_no_
 
 @pytest.mark.parametrize("unasked", [b"421 4.3.2 shutting down\r\n", b"250 and thanks again\r\n"], ids=["421", "250"])
 async def test_a_reply_that_comes_unasked_between_two_mails_ends_the_session(unasked: bytes) -> None:
+    idle = asyncio.Event()
+
     async def leaves(talk: Talk) -> None:
         await talk.greet()
         while await talk.hear() != "DATA":
@@ -140,24 +142,32 @@ async def test_a_reply_that_comes_unasked_between_two_mails_ends_the_session(una
         talk.say(b"354 go on\r\n")
         await talk.hear_mail()
         talk.say(b"250 taken\r\n")
-        await asyncio.sleep(0.05)
+        await idle.wait()
         talk.say(unasked)
         while True:
             await talk.hear()
 
     async with peer(leaves) as running, desk(ZONE, running.port) as subject:
         await subject.deliver(a_record("bob@one.test"))
-        await asyncio.sleep(0.2)
+        (destination,) = subject.service.pool._destinations.values()
+        assert [each.usable for each in destination._idle] == [True]
+        idle.set()
+        await until(lambda: not any(each.usable for each in destination._idle))
         await subject.deliver(a_record("bob@one.test"))
         assert subject.fates == {"Delivered": 2}
         assert [sum(line.startswith("MAIL") for line in talk.heard) for talk in running.talks] == [1, 1]
 
 
 async def test_the_next_address_of_a_host_is_tried() -> None:
-    async with peer(says()) as running, desk(ZONE, running.port) as subject:
+    busy = says(BANNER=b"421 busy\r\n")
+    async with (
+        peer(busy) as one,
+        peer(busy, "127.0.0.9", one.port) as other,
+        desk(ZONE, one.port) as subject,
+    ):
         await subject.deliver(a_record("bob@both.test"))
-        assert subject.fates == {"Delivered": 1}
-        assert subject.service.pool.counters.failed == 1
+        assert subject.fates == {"Transient": 1}
+        assert (len(one.talks), len(other.talks)) == (1, 1)
 
 
 async def test_a_limit_of_domains_in_a_session_is_obeyed() -> None:
