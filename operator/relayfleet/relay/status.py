@@ -155,6 +155,14 @@ def relay_metrics(server: SmtpServer, delivery: DeliveryService, spool: RabbitMQ
         "Negative answers that no rule knew, judged by their first digit.",
         delivery.classifier.unknown.total(),
     )
+    yield CounterMetricFamily(
+        "relayfleet_relay_double_bounces", "Reports that could not be delivered and were dropped.", out.double_bounces
+    )
+    yield CounterMetricFamily(
+        "relayfleet_relay_handshakes_failed",
+        "TLS handshakes of peers that failed; the mail went in plain.",
+        delivery.pool.counters.handshakes_failed,
+    )
     yield GaugeMetricFamily(
         "relayfleet_relay_unusable_sources",
         "Sending addresses that this relay does not have.",

@@ -164,6 +164,49 @@ async def test_a_message_over_the_limit_is_refused_at_mail_or_at_its_end() -> No
     assert len(spool.stored) == 1
 
 
+HEADS = {
+    "a mail that loops": (b"Received: x\r\n" * 51, b"554 5.4.6"),
+    "several authors": (b"From: a@b.example\r\nFrom: c@d.example\r\n", b"550 5.6.0"),
+}
+
+
+@pytest.mark.parametrize("case", HEADS)
+async def test_a_head_that_cannot_be_passed_on_is_refused_and_the_session_goes_on(case: str) -> None:
+    head, answer = HEADS[case]
+    spool = MemorySpool()
+    async with serving(spool=spool) as server, connected(server) as client:
+        await client.envelope()
+        client.send(head + b"\r\nhi\r\n.\r\n")
+        assert (await client.reply()).startswith(answer)
+        await client.envelope()
+        client.send(b"From: a@b.example\r\n\r\nhi\r\n.\r\n")
+        assert (await client.reply()).startswith(b"250")
+    assert len(spool.stored) == 1
+    assert server.memory_used == 0
+
+
+async def test_a_report_with_null_reverse_path_is_taken() -> None:
+    spool = MemorySpool()
+    async with serving(spool=spool) as server, connected(server) as client:
+        await client.hello()
+        for line in (b"MAIL FROM:<>", b"RCPT TO:<you@there.example>"):
+            assert (await client.say(line)).startswith(b"250")
+        assert (await client.say(b"DATA")).startswith(b"354")
+        client.send(b"Subject: Undelivered\r\n\r\nhi\r\n.\r\n")
+        assert (await client.reply()).startswith(b"250")
+    assert spool.stored[0].sender == ""
+
+
+async def test_a_text_line_of_any_length_is_taken_as_it_is() -> None:
+    spool = MemorySpool()
+    line = b"x" * 5000 + b"\r\n"
+    async with serving(spool=spool) as server, connected(server) as client:
+        await client.envelope()
+        client.send(b"Subject: long\r\n\r\n" + line + b".\r\n")
+        assert (await client.reply()).startswith(b"250")
+    assert spool.stored[0].message.endswith(b"\r\n" + line)
+
+
 @pytest.mark.parametrize("seed", range(10))
 async def test_garbage_is_answered_or_closed_and_the_server_lives(seed: int) -> None:
     print(f"seed {seed}")

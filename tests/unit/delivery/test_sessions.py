@@ -8,8 +8,9 @@ from random import Random
 import pytest
 
 from relayfleet.protocol.relay_config import Delivery, Source
+from relayfleet.relay.delivery.errors import BusyError
 from relayfleet.relay.delivery.session import Session
-from relayfleet.relay.delivery.sessions import BusyError, Destination, SessionPool
+from relayfleet.relay.delivery.sessions import Destination, SessionPool
 from relayfleet.relay.routing.lookup import Answer
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.routing.router import Route, Router

@@ -6,7 +6,7 @@ import ipaddress
 
 import pytest
 
-from relayfleet.relay.server import trace
+from relayfleet.relay.server import replies, trace
 from relayfleet.relay.server.commands import Mail
 from relayfleet.relay.server.replies import Refused
 from relayfleet.relay.server.transaction import Transaction
@@ -92,8 +92,31 @@ def test_a_record_asks_the_next_server_for_no_more_than_the_mail_needs() -> None
 
 def test_a_mail_that_loops_is_refused() -> None:
     assert record(b"Received: x\r\n" * trace.MAX_HOPS + b"\r\n")
-    with pytest.raises(Refused):
+    with pytest.raises(Refused) as caught:
         record(b"received: x\r\n" * (trace.MAX_HOPS + 1) + b"\r\n")
+    assert caught.value.reply is replies.TOO_MANY_HOPS
+
+
+AUTHORS = {
+    "one": (b"From: a@b\r\nSubject: x\r\n\r\nFrom: c@d\r\n", True),
+    "none": (b"Subject: x\r\n\r\nhi\r\n", True),
+    "two": (b"From: a@b\r\nSubject: x\r\nfrom: c@d\r\n\r\nhi\r\n", False),
+    "two, with blanks before the colon": (b"From : a@b\r\nFROM\t: c@d\r\n\r\nhi\r\n", False),
+    "one that is folded": (b"From: a@b,\r\n from: c@d\r\n\r\nhi\r\n", True),
+    "fields of other names": (b"From: a@b\r\nX-From: c@d\r\nResent-From: e@f\r\n\r\nhi\r\n", True),
+    "text that only looks like a head": (b"hello\r\nFrom: a@b\r\nFrom: c@d\r\n\r\nhi\r\n", True),
+}
+
+
+@pytest.mark.parametrize("case", AUTHORS)
+def test_a_mail_of_several_authors_is_refused(case: str) -> None:
+    message, taken = AUTHORS[case]
+    if taken:
+        assert record(message).message.endswith(message)
+        return
+    with pytest.raises(Refused) as caught:
+        record(message)
+    assert caught.value.reply is replies.SEVERAL_AUTHORS
 
 
 def test_the_protocol_word_says_how_it_came() -> None:

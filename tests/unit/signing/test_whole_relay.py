@@ -39,6 +39,15 @@ async def test_what_became_of_mail_is_in_the_metrics(tmp_path: Path) -> None:
     ]
 
 
+async def test_reports_that_were_dropped_and_handshakes_that_failed_are_in_the_metrics(tmp_path: Path) -> None:
+    relay = Relay(CONFIG, Files(tmp_path), "relay")
+    relay.delivery.counters.double_bounces = 3
+    relay.delivery.pool.counters.handshakes_failed = 2
+    metrics = {each.name: each for each in relay_metrics(relay.server, relay.delivery, relay.spool)}
+    names = ("relayfleet_relay_double_bounces", "relayfleet_relay_handshakes_failed")
+    assert [metrics[name].samples[0].value for name in names] == [3, 2]
+
+
 async def test_a_new_configuration_signs_for_other_domains(tmp_path: Path) -> None:
     relay = Relay(replace(CONFIG, dkim=()), Files(mounted(tmp_path / "dkim").parent), "relay")
     held = MemoryHeld(MemorySpool(), RECORD)

@@ -2,6 +2,7 @@
 
     SmtpError
     ├── LocalError              this relay cannot send from that address (EADDRNOTAVAIL, no route from it)
+    ├── BusyError               all our sessions to the destination are in use
     ├── ConnectError            the address refused, reset, or let us wait: the next one is tried
     ├── RefusedError            the peer answered the greeting or EHLO with 4xx or 5xx; carries the reply
     ├── TlsError                STARTTLS was offered and failed: the host is tried once more in plain
@@ -33,6 +34,10 @@ class SmtpError(Exception):
 
 class LocalError(SmtpError):
     """The fault is on our side of the wire."""
+
+
+class BusyError(SmtpError):
+    """All sessions to the destination stayed busy until the deadline."""
 
 
 class ConnectError(SmtpError):

@@ -7,7 +7,7 @@ uncertain, a domain that does not exist is permanent.
 from __future__ import annotations
 
 from relayfleet.relay.delivery.envelope import Unfit
-from relayfleet.relay.delivery.errors import ConnectError, LocalError, Phase, RefusedError, SmtpError
+from relayfleet.relay.delivery.errors import BusyError, ConnectError, LocalError, Phase, RefusedError, SmtpError
 from relayfleet.relay.delivery.outcome import Fate, Outcome, Place
 from relayfleet.relay.replies.classify import Classifier
 from relayfleet.relay.replies.reply import Reply
@@ -19,6 +19,7 @@ from relayfleet.relay.spool.record import Recipient
 UNROUTABLE = Verdict(Scope.DESTINATION, "NoRoute", Action.FAIL, "dns")
 DNS_FAILED = Verdict(Scope.DESTINATION, "DNSFailed", Action.RETRY, "dns")
 UNREACHABLE = Verdict(Scope.PATH, "Unreachable", Action.RETRY_OTHER_IP, "connect")
+CONGESTED = Verdict(Scope.LOCAL, "DestinationBusy", Action.RETRY, "sessions")
 SESSION_LOST = Verdict(Scope.PATH, "SessionLost", Action.RETRY, "session")
 UNCERTAIN = Verdict(Scope.PATH, "Uncertain", Action.RETRY, "end-of-data")
 NO_SOURCE = Verdict(Scope.LOCAL, "SourceUnusable", Action.RETRY_OTHER_IP, "source")
@@ -74,6 +75,8 @@ def _absence(error: Exception) -> tuple[str, Verdict]:
         return "4.4.4", NO_SOURCE
     if isinstance(error, ConnectError):
         return "4.4.1", UNREACHABLE
+    if isinstance(error, BusyError):
+        return "4.4.5", CONGESTED
     if isinstance(error, SmtpError):
         return "4.4.2", SESSION_LOST
     if isinstance(error, SigningKeyUnavailableError):

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from relayfleet.protocol.relay_config import Delivery, Source
 from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.delivery.connecting import Target, open_session, opportunistic_context
-from relayfleet.relay.delivery.errors import LocalError, RefusedError, SmtpError, TlsError
+from relayfleet.relay.delivery.errors import BusyError, LocalError, RefusedError, SmtpError, TlsError
 from relayfleet.relay.delivery.session import Session
 from relayfleet.relay.delivery.sources import family_of
 from relayfleet.relay.delivery.telling import count_attempt
@@ -31,10 +31,6 @@ AGE_SECONDS = 300.0
 """After this a session is replaced, so that a better host or a changed MX is noticed."""
 MOST_ADDRESSES = 6
 MARKS = 20_000
-
-
-class BusyError(SmtpError):
-    """All sessions to the destination stayed busy until the deadline."""
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 
 from relayfleet.relay.delivery.envelope import Envelope, mail_command, rcpt_commands
-from relayfleet.relay.delivery.errors import Phase, SessionError
+from relayfleet.relay.delivery.errors import Phase, ProtocolError, SessionError
 from relayfleet.relay.delivery.session import (
     DATA_SECONDS,
     END_SECONDS,
@@ -134,7 +134,7 @@ class Transaction:
             self._answer_rest("body", self.session.unasked)
             return
         self._dot(last, claim)
-        reply = await self.session.reply("end", END_SECONDS)
+        reply = _final("end", await self.session.reply("end", END_SECONDS))
         for index in accepted:
             self.answers[index] = "end", reply
 
@@ -150,7 +150,7 @@ class Transaction:
         await self.session.reply("data", self._within(END_SECONDS))
 
     def _started(self, reply: Reply) -> bool:
-        if reply.code == 354:
+        if reply.code // 100 == 3:
             return True
         if reply.positive:
             raise SessionError("data", f"{reply.code} {reply.text} is no answer to DATA")
@@ -164,7 +164,15 @@ class Transaction:
     async def _reply(self, phase: Phase, seconds: float) -> Reply:
         reply = await self.session.reply(phase, self._within(seconds))
         self.answered, self._last = True, reply
-        return reply
+        return reply if phase == "data" else _final(phase, reply)
 
     def _within(self, seconds: float) -> float:
         return min(seconds, self.deadline - self._now())
+
+
+def _final(phase: Phase, reply: Reply) -> Reply:
+    """Raises ProtocolError for 3xx: only DATA is answered so. Whoever says it elsewhere waits for something that we do not send, and would
+    take the next mail's commands for it."""
+    if reply.code // 100 == 3:
+        raise ProtocolError(phase, f"{reply.code} {reply.text} is no answer to this command")
+    return reply

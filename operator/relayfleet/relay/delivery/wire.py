@@ -64,7 +64,8 @@ def printable(raw: bytes) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """What the peer offers. `size` 0: no limit stated; `most_recipients` and `most_mails` 0: not stated (RFC 9422)."""
+    """What the peer offers. `size` 0: no limit stated; `most_recipients` and `most_mails` 0: not stated (RFC 9422). A mail goes to one
+    domain, so as many mails as domains in a session obey the limit of domains."""
 
     pipelining: bool = False
     starttls: bool = False
@@ -90,7 +91,9 @@ def parse_ehlo(lines: Sequence[str]) -> Peer:
         size_offered="SIZE" in words,
         size=_number(words.get("SIZE", [])[:1]),
         most_recipients=_number([limits.get("RCPTMAX", "")]),
-        most_mails=_number([limits.get("MAILMAX", "")]),
+        most_mails=min(
+            filter(None, (_number([limits.get(each, "")]) for each in ("MAILMAX", "RCPTDOMAINMAX"))), default=0
+        ),
     )
 
 

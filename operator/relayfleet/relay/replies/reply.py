@@ -21,7 +21,8 @@ class Reply:
 
     @property
     def positive(self) -> bool:
-        return self.code < 400
+        """2xx and nothing else: 3xx asks for more, so no mail was taken and no command done."""
+        return self.code // 100 == 2
 
     @property
     def status(self) -> str:

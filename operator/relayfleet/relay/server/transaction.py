@@ -21,7 +21,7 @@ class Transaction:
     probe: bool = False
 
     def record(self, message: bytes, hop: Hop, credential: str) -> Record:
-        """The record to store. Raises Refused for a mail that loops.
+        """The record to store. Raises Refused for a mail that loops, and for one of which nobody can say from whom it is.
 
         `body_8bit` and `smtputf8` say what the mail needs, not what the client declared: the next server may lack an
         extension that a mail, though declared so, can do without.
@@ -29,6 +29,8 @@ class Transaction:
         head = trace.inspect(message)
         if head.hops > trace.MAX_HOPS:
             raise Refused(replies.TOO_MANY_HOPS)
+        if head.separated and head.authors > 1:
+            raise Refused(replies.SEVERAL_AUTHORS)
         identity, now = new_id(), time.time()
         only = self.recipients[0].address if len(self.recipients) == 1 else None
         lines = trace.prefix(hop, head, identity, only, now)
