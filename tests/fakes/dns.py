@@ -45,7 +45,7 @@ class Responder(asyncio.DatagramProtocol):
         self.asked.append((name, kind))
         self.last = addr
         if self.mood != "silent":
-            wire = self.response(query, name, kind).to_wire()
+            wire = self.response(query, name, kind).to_wire(prefer_truncation=True)
             asyncio.get_running_loop().call_later(self.delay, self.send, wire, addr)
 
     def send(self, wire: bytes, address: tuple[str, int]) -> None:
