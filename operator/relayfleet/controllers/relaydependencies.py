@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from relayfleet.api.dependencies import Dependency
 from relayfleet.controllers.relayhealth import PoolName
 from relayfleet.decide.pool.facts import Declared, Resolvers, Word
+from relayfleet.protocol.telemetry import MOST_RESOLVERS, Window
 from relayfleet.protocol.telemetry import Dependency as Told
-from relayfleet.protocol.telemetry import Window
 
 STALE = 15.0
 """Seconds after which the word of a relay that says nothing any more counts no more; it says something each second."""
@@ -77,9 +77,10 @@ class Reports:
         )
 
     def resolvers_of(self, pool: PoolName, named: Sequence[str], relays: Collection[str]) -> Resolvers:
-        """The resolvers of these relays: those that the pool names, or all that they tell of if it names none."""
+        """The resolvers of these relays: those that the pool names, or those that most of them tell of if it names none."""
         fresh = self._of(pool, relays)
-        names = named or sorted({name for said in fresh.values() for name in said.resolvers})
+        told = Counter(name for said in fresh.values() for name in said.resolvers)
+        names = named or sorted(name for name, _ in told.most_common(MOST_RESOLVERS))
         return Resolvers(
             tuple(
                 Declared(

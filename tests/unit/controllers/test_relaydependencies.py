@@ -130,6 +130,17 @@ def test_resolvers_are_those_that_the_pool_names_or_all_that_its_relays_have() -
     assert scene.reports.resolvers_of(POOL, (), ("x", "y")).seen == ()
 
 
+def test_relays_that_each_tell_of_other_resolvers_make_no_status_without_end() -> None:
+    scene = Scene()
+    for number in range(300):
+        row = telemetry.Dependency(f"192.0.2.{number}:53", DependencyState.DOWN, 1.0, "w" * 256)
+        scene.reports.take(POOL, f"relay{number}", Window(resolvers=(row,)))
+    scene.reports.take(POOL, "last", asking(a=DependencyState.DOWN))
+    names = [each.name for each in scene.reports.resolvers_of(POOL, (), [*scene.reports._pools[POOL]]).seen]
+    assert len(names) == telemetry.MOST_RESOLVERS
+    assert A in names, "the one that most of them have"
+
+
 def test_another_state_of_a_resolver_wakes_the_pool_and_is_counted() -> None:
     scene = Scene()
     for state in (DependencyState.ANSWERS, DependencyState.ANSWERS, DependencyState.DOWN):

@@ -61,7 +61,7 @@ def test_a_pool_of_relays_that_tell_nothing_says_nothing() -> None:
             ("dda", "dda"),
             f"resolver {NAMES[0]} does not answer 2 of 3 relays since {AT}: {WHY}; "
             f"resolver {NAMES[1]} does not answer 2 of 3 relays since {AT}: {WHY}; "
-            "2 relays have no other one: they deliver to names that they asked for within a day, other mail waits",
+            "2 of 3 relays have no other one: they deliver to names that they asked for within a day, other mail waits",
         ),
     ],
 )

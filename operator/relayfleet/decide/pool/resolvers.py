@@ -50,10 +50,10 @@ def _down(each: Declared) -> str:
 
 def _then(seen: Sequence[Declared]) -> str:
     """What it means for mail."""
-    cut_off = _cut_off(seen)
+    cut_off, relays = _cut_off(seen), {relay for each in seen for relay in each.words}
     if not cut_off:
         return "they ask the others"
-    return f"{len(cut_off)} relays have no other one: they deliver to names that they asked for within a day, other mail waits"
+    return f"{len(cut_off)} of {len(relays)} relays have no other one: they deliver to names that they asked for within a day, other mail waits"
 
 
 def _cut_off(seen: Sequence[Declared]) -> set[str]:
