@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
+import dns.message
 import pytest
 
 from relayfleet.protocol.telemetry import DependencyState
@@ -15,6 +17,7 @@ from relayfleet.relay.dependencies.outcome import Kind
 from relayfleet.relay.dependencies.resolvers import Resolvers
 from relayfleet.relay.dependencies.verdict import FAILURES
 from relayfleet.relay.routing.lookup import HEDGE_SECONDS, Lookup
+from relayfleet.relay.routing.query import query as real_query
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.routing.servers import written
 from relayfleet.relay.status import resolver_metrics
@@ -133,6 +136,24 @@ async def test_a_resolver_that_answers_mail_is_not_down_whatever_comes_of_the_pr
         await eventually(lambda: found.outcomes.total() > 2 * FAILURES, "it is asked on")
         assert {outcome for _, outcome in found.outcomes} == {Kind.ANSWERED}
         traffic.cancel()
+
+
+async def test_a_fault_of_ours_is_logged_and_the_relay_goes_on(
+    pair: tuple[Responder, Responder], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    faults = [ZeroDivisionError("ours")]
+
+    async def query(*arguments: Any) -> dns.message.Message:
+        if faults:
+            raise faults.pop()
+        return await real_query(*arguments)
+
+    monkeypatch.setattr(module, "query", query)
+    async with asking(*pair) as (found, _):
+        await comes_to(found, first=ANSWERS, second=ANSWERS)
+    assert [each.getMessage() for each in caplog.records if each.levelname == "ERROR"] == [
+        "a fault of ours in probes of resolvers"
+    ]
 
 
 async def test_one_that_is_not_there_at_all_is_down_at_once(pair: tuple[Responder, Responder]) -> None:

@@ -80,7 +80,11 @@ class Resolvers:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            delay = await self._round()
+            try:
+                delay = await self._round()
+            except Exception:
+                log.exception("a fault of ours in probes of resolvers")
+                delay = INTERVAL
             await asyncio.sleep(delay * random.uniform(1 - JITTER, 1 + JITTER))  # noqa: S311 - spreads load
 
     async def _round(self) -> float:

@@ -64,8 +64,8 @@ class _Listening(asyncio.DatagramProtocol):
             if not self._question.is_response(error.message()):  # type: ignore[no-untyped-call]
                 return
             found = None
-        except (dns.exception.DNSException, ValueError):
-            return
+        except Exception:
+            return  # whatever a parser makes of bytes that anybody may have sent
         if (found is None or self._question.is_response(found)) and not self.response.done():
             self.response.set_result(found)
 
