@@ -132,7 +132,13 @@ def offer(obj: dict[str, Any]) -> tuple[bool, str]:
             "submitters are credentials of authSecretRef",
         ),
         (POOL, {"retry.lifetime": "2881h"}, "retry.lifetime must be at most 2880h"),
+        (POOL, {"resolvers": ["192.0.2.53"]}, "one resolver is a single point of failure: name at least two"),
+        (POOL, {"resolvers": ["192.0.2.53", "dns.example.com"]}, "resolvers must be IP addresses"),
+        (POOL, {"resolvers": ["192.0.2.53", "2001:DB8::53"]}, "resolvers must be IP addresses, written as usual"),
+        (POOL, {"resolvers": ["192.0.2.53", "192.0.2.54:53"]}, "resolvers must be IP addresses"),
+        (POOL, {"resolvers": ["192.0.2.53", "192.0.2.53"]}, "Duplicate value"),
         (POOL, {"dependencies": [{"name": "d", "type": "TCP"}]}, "type TCP needs its settings: add `tcp`"),
+        (POOL, {"dependencies": [{"name": "d", "type": "DNS", "tcp": {"address": "a:1"}}]}, "add `dns`"),
         (
             POOL,
             {"dependencies": [{"name": "d", "type": "TCP", "tcp": {"address": "a:1"}, "http": {"url": "http://a"}}]},
@@ -194,6 +200,16 @@ def test_what_makes_no_sense_is_refused(base: dict[str, Any], changes: dict[str,
             },
         ),
         (POOL, {"dependencies": [{"name": "d", "type": "HTTP", "http": {"url": "https://a/x", "tls": {}}}]}),
+        (
+            POOL,
+            {
+                "dependencies": [
+                    {"name": "d", "type": "DNS", "dns": {"address": "[2001:db8::1]:53", "name": "a.example"}}
+                ]
+            },
+        ),
+        (POOL, {"resolvers": []}),
+        (POOL, {"resolvers": ["192.0.2.53", "2001:db8::53"]}),
         (IP, {}),
         (IP, {"address": "2001:db8::1", "egress.direct.bindAddress": "192.0.2.7"}),
         (QUEUE, {}),

@@ -6,6 +6,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 from relayfleet.api.labels import POOL, SLICE_SERVICE
 from tests.e2e import operating, waiting
@@ -76,11 +77,12 @@ async def frozen(region: Region, fleet: Fleet, relay: str) -> AsyncIterator[None
 
 
 @asynccontextmanager
-async def watched_pool(eu: Region, fleet: Fleet) -> AsyncIterator[Fleet]:
-    """A pool of its own, whose relays have no past: all are listed, and both replicas of the operator watch them."""
+async def watched_pool(eu: Region, fleet: Fleet, **spec: Any) -> AsyncIterator[Fleet]:
+    """A pool of its own, whose relays have no past: all are listed, and both replicas of the operator watch them. `spec`: what else it asks
+    for."""
     found = Fleet(fleet.namespace, f"watched-{secrets.token_hex(2)}", fleet.queue)
     selector = {"matchLabels": {"pool": fleet.pool}}
-    pool = relay_pool(found.namespace, found.pool, found.queue, 3, sendingIPSelector=selector)
+    pool = relay_pool(found.namespace, found.pool, found.queue, 3, sendingIPSelector=selector, **spec)
     await eu.apply(pool)
     try:
         for kind, status in (("Ready", "True"), ("Degraded", "False"), ("Reconciling", "False")):

@@ -22,7 +22,8 @@ Records = Mapping[tuple[str, str], Sequence[str]]
 
 @dataclass(eq=False)
 class Responder(asyncio.DatagramProtocol):
-    """`records` maps (name, type) to values as in a zone file. `mood`: "answer", "silent", or a response code such as "SERVFAIL"."""
+    """`records` maps (name, type) to values as in a zone file. `mood`: "answer", "silent", or a response code such as "SERVFAIL". `last`:
+    who asked last."""
 
     records: dict[tuple[str, str], Sequence[str]]
     ttl: int = 60
@@ -30,6 +31,7 @@ class Responder(asyncio.DatagramProtocol):
     delay: float = 0.0
     asked: list[tuple[str, str]] = field(default_factory=list)
     address: tuple[str, int] = ("", 0)
+    last: tuple[str, int] = ("", 0)
     _transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.DatagramTransport) -> None:  # type: ignore[override]
@@ -41,8 +43,9 @@ class Responder(asyncio.DatagramProtocol):
         question = query.question[0]
         name, kind = question.name.to_text(omit_final_dot=True).lower(), dns.rdatatype.to_text(question.rdtype)
         self.asked.append((name, kind))
+        self.last = addr
         if self.mood != "silent":
-            wire = self.response(query, name, kind).to_wire()
+            wire = self.response(query, name, kind).to_wire(prefer_truncation=True)
             asyncio.get_running_loop().call_later(self.delay, self.send, wire, addr)
 
     def send(self, wire: bytes, address: tuple[str, int]) -> None:

@@ -47,36 +47,37 @@ def sink(namespace: str, name: str, image: str, *options: str) -> list[Object]:
         {"name": "smtp", "port": 25, "targetPort": "smtp"},
         {"name": "control", "port": CONTROL_PORT, "targetPort": "control"},
     ]
-    return [_deployment(namespace, name, container, []), _service(namespace, name, ports, "NodePort")]
+    return [deployment(namespace, name, container, []), service(namespace, name, ports, "NodePort")]
 
 
-def dns_service(namespace: str, name: str = "dns") -> Object:
-    """The Service of the DNS server: its address is needed before the server's zone can be written."""
+def dns_service(namespace: str, name: str = "dns", port: int = PORT) -> Object:
+    """The Service of the DNS server: its address is needed before the server's zone can be written. `port` is the container's."""
     ports = [
-        {"name": "udp", "port": 53, "protocol": "UDP", "targetPort": PORT},
-        {"name": "tcp", "port": 53, "protocol": "TCP", "targetPort": PORT},
+        {"name": "udp", "port": 53, "protocol": "UDP", "targetPort": port},
+        {"name": "tcp", "port": 53, "protocol": "TCP", "targetPort": port},
     ]
-    return _service(namespace, name, ports, "ClusterIP")
+    return service(namespace, name, ports, "ClusterIP")
 
 
-def dns(namespace: str, image: str, zone: str, name: str = "dns") -> list[Object]:
+def dns(namespace: str, image: str, zone: str, name: str = "dns", port: int = PORT) -> list[Object]:
     """BIND with the zone (see `zone.py`). Another zone text makes another pod."""
-    files = {"named.conf": named_conf("/config"), DOMAIN: zone}
+    files = {"named.conf": named_conf("/config", port), DOMAIN: zone}
     container = {
         "name": "dns",
         "image": image,
         "command": ["/usr/sbin/named", "-g", "-c", "/config/named.conf"],
-        "ports": [{"containerPort": PORT, "protocol": "UDP"}, {"containerPort": PORT, "protocol": "TCP"}],
-        "readinessProbe": {"tcpSocket": {"port": PORT}, "periodSeconds": 1},
+        "ports": [{"containerPort": port, "protocol": "UDP"}, {"containerPort": port, "protocol": "TCP"}],
+        "readinessProbe": {"tcpSocket": {"port": port}, "periodSeconds": 1},
         "volumeMounts": [{"name": "config", "mountPath": "/config"}],
     }
-    deployment = _deployment(namespace, name, container, [{"name": "config", "configMap": {"name": name}}])
+    made = deployment(namespace, name, container, [{"name": "config", "configMap": {"name": name}}])
     digest = hashlib.sha256(repr(sorted(files.items())).encode()).hexdigest()[:16]
-    deployment["spec"]["template"]["metadata"]["annotations"] = {"example.test/config": digest}
-    return [_object("v1", "ConfigMap", namespace, name, data=files), deployment]
+    made["spec"]["template"]["metadata"]["annotations"] = {"example.test/config": digest}
+    return [_object("v1", "ConfigMap", namespace, name, data=files), made]
 
 
-def _deployment(namespace: str, name: str, container: Object, volumes: list[Object]) -> Object:
+def deployment(namespace: str, name: str, container: Object, volumes: list[Object]) -> Object:
+    """One pod of this container, which may write to /tmp only."""
     labels = {"app": name}
     mounts = [*container.get("volumeMounts", []), {"name": "tmp", "mountPath": "/tmp"}]
     container = {
@@ -103,7 +104,8 @@ def _deployment(namespace: str, name: str, container: Object, volumes: list[Obje
     return _object("apps/v1", "Deployment", namespace, name, spec=spec)
 
 
-def _service(namespace: str, name: str, ports: list[Object], kind: str) -> Object:
+def service(namespace: str, name: str, ports: list[Object], kind: str) -> Object:
+    """The Service of a `deployment`."""
     return _object("v1", "Service", namespace, name, spec={"type": kind, "selector": {"app": name}, "ports": ports})
 
 

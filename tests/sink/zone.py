@@ -52,14 +52,14 @@ def zone(addresses: Mapping[str, str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def named_conf(folder: str) -> str:
-    """BIND's configuration; `folder` holds the zone file. One zone has no file, which makes its name SERVFAIL."""
+def named_conf(folder: str, port: int = PORT) -> str:
+    """BIND's configuration; `folder` holds the zone file. It listens on `port`. One zone has no file, which makes its name SERVFAIL."""
     return f"""\
 options {{
     directory "/tmp";
     pid-file none;
     session-keyfile none;
-    listen-on port {PORT} {{ any; }};
+    listen-on port {port} {{ any; }};
     listen-on-v6 {{ none; }};
     recursion no;
     dnssec-validation no;

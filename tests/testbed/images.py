@@ -45,6 +45,7 @@ IMAGES = (
     Image("relayfleet", "Dockerfile", ("operator/relayfleet/**/*", "requirements/runtime.txt"), wheels=True),
     Image("rabbitmq", "images/rabbitmq/Dockerfile", ("images/rabbitmq/**/*",)),
     Image("dns", "images/dns/Dockerfile", ("images/dns/**/*",)),
+    Image("postgresql", "images/postgresql/Dockerfile", ("images/postgresql/**/*",)),
     Image("sink", "tests/sink/Dockerfile", ("tests/sink/*.py",)),
     Image("mailclient", "images/mailclient/Dockerfile", ("images/mailclient/**/*",)),
 )

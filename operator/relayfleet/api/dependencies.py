@@ -15,7 +15,11 @@ Address = Annotated[str, Field(pattern=rf"^{_HOST}:{_PORT}$", max_length=262)]
 Url = Annotated[str, Field(pattern=rf"^https?://{_HOST}(:{_PORT})?(/[!$-~]*)?$", max_length=1024)]
 """Without user, password and fragment, in ASCII: it goes into a request as it is."""
 
-KINDS = {"TCP": "tcp", "HTTP": "http", "PostgreSQL": "postgresql"}
+DomainName = Annotated[
+    str, Field(pattern=r"^(\.|[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*\.?)$", min_length=1, max_length=253)
+]
+
+KINDS = {"TCP": "tcp", "HTTP": "http", "PostgreSQL": "postgresql", "DNS": "dns"}
 """The field that holds the settings of each type."""
 
 
@@ -75,12 +79,23 @@ class PostgreSQLTarget(Model):
     tls: DependencyTLS | None = Field(default=None, description="Use TLS. Default: a plain connection.")
 
 
+class DnsTarget(Model):
+    """A name server that answers a question: that a name does not exist is an answer, SERVFAIL and REFUSED are none."""
+
+    address: Address = Field(description="Whom to ask, as host:port; by UDP, and by TCP when the answer is long.")
+    name: DomainName = Field(description="The name that is asked for.")
+    record_type: Literal["A", "AAAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"] = Field(
+        default="A", description="The type of record that is asked for."
+    )
+
+
 class Backup(Model):
     """What counts when the first does not answer: settings of the dependency's own type."""
 
     tcp: TcpTarget | None = Field(default=None, description="Settings for type TCP.")
     http: HttpTarget | None = Field(default=None, description="Settings for type HTTP.")
     postgresql: PostgreSQLTarget | None = Field(default=None, description="Settings for type PostgreSQL.")
+    dns: DnsTarget | None = Field(default=None, description="Settings for type DNS.")
 
 
 class Dependency(Model):
@@ -98,7 +113,7 @@ class Dependency(Model):
                 ),
                 rule(
                     f"!has(self.backup) || (self.type == '{type_}') == has(self.backup.{field})",
-                    "`backup` must hold the settings of the dependency's own type and no others: `tcp`, `http` or `postgresql`",
+                    "`backup` must hold the settings of the dependency's own type and no others: `tcp`, `http`, `postgresql` or `dns`",
                 ),
             )
         ),
@@ -117,12 +132,14 @@ class Dependency(Model):
     )
 
     name: Name = Field(description="Name of the dependency, said to clients and in conditions.")
-    type: Literal["TCP", "HTTP", "PostgreSQL"] = Field(
-        description="TCP: a port takes connections. HTTP: a URL answers. PostgreSQL: a query is answered."
+    type: Literal["TCP", "HTTP", "PostgreSQL", "DNS"] = Field(
+        description="TCP: a port takes connections. HTTP: a URL answers. PostgreSQL: a query is answered. "
+        "DNS: a question is answered."
     )
     tcp: TcpTarget | None = Field(default=None, description="Settings for type TCP.")
     http: HttpTarget | None = Field(default=None, description="Settings for type HTTP.")
     postgresql: PostgreSQLTarget | None = Field(default=None, description="Settings for type PostgreSQL.")
+    dns: DnsTarget | None = Field(default=None, description="Settings for type DNS.")
     interval: Duration = Field(
         default="2s",
         json_schema_extra=rules(

@@ -21,6 +21,7 @@ Quantity = Annotated[str, Field(pattern=_QUANTITY, max_length=20)]
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)]
 Cidr = Annotated[str, Field(max_length=49)]
+IPAddress = Annotated[str, Field(min_length=2, max_length=39)]
 HostName = Annotated[
     str,
     Field(
@@ -162,7 +163,8 @@ class Condition(Model):
     """A condition as KEP-1623 has it."""
 
     type: str = Field(
-        max_length=316, description="What is said: Ready, Reconciling, Stalled, Degraded or DependenciesReady."
+        max_length=316,
+        description="What is said: Ready, Reconciling, Stalled, Degraded, DependenciesReady or ResolversReady.",
     )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so.")
     reason: str = Field(min_length=1, max_length=1024, description="One word for the cause, for programs.")
@@ -183,5 +185,6 @@ class Status(Model):
         default=[],
         max_length=16,
         json_schema_extra=list_map("type"),
-        description="Ready, Reconciling, Stalled and Degraded, and DependenciesReady of pools that declare dependencies, each with its cause.",
+        description="Ready, Reconciling, Stalled and Degraded, and of pools DependenciesReady (of those that declare dependencies) and "
+        "ResolversReady, each with its cause.",
     )

@@ -11,6 +11,7 @@ from relayfleet.api.dkim import MOST_DOMAINS, SigningDomain
 from relayfleet.api.meta import (
     Cidr,
     Duration,
+    IPAddress,
     LabelSelector,
     LocalRef,
     Model,
@@ -23,6 +24,8 @@ from relayfleet.api.meta import (
     rules,
 )
 from relayfleet.api.submitters import MOST_SUBMITTERS, Submitter
+
+MOST_RESOLVERS = 8
 
 
 class ProxyProtocol(Model):
@@ -249,6 +252,26 @@ class RelayPoolSpec(Model):
         max_length=16,
         json_schema_extra=list_map("name"),
         description="What the pool's mail depends on besides queue and destinations: each relay asks for it, and none is blamed for it.",
+    )
+    resolvers: list[IPAddress] = Field(
+        default=[],
+        max_length=MOST_RESOLVERS,
+        json_schema_extra={
+            "x-kubernetes-list-type": "set",
+            **rules(
+                rule(
+                    "self.all(each, isIP(each) && ip.isCanonical(each))",
+                    "resolvers must be IP addresses, written as usual: 192.0.2.53 or 2001:db8::53",
+                ),
+                rule(
+                    "size(self) != 1",
+                    "one resolver is a single point of failure: name at least two, or none to use the pods' resolv.conf",
+                ),
+            ),
+        },
+        description="DNS resolvers (port 53) that relays look up the destinations of mail by, at least two: the first that answers is asked, "
+        "and another one as well within half a second. Default: those of the pods' resolv.conf, often only one. All other names are "
+        "always looked up by resolv.conf.",
     )
     template: PodTemplate = Field(default=PodTemplate(), description="What the relays' pods look like.")
 

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from relayfleet.api.labels import POOL
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.api.sendingip import SendingIPSpec
-from relayfleet.children.relay import names
+from relayfleet.children.relay import names, resolvers
 from relayfleet.controllers import relaycontrol, relaypods, relaywatch
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.relaychildren import Children, Needs, Outcome, memory_key
@@ -116,7 +116,7 @@ async def _facts(
 ) -> facts.Pool:
     whose, now = relaywatch.pool_name(pool), datetime.datetime.now(datetime.UTC)
     context.signing.keep(whose, {each["metadata"]["name"] for each in relays})
-    failures = await _mount_failures(context, relays, now)
+    failures, present = await _mount_failures(context, relays, now), [each["metadata"]["name"] for each in relays]
     status = (outcome.deployment or {}).get("status", {})
     generation = (outcome.deployment or {}).get("metadata", {}).get("generation")
     return facts.Pool(
@@ -139,7 +139,8 @@ async def _facts(
         outdated=max(0, status.get("replicas", 0) - status.get("updatedReplicas", 0)),
         settled=status.get("observedGeneration") == generation,
         refused="; ".join([*outcome.refused, *_no_pods(status)]),
-        dependencies=context.dependencies.of(whose, spec.dependencies, [each["metadata"]["name"] for each in relays]),
+        dependencies=context.dependencies.of(whose, spec.dependencies, present),
+        resolvers=context.dependencies.resolvers_of(whose, resolvers.told(spec.resolvers), present),
         odd_cordons=tuple(sorted(each["metadata"]["name"] for each in relays if relaypods.odd_cordon(each))),
     )
 
@@ -191,8 +192,8 @@ def _fields(name: str, pool: facts.Pool) -> Object:
 
 
 def _calm(said: tuple[Statement, ...]) -> bool:
-    """What relays tell of dependencies comes by itself: that they tell nothing is no reason to look again soon."""
+    """What relays tell of dependencies and resolvers comes by itself: that they tell nothing is no reason to look again soon."""
     wanted = {"Ready": "True", "Degraded": "False", "Reconciling": "False", "Stalled": "False"}
-    if ("DependenciesReady", "False") in {(each.type, each.status) for each in said}:
+    if {("DependenciesReady", "False"), ("ResolversReady", "False")} & {(each.type, each.status) for each in said}:
         return False
     return all(wanted.get(each.type, each.status) == each.status for each in said)

@@ -10,7 +10,13 @@ from relayfleet.controllers.context import Context
 from relayfleet.decide.statement import Statement
 from relayfleet.kube.client import Object
 
-_BAD = {("Ready", "False"), ("Degraded", "True"), ("Stalled", "True"), ("DependenciesReady", "False")}
+_BAD = {
+    ("Ready", "False"),
+    ("Degraded", "True"),
+    ("Stalled", "True"),
+    ("DependenciesReady", "False"),
+    ("ResolversReady", "False"),
+}
 _ALWAYS = ("Ready", "DependenciesReady")
 
 
@@ -24,12 +30,14 @@ async def tell(context: Context, obj: Object, statements: Sequence[Statement], f
 
 
 def news(before: Sequence[Object], statements: Sequence[Statement]) -> list[Statement]:
-    """The statements that are worth an event: Ready or DependenciesReady with a new reason, and a new reason of Degraded or Stalled that is
-    true. A cause that several of them name is told once."""
+    """The statements that are worth an event: Ready or DependenciesReady with a new reason, a new reason of Degraded or Stalled that is
+    true, and ResolversReady that is not, or is again: that all is well with resolvers nobody asked for is no news. A cause that several of
+    them name is told once."""
     known = {(each["type"], each["status"], each["reason"]) for each in before}
     found: dict[str, Statement] = {}
     for each in statements:
-        worth = each.type in _ALWAYS or (each.type, each.status) in _BAD
+        again = each.type == "ResolversReady" and any(type_ == each.type and was == "False" for type_, was, _ in known)
+        worth = again or each.type in _ALWAYS or (each.type, each.status) in _BAD
         if worth and (each.type, each.status, each.reason) not in known:
             found.setdefault(each.reason, each)
     return list(found.values())

@@ -43,12 +43,22 @@ class PostgreSQLTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class DnsTarget:
+    """`address` is host:port; `record_type` as in a zone file."""
+
+    address: str
+    name: str
+    record_type: str = "A"
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """One of these is set. Which one it is says what is asked; a relay that knows none of them (it is older) asks nothing."""
 
     tcp: TcpTarget | None = None
     http: HttpTarget | None = None
     postgresql: PostgreSQLTarget | None = None
+    dns: DnsTarget | None = None
 
 
 @dataclass(frozen=True, slots=True)

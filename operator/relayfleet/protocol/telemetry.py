@@ -23,6 +23,7 @@ MOST_BYTES = 256 * 1024
 """Longest line. A relay names at most `MOST_ROWS` providers in a window, those with the most failures first."""
 MOST_ROWS = 64
 MOST_DEPENDENCIES = 16
+MOST_RESOLVERS = 8
 
 SERVER_NAME = "relay.relayfleet"
 """The host name in the certificate of every relay: pods have no names that last, so the CA and this name say who it is."""
@@ -99,7 +100,7 @@ class DependencyState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """A relay's verdict on a dependency by its name, for how many `seconds` it has been so, and why it is not just that it answers."""
+    """A relay's verdict on a dependency by its name, or on a resolver by its host:port, for how many `seconds` it has been so, and why it is not just that it answers."""
 
     name: str
     state: DependencyState
@@ -112,7 +113,8 @@ class Window:
     """What live traffic showed since the last one. `accepted` with 250, `deferred` with 4xx (quota and policy left out), probes left out
     of both; `unfit`: why the relay cannot serve, by its own judgement, or ""; `strain`: the share of its tightest limit in use, 0 to 1;
     `stand`: by the last order; `age`: seconds since the middle of the window; `signing`: why mail waits for its DKIM key, and what to do, or "";
-    `dependencies`: all that the relay asks, as it sees them now, which is no word about the relay; `opens`: it can open sealed records; `sealing`: why sealed mail waits, and what to do, or ""."""
+    `dependencies` and `resolvers`: all that the relay asks, as it sees them now, which is no word about the relay; `opens`: it can open sealed
+    records; `sealing`: why sealed mail waits, and what to do, or ""."""
 
     accepted: int = 0
     deferred: int = 0
@@ -127,6 +129,7 @@ class Window:
     dependencies: tuple[Dependency, ...] = ()
     opens: bool = False
     sealing: str = ""
+    resolvers: tuple[Dependency, ...] = ()
 
 
 Word = Hello | Order
@@ -192,6 +195,7 @@ def _window(window: dict[str, Any]) -> Window:
         tuple(_dependency(row) for row in _rows(window.get("dependencies", []), MOST_DEPENDENCIES)),
         window.get("opens") is True,
         _text(window.get("sealing", "")),
+        tuple(_dependency(row) for row in _rows(window.get("resolvers", []), MOST_RESOLVERS)),
     )
 
 

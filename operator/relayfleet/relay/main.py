@@ -29,16 +29,25 @@ from relayfleet.relay.control.vitals import Vitals
 from relayfleet.relay.control.windows import Windows
 from relayfleet.relay.delivery.sources import SourcesInTurn
 from relayfleet.relay.delivery.worker import DeliveryService
+from relayfleet.relay.dependencies.resolvers import Resolvers
 from relayfleet.relay.dependencies.service import Dependencies
 from relayfleet.relay.discard import Discard
 from relayfleet.relay.files import Files, watch
-from relayfleet.relay.routing.lookup import Lookup, parse_servers, system_servers
+from relayfleet.relay.routing.lookup import Lookup
 from relayfleet.relay.routing.resolver import Resolver
+from relayfleet.relay.routing.servers import servers_to_ask
 from relayfleet.relay.server import SmtpServer
 from relayfleet.relay.signing.letter import Signing
 from relayfleet.relay.spool.rabbitmq import RabbitMQJournal, RabbitMQSpool
 from relayfleet.relay.spool.sealer import Sealer
-from relayfleet.relay.status import Status, control_metrics, dependency_metrics, relay_metrics, sealing_metrics
+from relayfleet.relay.status import (
+    Status,
+    control_metrics,
+    dependency_metrics,
+    relay_metrics,
+    resolver_metrics,
+    sealing_metrics,
+)
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +75,7 @@ class Relay:
         self._config = config
         self._files = files
         self._tally = tally = Tally()
-        hostname = config.sources[0].helo_name if config.sources else name
+        hostname = _helo_name(config) or name
         self.sealer = Sealer(files.sealing / sealing.ENTRY, config.broker.queue_prefix, seals=config.seal)
         self.spool = RabbitMQSpool(
             config.broker,
@@ -89,13 +98,15 @@ class Relay:
             discard=discard,
             defers_for=lambda: self.dependencies.defers_for,
         )
-        resolver = Resolver(Lookup(parse_servers(config.delivery.resolvers) or system_servers(), tally))
+        self.lookup = Lookup(servers_to_ask(config.delivery.resolvers), tally)
+        self.names = Resolver(self.lookup)
+        self.resolvers = Resolvers(self.lookup.standings, _helo_name(config))
         sources = SourcesInTurn(config.sources)
         signing = Signing(files.dkim, config.dkim)
         self.delivery = DeliveryService(
             config,
             self.spool,
-            resolver,
+            self.names,
             self.journal,
             sources,
             hostname,
@@ -121,6 +132,7 @@ class Relay:
             control.run(control_port),
             self.obedience.run(),
             self.dependencies.run(),
+            self.resolvers.run(),
             self._mind(control),
         ):
             await self.start()
@@ -171,6 +183,7 @@ class Relay:
             lambda: self.delivery.signing.trouble,
             self.dependencies.told,
             lambda: (self.sealer.opens, self.sealer.trouble),
+            self.resolvers.told,
         )
         return ControlServer(Keys(self._files.control), windows, self.obedience.obey, address)
 
@@ -179,6 +192,7 @@ class Relay:
         yield from control_metrics(control.counters)
         yield from dependency_metrics(self.dependencies)
         yield from sealing_metrics(self.sealer)
+        yield from resolver_metrics(self.resolvers, self.lookup, self.names)
 
     def _settled_and_released(self) -> tuple[int, int]:
         return self.delivery.counters.records_settled, self.delivery.counters.records_released
@@ -192,6 +206,7 @@ class Relay:
 
     async def _reload(self) -> None:
         config = load(self._files.config.read_text())
+        resolvers = servers_to_ask(config.delivery.resolvers)
         if config.delivery.prefetch != self._config.delivery.prefetch:
             log.warning("delivery.prefetch has changed: it is used after a restart")
         self.spool.reconfigure(config.broker)
@@ -200,8 +215,14 @@ class Relay:
         await self.server.reload(config)
         self.delivery.reload(config)
         self.dependencies.reload(config.dependencies)
+        self.lookup.reconfigure(resolvers)
+        self.resolvers.reload(_helo_name(config))
         self._config = config
         log.info("new configuration: %d sending addresses, %d listeners", len(config.sources), len(config.listeners))
+
+
+def _helo_name(config: RelayConfig) -> str:
+    return config.sources[0].helo_name if config.sources else ""
 
 
 @contextlib.asynccontextmanager

@@ -17,7 +17,10 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 
 from relayfleet.relay.control.counters import ControlCounters
 from relayfleet.relay.delivery.worker import DeliveryService
+from relayfleet.relay.dependencies.resolvers import Resolvers
 from relayfleet.relay.dependencies.service import Dependencies
+from relayfleet.relay.routing.lookup import Lookup
+from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.server import SmtpServer
 from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
 from relayfleet.relay.spool.sealer import Sealer
@@ -107,6 +110,41 @@ def sealing_metrics(sealer: Sealer) -> Iterable[Metric]:
     for result, count in sealer.counts.items():
         records.add_metric([result], count)
     yield records
+
+
+def resolver_metrics(resolvers: Resolvers, lookup: Lookup, names: Resolver) -> Iterable[Metric]:
+    """What the relay sees of its resolvers by probes and by live traffic, and what its memory of names is good for."""
+    state = GaugeMetricFamily(
+        "relayfleet_relay_resolver_state", "1 for what this relay sees of a resolver.", labels=["resolver", "state"]
+    )
+    for name, verdict in resolvers.verdicts.items():
+        state.add_metric([name, verdict.state.value], 1.0)
+    yield state
+    probes = CounterMetricFamily(
+        "relayfleet_relay_resolver_probes",
+        "Probes of resolvers, by what came of them.",
+        labels=["resolver", "outcome"],
+    )
+    for (name, outcome), number in resolvers.outcomes.items():
+        if name in resolvers.verdicts:
+            probes.add_metric([name, outcome.value], number)
+    yield probes
+    questions = CounterMetricFamily(
+        "relayfleet_relay_resolver_questions",
+        "Questions of live traffic that a resolver answered or failed to.",
+        labels=["resolver", "outcome"],
+    )
+    for (name, answered), number in lookup.counts.items():
+        questions.add_metric([name, "Answered" if answered else "Failed"], number)
+    yield questions
+    memory = CounterMetricFamily(
+        "relayfleet_relay_names",
+        "Names looked up: asked of resolvers, answered from memory, answered by what had expired since no resolver answered, failed.",
+        labels=["how"],
+    )
+    for each in fields(names.counters):
+        memory.add_metric([each.name], getattr(names.counters, each.name))
+    yield memory
 
 
 def relay_metrics(server: SmtpServer, delivery: DeliveryService, spool: RabbitMQSpool) -> Iterable[Metric]:

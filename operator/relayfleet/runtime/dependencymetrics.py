@@ -1,4 +1,4 @@
-"""What the leader knows of dependencies has to say to Prometheus, gathered when it asks."""
+"""What the leader knows of dependencies and resolvers has to say to Prometheus, gathered when it asks."""
 
 from __future__ import annotations
 
@@ -25,4 +25,12 @@ class DependencyMetrics(Collector):
         )
         for pool, dependency, state, number in self._reports.counts():
             family.add_metric([*pool, dependency, state], number)
+        yield family
+        family = GaugeMetricFamily(
+            "relayfleet_resolver_relays",
+            "Relays that see a DNS resolver so: Answers, Down or Unknown (not asked yet).",
+            labels=["namespace", "pool", "resolver", "state"],
+        )
+        for pool, resolver, state, number in self._reports.resolver_counts():
+            family.add_metric([*pool, resolver, state], number)
         yield family

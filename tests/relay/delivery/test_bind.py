@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -14,17 +12,10 @@ from relayfleet.relay.routing.errors import DnsError, DnsPermanent, DnsTemporary
 from relayfleet.relay.routing.lookup import Lookup
 from relayfleet.relay.routing.resolver import Exchange, Resolver
 from relayfleet.relay.routing.router import Router
-from tests.testbed import baseimage, engine, images
-from tests.testbed.shell import run
+from tests.relay import bind
 
-LABEL = "relayfleet.test=bind"
 MANY = 90
 """BIND serves a hundred records of one name and type at most."""
-CONFIGURATION = """
-options { directory "/var/cache/bind"; recursion no; listen-on { any; }; listen-on-v6 { none; }; dnssec-validation no; };
-zone "mail.test" { type primary; file "/etc/bind/mail.test"; };
-zone "broken.test" { type primary; file "/etc/bind/there-is-no-such-file"; };
-"""
 ZONE = f"""$TTL 300
 @ IN SOA ns root 1 60 60 60 30
 @ IN NS ns
@@ -46,19 +37,8 @@ xn--bcher-kva IN MX 5 mx2
 @pytest.fixture(scope="module")
 def server() -> Iterator[tuple[str, int]]:
     """BIND in a container."""
-    engine.ensure()
-    baseimage.ensure(engine.can_pull())
-    reference = images.build("dns")
-    with tempfile.TemporaryDirectory(prefix="relayfleet-bind-") as folder:
-        Path(folder).chmod(0o755)
-        Path(folder, "named.conf").write_text(CONFIGURATION)
-        Path(folder, "mail.test").write_text(ZONE)
-        name = run("docker", "run", "-d", "--label", LABEL, "-v", f"{folder}:/etc/bind:ro", reference).strip()
-        try:
-            form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-            yield run("docker", "inspect", "-f", form, name).strip(), 53
-        finally:
-            run("docker", "rm", "-f", name)
+    with bind.running({"mail.test": ZONE, "broken.test": None}) as found:
+        yield found.address
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import dns.name
 import jsonschema
 import pytest
 
@@ -20,10 +21,12 @@ from relayfleet.api.schema import structural
 TCP = {"address": "db.example:5432"}
 HTTP = {"url": "http://accounts.example/healthz"}
 POSTGRESQL = {"address": "db:5432", "database": "mail", "credentialsSecretRef": {"name": "asker"}}
+DNS = {"address": "ns.example:53", "name": "example.com"}
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "TCP": ("tcp", TCP),
     "HTTP": ("http", HTTP),
     "PostgreSQL": ("postgresql", POSTGRESQL),
+    "DNS": ("dns", DNS),
 }
 SCHEMA = structural(Dependency)
 
@@ -110,6 +113,9 @@ def test_defaults_are_those_that_are_promised() -> None:
         (declared(http=HTTP), "`http` is only for type HTTP: remove it or set type: HTTP"),
         (declared("HTTP", http=None), "add `http`"),
         (declared("PostgreSQL", postgresql=None, tcp=TCP), "add `postgresql`"),
+        (declared("DNS", dns=None), "type DNS needs its settings: add `dns`"),
+        (declared(dns=DNS), "`dns` is only for type DNS: remove it or set type: DNS"),
+        (declared("DNS", onFailure="UseBackup", backup={"tcp": TCP}), "own type and no others"),
         (declared("HTTP", postgresql=POSTGRESQL), "`postgresql` is only for type PostgreSQL"),
         (declared(onFailure="UseBackup"), "onFailure UseBackup needs another one to use: add `backup`"),
         (declared(backup={"tcp": TCP}), "`backup` is only for onFailure UseBackup"),
@@ -148,6 +154,12 @@ def test_what_makes_no_sense_is_refused_with_the_cure(obj: dict[str, Any], says:
         declared("HTTP", http={"url": "http://a:99999/"}),
         declared("PostgreSQL", postgresql={"address": "db:5432", "database": "mail"}),
         declared("PostgreSQL", postgresql=POSTGRESQL | {"query": ""}),
+        declared("DNS", dns=DNS | {"name": ""}),
+        declared("DNS", dns=DNS | {"name": "a..b"}),
+        declared("DNS", dns=DNS | {"name": "exa mple.com"}),
+        declared("DNS", dns=DNS | {"name": f"{'a' * 64}.com"}),
+        declared("DNS", dns=DNS | {"recordType": "ANY"}),
+        declared("DNS", dns={"address": "ns.example:53"}),
     ],
     ids=lambda obj: str(list(obj.values())[1:])[:60],
 )
@@ -160,3 +172,11 @@ def test_what_cannot_be_meant_does_not_fit_the_schema(obj: dict[str, Any]) -> No
 )
 def test_urls_as_they_are_written_are_taken(url: str) -> None:
     assert complaints(declared("HTTP", http={"url": url})) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["example.com", "example.com.", ".", "_dmarc.example.com", "localhost", "xn--bcher-kva.de"]
+)
+def test_names_as_they_are_in_dns_are_taken_and_can_be_asked_for(name: str) -> None:
+    assert complaints(declared("DNS", dns=DNS | {"name": name, "recordType": "TXT"})) == []
+    assert dns.name.from_text(name)

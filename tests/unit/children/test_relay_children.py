@@ -24,9 +24,10 @@ from relayfleet.children.relay import (
 )
 from relayfleet.decide.weights import QUARTERS, Condition
 from relayfleet.protocol import telemetry
-from relayfleet.protocol.dependency import HttpTarget, PostgreSQLTarget, Target, Trust
+from relayfleet.protocol.dependency import DnsTarget, HttpTarget, PostgreSQLTarget, Target, Trust
 from relayfleet.protocol.relay_config import load
 from relayfleet.relay.files import Files
+from relayfleet.relay.routing.servers import parse_servers, written
 from tests.unit.children.scene import pool, pool_spec, queue, sending_ip
 
 EXTERNAL = {
@@ -344,6 +345,7 @@ def asked() -> dict[str, Any]:
             {"name": "db", "type": "PostgreSQL", "postgresql": database, "onFailure": "UseBackup", "backup": backup},
             {"name": "web", "type": "HTTP", "http": {"url": "https://web.example/x", "tls": {}}},
             {"name": "plain", "type": "HTTP", "http": {"url": "http://web.example"}, "onFailure": "TempFail"},
+            {"name": "names", "type": "DNS", "dns": {"address": "ns.example:5353", "name": "example.com"}},
         ]
     }
 
@@ -357,6 +359,7 @@ def test_relays_are_told_of_dependencies_as_they_are_declared() -> None:
     )
     assert found["web"].target == Target(http=HttpTarget("https://web.example/x", Trust()))
     assert found["plain"].on_failure == "TempFail"
+    assert found["names"].target == Target(dns=DnsTarget("ns.example:5353", "example.com", "A"))
 
 
 def test_the_files_of_dependencies_are_where_relays_look_for_them() -> None:
@@ -390,8 +393,23 @@ def test_the_order_of_dependencies_makes_no_other_pod() -> None:
 
 def test_relays_may_reach_the_ports_of_dependencies() -> None:
     ports = dependencies.ports(pool_spec(pool(**asked())).dependencies)
-    assert ports == [80, 389, 443, 5432, 5433]
+    assert ports == [*(("TCP", each) for each in (80, 389, 443, 5353, 5432, 5433)), ("UDP", 5353)]
     policy = networkpolicy.network_policy(pool(), 2, "mail", (), "relayfleet-system", ports)
-    assert {"ports": [{"protocol": "TCP", "port": each} for each in ports]} in policy["spec"]["egress"]
+    opened = [{"protocol": protocol, "port": each} for protocol, each in ports]
+    assert {"ports": opened} in policy["spec"]["egress"]
     without = networkpolicy.network_policy(pool(), 2, "mail", (), "relayfleet-system")
     assert len(without["spec"]["egress"]) == 3
+
+
+def test_relays_are_told_of_named_resolvers_in_words_that_they_understand_and_use_themselves() -> None:
+    named = ["192.0.2.53", "2001:db8::53"]
+    obj = pool(resolvers=named)
+    told = config.document(obj, pool_spec(obj), [], access().broker, "eu").delivery.resolvers
+    assert parse_servers(told) == (("192.0.2.53", 53), ("2001:db8::53", 53))
+    assert tuple(written(each) for each in parse_servers(told)) == told
+    without = config.document(pool(), pool_spec(pool()), [], access().broker, "eu")
+    assert without.delivery.resolvers == ()
+
+
+def test_resolvers_make_no_other_pod() -> None:
+    assert template(resolvers=["192.0.2.53", "192.0.2.54"]) == template()

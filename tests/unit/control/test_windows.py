@@ -43,6 +43,7 @@ class Scene:
         self.sealing = (False, "")
         vitals = Vitals(lambda: self.load, self.pulse, files, memory)
         self.dependencies: tuple[Dependency, ...] = ()
+        self.resolvers: tuple[Dependency, ...] = ()
         self.windows = Windows(
             self.tally,
             lambda: self.intake,
@@ -51,6 +52,7 @@ class Scene:
             lambda: self.signing,
             lambda: self.dependencies,
             lambda: self.sealing,
+            lambda: self.resolvers,
         )
         self.windows.begin(100.0)
 
@@ -104,6 +106,14 @@ def test_a_change_of_a_dependency_is_news_and_all_are_in_every_window() -> None:
         assert scene.windows.next(at + 0.1) is None, "that it goes on is none"
     scene.intake = (8, 3)
     assert scene.next(100.6).dependencies == scene.dependencies
+
+
+def test_that_a_resolver_is_seen_in_another_state_is_news_at_once() -> None:
+    scene = Scene()
+    for at, state in ((100.2, DependencyState.ANSWERS), (100.4, DependencyState.DOWN)):
+        scene.resolvers = (Dependency("192.0.2.53:53", state, 0.0),)
+        assert scene.next(at).resolvers == scene.resolvers
+        assert scene.windows.next(at + 0.1) is None
 
 
 def test_a_new_leader_hears_only_what_happens_from_now_on() -> None:

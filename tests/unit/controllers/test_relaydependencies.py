@@ -101,11 +101,54 @@ def test_metrics_count_the_relays_by_what_they_see() -> None:
     scene = Scene()
     for relay, state in (("a", DependencyState.DOWN), ("b", DependencyState.DOWN), ("c", DependencyState.ANSWERS)):
         scene.tell(relay, db=state)
-    (family,) = DependencyMetrics(scene.reports).collect()
+    family, _ = DependencyMetrics(scene.reports).collect()
     assert {(each.labels["dependency"], each.labels["state"]): each.value for each in family.samples} == {
         ("db", "Down"): 2,
         ("db", "Answers"): 1,
     }
+
+
+A, B = "192.0.2.53:53", "192.0.2.54:53"
+
+
+def asking(**states: DependencyState) -> Window:
+    """A relay's word about its resolvers a and b."""
+    known = {"a": A, "b": B}
+    return Window(resolvers=tuple(telemetry.Dependency(known[name], each, 1.0, "why") for name, each in states.items()))
+
+
+def test_resolvers_are_those_that_the_pool_names_or_all_that_its_relays_have() -> None:
+    scene = Scene()
+    scene.reports.take(POOL, "x", asking(a=DependencyState.DOWN))
+    scene.reports.take(POOL, "y", asking(a=DependencyState.ANSWERS, b=DependencyState.ANSWERS))
+    own = scene.reports.resolvers_of(POOL, (), ("x", "y"))
+    assert ([each.name for each in own.seen], own.named) == ([A, B], False)
+    assert {relay: word.state for relay, word in own.seen[0].words.items()} == {"x": "Down", "y": "Answers"}
+    named = scene.reports.resolvers_of(POOL, (B, "192.0.2.55:53"), ("x", "y"))
+    assert ([list(each.words) for each in named.seen], named.named) == ([["y"], []], True)
+    scene.at = STALE + 1
+    assert scene.reports.resolvers_of(POOL, (), ("x", "y")).seen == ()
+
+
+def test_relays_that_each_tell_of_other_resolvers_make_no_status_without_end() -> None:
+    scene = Scene()
+    for number in range(300):
+        row = telemetry.Dependency(f"192.0.2.{number}:53", DependencyState.DOWN, 1.0, "w" * 256)
+        scene.reports.take(POOL, f"relay{number}", Window(resolvers=(row,)))
+    scene.reports.take(POOL, "last", asking(a=DependencyState.DOWN))
+    names = [each.name for each in scene.reports.resolvers_of(POOL, (), [*scene.reports._pools[POOL]]).seen]
+    assert len(names) == telemetry.MOST_RESOLVERS
+    assert A in names, "the one that most of them have"
+
+
+def test_another_state_of_a_resolver_wakes_the_pool_and_is_counted() -> None:
+    scene = Scene()
+    for state in (DependencyState.ANSWERS, DependencyState.ANSWERS, DependencyState.DOWN):
+        scene.reports.take(POOL, "x", asking(a=state))
+    assert len(scene.changes) == 2
+    assert scene.words("x") == {"db": {}, "web": {}}
+    _, family = DependencyMetrics(scene.reports).collect()
+    assert [(each.labels["resolver"], each.labels["state"], each.value) for each in family.samples] == [(A, "Down", 1)]
 
 
 def test_what_is_declared_says_whether_mail_is_put_off() -> None:
@@ -118,6 +161,8 @@ def test_what_is_declared_says_whether_mail_is_put_off() -> None:
 def test_no_evidence_about_a_relay_comes_of_it() -> None:
     down = window(5.0, db=DependencyState.DOWN)
     assert list(own_evidence("a", down, 1.0)) == list(own_evidence("a", replace(down, dependencies=()), 1.0))
+    dead = asking(a=DependencyState.DOWN, b=DependencyState.DOWN)
+    assert list(own_evidence("a", dead, 1.0)) == list(own_evidence("a", Window(), 1.0))
 
 
 def pool_world(*dependencies: dict[str, Any]) -> FakeKube:
@@ -127,7 +172,7 @@ def pool_world(*dependencies: dict[str, Any]) -> FakeKube:
 def events(kube: FakeKube) -> list[tuple[str, str]]:
     """Type and reason of the events about dependencies, in order."""
     found = [obj for (kind, *_), obj in kube.objects.items() if kind == "Event"]
-    about = ("AllAnswer", "DependencyDown", "NotTold")
+    about = ("AllAnswer", "DependencyDown", "NotTold", "ResolverDown", "ResolversAnswer", "OneResolver")
     return [(each["type"], each["reason"]) for each in found if each["reason"] in about]
 
 
@@ -186,3 +231,39 @@ async def test_a_declaration_restarts_relays_only_when_they_need_another_secret(
     kube.seen("RelayPool", "tx")["spec"]["dependencies"] = [{"name": "db", "type": "PostgreSQL", "postgresql": login}]
     await reconcile(both, "mail", "tx")
     assert "dependencies" in [each["name"] for each in template(kube)["spec"]["volumes"]]
+
+
+async def test_a_dead_resolver_is_said_and_that_it_is_back_and_nothing_while_all_is_well() -> None:
+    kube = world(relay_pod("a", "10.0.0.1"), relay_pod("b", "10.0.0.2"), resolvers=["192.0.2.53", "192.0.2.54"])
+    both = context(kube)
+
+    async def told(first: DependencyState) -> tuple[str, str]:
+        for relay in "ab":
+            both.dependencies.take(POOL, relay, asking(a=first, b=DependencyState.ANSWERS))
+        await reconcile(both, "mail", "tx")
+        return condition(kube, "ResolversReady")
+
+    await reconcile(both, "mail", "tx")
+    assert condition(kube, "ResolversReady") == ("Unknown", "NotTold")
+    assert await told(DependencyState.ANSWERS) == ("True", "ResolversAnswer")
+    assert events(kube) == []
+    assert await told(DependencyState.DOWN) == ("False", "ResolverDown")
+    assert condition(kube, "Degraded") != ("True", "ResolverDown"), "the other one is enough"
+    assert await told(DependencyState.ANSWERS) == ("True", "ResolversAnswer")
+    assert events(kube) == [("Warning", "ResolverDown"), ("Normal", "ResolversAnswer")]
+
+
+async def test_named_resolvers_reach_relays_without_a_restart_and_pools_that_name_none_say_what_they_have() -> None:
+    kube = pool_world()
+    both = context(kube)
+    await reconcile(both, "mail", "tx")
+    types = [each["type"] for each in kube.seen("RelayPool", "tx")["status"]["conditions"]]
+    assert "ResolversReady" not in types, "relays of an older image tell nothing"
+    before = template(kube)
+    both.dependencies.take(POOL, "a", asking(a=DependencyState.ANSWERS))
+    await reconcile(both, "mail", "tx")
+    assert condition(kube, "ResolversReady") == ("True", "OneResolver")
+    kube.seen("RelayPool", "tx")["spec"]["resolvers"] = ["192.0.2.53", "2001:db8::53"]
+    await reconcile(both, "mail", "tx")
+    assert template(kube) == before
+    assert '"[2001:db8::53]:53"' in kube.seen("ConfigMap", "tx-relay")["data"]["relay.json"]

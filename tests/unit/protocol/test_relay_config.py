@@ -6,10 +6,11 @@ import json
 
 import pytest
 
-from relayfleet.protocol.dependency import Dependency, HttpTarget, PostgreSQLTarget, Target, TcpTarget, Trust
+from relayfleet.protocol.dependency import Dependency, DnsTarget, HttpTarget, PostgreSQLTarget, Target, TcpTarget, Trust
 from relayfleet.protocol.relay_config import (
     Broker,
     ConfigError,
+    Delivery,
     Listener,
     RelayConfig,
     SigningDomain,
@@ -31,7 +32,9 @@ CONFIG = RelayConfig(
         Dependency("port", Target(tcp=TcpTarget("a:1")), 1.0, 0.2, "UseBackup", Target(tcp=TcpTarget("b:1"))),
         Dependency("web", Target(http=HttpTarget("https://a/", Trust(True, "web.example")))),
         Dependency("db", Target(postgresql=PostgreSQLTarget("a:5432", "mail", "SELECT 2")), on_failure="TempFail"),
+        Dependency("names", Target(dns=DnsTarget("a:53", "example.com", "MX"))),
     ),
+    delivery=Delivery(resolvers=("192.0.2.53:53", "[2001:db8::53]:53")),
 )
 
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from relayfleet.protocol.telemetry import (
     MOST_BYTES,
     MOST_DEPENDENCIES,
+    MOST_RESOLVERS,
     MOST_ROWS,
     Attempts,
     Confirms,
@@ -36,6 +37,7 @@ ROWS = {
     "attempts": st.builds(Attempts, NAMES, NAMES, COUNTS, COUNTS, COUNTS, COUNTS),
     "confirms": st.builds(Confirms, NAMES, COUNTS, COUNTS),
     "dependencies": st.builds(Dependency, NAMES, st.sampled_from(DependencyState), AMOUNTS, NAMES),
+    "resolvers": st.builds(Dependency, NAMES, st.sampled_from(DependencyState), AMOUNTS, NAMES),
     "lookups": st.builds(Lookups, st.sampled_from(["Resolver", "Dependency"]), NAMES, COUNTS, COUNTS),
 }
 WINDOWS = st.builds(
@@ -55,7 +57,7 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
     max_leaves=20,
 )
-FIELDS = ("accepted", "deferred", "attempts", "confirms", "lookups", "unfit", "strain", "stand", "age", "dependencies")
+FIELDS = (*ROWS, "accepted", "deferred", "unfit", "strain", "stand", "age")
 
 
 def line(**body: Any) -> bytes:
@@ -81,7 +83,8 @@ def test_a_full_window_of_names_as_long_as_domain_names_fits_into_a_line() -> No
     lookups = tuple(Lookups("Resolver", "r" * 256, 10**9, 10**9) for _ in range(MOST_ROWS))
     state = DependencyState.UNKNOWN
     asked = tuple(Dependency("d" * 63, state, 1e9, "\x00" * 256) for _ in range(MOST_DEPENDENCIES))
-    whole = Window(attempts=attempts, confirms=confirms, lookups=lookups, dependencies=asked)
+    resolvers = tuple(Dependency("r" * 64, state, 1e9, "\x00" * 256) for _ in range(MOST_RESOLVERS))
+    whole = Window(attempts=attempts, confirms=confirms, lookups=lookups, dependencies=asked, resolvers=resolvers)
     assert len(encode(whole)) < MOST_BYTES
 
 
@@ -134,6 +137,8 @@ def test_what_is_no_word_of_a_leader_is_refused(body: Any) -> None:
         {"dependencies": [{"name": "db", "state": "Down", "seconds": -1}]},
         {"dependencies": [{"name": 7, "state": "Down"}]},
         {"dependencies": [{"name": "db", "state": "Down"}] * (MOST_DEPENDENCIES + 1)},
+        {"resolvers": [{"name": "192.0.2.53:53", "state": "Fine"}]},
+        {"resolvers": [{"name": "192.0.2.53:53", "state": "Down"}] * (MOST_RESOLVERS + 1)},
         {"strain": -0.1},
         {"strain": 10**400},
         {"age": float("nan")},

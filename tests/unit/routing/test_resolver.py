@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from random import Random
 
+import dns.message
 import pytest
 
 from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.routing import lookup as lookup_module
+from relayfleet.relay.routing import servers as servers_module
+from relayfleet.relay.routing import standings as standings_module
 from relayfleet.relay.routing.errors import DnsError, DnsPermanent, DnsTemporary
-from relayfleet.relay.routing.lookup import Lookup, parse_servers, system_servers
-from relayfleet.relay.routing.resolver import Exchange, Resolver
+from relayfleet.relay.routing.lookup import Lookup
+from relayfleet.relay.routing.resolver import STALE_AFTER, Exchange, Resolver
 from relayfleet.relay.routing.router import Router
+from relayfleet.relay.routing.servers import parse_servers, servers_to_ask, system_servers, written
 from tests.fakes.dns import Responder, responder
 
 ZONE = {
@@ -138,6 +143,34 @@ async def test_stale_answers_carry_on_when_all_resolvers_fail(server: Responder)
         await subject.mail_exchangers("example.org")
 
 
+async def test_a_stale_answer_is_given_before_the_question_is_given_up(server: Responder) -> None:
+    clock = Clock()
+    subject = resolver(server, clock=clock)
+    before = await subject.mail_exchangers("example.org")
+    server.mood = "silent"
+    clock.now += 3600
+    began = time.monotonic()
+    assert await subject.mail_exchangers("example.org") == before
+    assert STALE_AFTER * 0.9 < time.monotonic() - began < lookup_module.LIFETIME_SECONDS - 1
+    again = time.monotonic()
+    assert await subject.mail_exchangers("example.org") == before
+    assert time.monotonic() - again < STALE_AFTER / 2, "the next mail does not wait"
+    assert subject.counters.stale == 2
+
+
+async def test_an_answer_that_comes_late_is_remembered_for_the_next_one(server: Responder) -> None:
+    clock = Clock()
+    subject = resolver(server, clock=clock)
+    before = await subject.mail_exchangers("example.org")
+    server.records["example.org", "MX"] = ["10 new.example.org."]
+    server.delay = STALE_AFTER + 0.3
+    clock.now += 3600
+    assert await subject.mail_exchangers("example.org") == before
+    (late,) = subject._under_way.values()
+    await late
+    assert await subject.mail_exchangers("example.org") == (Exchange(10, "new.example.org"),)
+
+
 async def test_a_silent_resolver_is_overtaken_and_then_asked_last(server: Responder) -> None:
     async with responder(ZONE) as silent:
         silent.mood = "silent"
@@ -148,16 +181,109 @@ async def test_a_silent_resolver_is_overtaken_and_then_asked_last(server: Respon
         assert len(silent.asked) == 1
 
 
-async def test_a_broken_resolver_is_passed_over_at_once(server: Responder) -> None:
+async def test_a_broken_resolver_is_passed_over_at_once_and_then_asked_last(server: Responder) -> None:
     async with responder(ZONE) as broken:
         broken.mood = "SERVFAIL"
-        assert await resolver(broken, server).mail_exchangers("example.org")
+        subject = Lookup([broken.address, server.address])
+        began = time.monotonic()
+        assert (await subject.ask("example.org", "MX")).values
+        assert time.monotonic() - began < lookup_module.HEDGE_SECONDS
+        assert subject.standings.order() == [server.address, broken.address]
 
 
-async def test_a_resolver_that_is_not_there_is_passed_over(server: Responder) -> None:
+async def test_a_name_that_no_resolver_can_look_up_is_blamed_on_none_of_them(server: Responder) -> None:
+    async with responder(ZONE) as other:
+        server.mood = other.mood = "SERVFAIL"
+        subject = Lookup([server.address, other.address])
+        with pytest.raises(DnsTemporary):
+            await subject.ask("broken.example", "MX")
+        server.mood = other.mood = "answer"
+        assert await subject.ask("example.org", "MX")
+        assert subject.standings.trial(1e9) is None
+        assert len(other.asked) == lookup_module.ROUNDS
+
+
+async def test_a_resolver_that_is_not_there_is_passed_over_at_once(server: Responder) -> None:
     async with responder(ZONE) as gone:
         pass
-    assert await resolver(gone, server).mail_exchangers("example.org")
+    subject = Lookup([gone.address, server.address])
+    began = time.monotonic()
+    assert await subject.ask("example.org", "MX")
+    assert time.monotonic() - began < lookup_module.HEDGE_SECONDS
+    assert subject.standings.order() == [server.address, gone.address]
+
+
+async def test_a_resolver_that_needs_as_long_as_the_other_one_is_not_blamed(server: Responder) -> None:
+    """The name takes a while at both: whoever was asked later answers later."""
+    async with responder(ZONE) as other:
+        server.delay = other.delay = lookup_module.HEDGE_SECONDS * 2
+        subject = Lookup([server.address, other.address])
+        assert await subject.ask("example.org", "MX")
+        assert len(other.asked) == 1
+        assert subject.standings.order() == [server.address, other.address]
+        assert subject.standings.trial(1e9) is None
+
+
+async def test_one_that_was_silent_is_tried_beside_others_and_comes_back(
+    server: Responder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standings_module, "TRIAL_EVERY", 0.02)
+    async with responder(ZONE) as silent:
+        silent.mood = "silent"
+        subject = Lookup([silent.address, server.address])
+        await subject.ask("example.org", "MX")
+        silent.mood = "answer"
+        async with asyncio.timeout(10):
+            while subject.standings.order() != [silent.address, server.address]:
+                began = time.monotonic()
+                await subject.ask("example.org", "MX")
+                assert time.monotonic() - began < lookup_module.HEDGE_SECONDS, "nobody waits for a trial"
+                await asyncio.sleep(0.02)
+        heard = len(server.asked)
+        await subject.ask("example.org", "MX")
+        assert len(server.asked) == heard
+
+
+async def test_a_trial_that_is_not_answered_costs_nothing_and_changes_nothing(
+    server: Responder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(standings_module, "TRIAL_EVERY", 0.02)
+    async with responder(ZONE) as silent:
+        silent.mood = "silent"
+        subject = Lookup([silent.address, server.address])
+        await subject.ask("example.org", "MX")
+        await asyncio.sleep(0.03)
+        for _ in range(3):
+            await subject.ask("example.org", "MX")
+        assert subject._trials
+        await asyncio.gather(*subject._trials)
+        assert len(silent.asked) > 1
+        assert subject.standings.order() == [server.address, silent.address]
+
+
+async def test_other_resolvers_are_asked_from_the_next_question_on(server: Responder) -> None:
+    async with responder(ZONE) as other:
+        subject = Lookup([server.address])
+        await subject.ask("example.org", "MX")
+        subject.reconfigure([other.address])
+        await subject.ask("example.org", "MX")
+        assert (len(server.asked), len(other.asked)) == (1, 1)
+        assert subject.counts == {(written(other.address), True): 1}
+
+
+async def test_what_is_no_answer_to_the_question_is_passed_over(server: Responder) -> None:
+    """Garbage, an answer to another question, one with another number: whatever somebody sends in the server's name."""
+    right = server.response
+
+    def wrong_first(query: dns.message.Message, name: str, kind: str) -> dns.message.Message:
+        stranger = dns.message.make_response(dns.message.make_query("other.example", "MX"))
+        assert server._transport is not None
+        for wire in (b"", b"garbage", stranger.to_wire(), query.to_wire()):
+            server._transport.sendto(wire, server.last)
+        return right(query, name, kind)
+
+    server.response = wrong_first  # type: ignore[method-assign]
+    assert (await Lookup([server.address]).ask("example.org", "MX")).values
 
 
 async def test_routes(server: Responder) -> None:
@@ -211,6 +337,19 @@ def test_resolv_conf(tmp_path: Path) -> None:
 def test_no_resolver_at_all_is_said_at_start() -> None:
     with pytest.raises(ValueError, match="no DNS resolver"):
         Lookup([])
+
+
+def test_named_resolvers_come_before_those_of_the_pod_and_none_at_all_is_said_with_the_cure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "resolv.conf"
+    path.write_text("nameserver 198.18.0.10\n")
+    monkeypatch.setattr(servers_module.system_servers, "__defaults__", (path,))
+    assert servers_to_ask(["192.0.2.53:53"]) == (("192.0.2.53", 53),)
+    assert servers_to_ask(()) == (("198.18.0.10", 53),)
+    path.write_text("search a.svc\n")
+    with pytest.raises(ValueError, match=r"name two in spec\.resolvers"):
+        servers_to_ask(())
 
 
 def answers(tally: Tally) -> dict[str, tuple[int, int]]:

@@ -6,10 +6,14 @@ from typing import Any
 
 import pytest
 
+from tests.e2e.depended import database
 from tests.sink.manifests import dns, dns_service, sink
 
 SINK = sink("sink", "mx1", "relayfleet/sink:1", "--keep-raw=100")
 DNS = [dns_service("sink"), *dns("sink", "relayfleet/dns:1", "$TTL 5\n")]
+RESOLVER = [dns_service("fleet", "names", 53), *dns("fleet", "relayfleet/dns:1", "$TTL 5\n", "names", 53)]
+DATABASE = database("fleet", "accounts", "relayfleet/postgresql:1")
+ALL = pytest.mark.parametrize("objects", [SINK, DNS, RESOLVER, DATABASE], ids=["sink", "dns", "resolver", "database"])
 
 
 def only(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
@@ -17,7 +21,7 @@ def only(objects: list[dict[str, Any]], kind: str) -> dict[str, Any]:
     return found
 
 
-@pytest.mark.parametrize("objects", [SINK, DNS], ids=["sink", "dns"])
+@ALL
 def test_the_service_finds_the_pod_and_its_ports(objects: list[dict[str, Any]]) -> None:
     service, template = only(objects, "Service")["spec"], only(objects, "Deployment")["spec"]["template"]
     assert service["selector"].items() <= template["metadata"]["labels"].items()
@@ -28,7 +32,7 @@ def test_the_service_finds_the_pod_and_its_ports(objects: list[dict[str, Any]]) 
     assert {port["targetPort"] for port in service["ports"]} <= listened
 
 
-@pytest.mark.parametrize("objects", [SINK, DNS], ids=["sink", "dns"])
+@ALL
 def test_the_pod_meets_the_restricted_standard_and_can_write_to_tmp_only(objects: list[dict[str, Any]]) -> None:
     pod = only(objects, "Deployment")["spec"]["template"]["spec"]
     [container] = pod["containers"]
@@ -44,3 +48,9 @@ def test_another_zone_makes_another_pod_and_the_same_zone_the_same() -> None:
         return only(dns("sink", "relayfleet/dns:1", zone), "Deployment")["spec"]["template"]
 
     assert template("a") == template("a") != template("b")
+
+
+def test_relays_reach_a_resolver_at_the_port_that_their_policy_opens_behind_its_service_too() -> None:
+    [config] = [each for each in RESOLVER if each["kind"] == "ConfigMap"]
+    assert "listen-on port 53 " in config["data"]["named.conf"]
+    assert {(each["port"], each["targetPort"]) for each in only(RESOLVER, "Service")["spec"]["ports"]} == {(53, 53)}

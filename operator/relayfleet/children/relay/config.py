@@ -13,9 +13,10 @@ from relayfleet.api import dkim, relaypool
 from relayfleet.api.meta import seconds, size_in_bytes
 from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.meta import metadata
-from relayfleet.children.relay import dependencies, names
+from relayfleet.children.relay import dependencies, names, resolvers
 from relayfleet.protocol.relay_config import (
     Broker,
+    Delivery,
     Drain,
     Limits,
     Listener,
@@ -51,6 +52,7 @@ def document(
         allowed_networks=tuple(spec.allowed_networks),
         proxy_sources=tuple(proxy.sources) if proxy else (),
         limits=_limits(spec.limits),
+        delivery=Delivery(resolvers=resolvers.told(spec.resolvers)),
         retry=Retry(
             seconds(spec.retry.first), spec.retry.factor_percent, seconds(spec.retry.max), seconds(spec.retry.lifetime)
         ),

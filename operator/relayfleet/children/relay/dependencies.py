@@ -10,6 +10,7 @@ from relayfleet.api import dependencies as api
 from relayfleet.api.meta import seconds
 from relayfleet.protocol.dependency import (
     Dependency,
+    DnsTarget,
     HttpTarget,
     PostgreSQLTarget,
     Target,
@@ -50,9 +51,10 @@ def volume(declared: Sequence[api.Dependency]) -> dict[str, Any] | None:
     return {"name": VOLUME, "projected": {"sources": sources, "defaultMode": 0o440}} if sources else None
 
 
-def ports(declared: Sequence[api.Dependency]) -> list[int]:
-    """Each port once, in order."""
-    return sorted({_port(settings) for _, settings in _settings(declared)})
+def ports(declared: Sequence[api.Dependency]) -> list[tuple[str, int]]:
+    """Protocol and port, each once, in order."""
+    found = {("TCP", _port(settings)) for _, settings in _settings(declared)}
+    return sorted(found | {("UDP", _port(settings)) for _, settings in _settings(declared) if settings.dns})
 
 
 def _settings(declared: Sequence[api.Dependency]) -> Iterator[tuple[str, Settings]]:
@@ -75,13 +77,14 @@ def _secrets(settings: Settings) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 
 def _target(settings: Settings) -> Target:
-    tcp, http, postgresql = settings.tcp, settings.http, settings.postgresql
+    tcp, http, postgresql, dns = settings.tcp, settings.http, settings.postgresql, settings.dns
     return Target(
         TcpTarget(tcp.address) if tcp else None,
         HttpTarget(http.url, _trust(http.tls)) if http else None,
         PostgreSQLTarget(postgresql.address, postgresql.database, postgresql.query, _trust(postgresql.tls))
         if postgresql
         else None,
+        DnsTarget(dns.address, dns.name, dns.record_type) if dns else None,
     )
 
 
@@ -93,5 +96,5 @@ def _port(settings: Settings) -> int:
     if settings.http:
         url = urlsplit(settings.http.url)
         return url.port or (443 if url.scheme == "https" else 80)
-    target = settings.tcp or settings.postgresql
+    target = settings.tcp or settings.postgresql or settings.dns
     return int(target.address.rpartition(":")[2]) if target else 0

@@ -8,7 +8,7 @@ from typing import Any
 from relayfleet.api.labels import COMPONENT, MONITORING, NAME, NAMESPACE_NAME, POOL, QUEUE
 from relayfleet.children.meta import metadata
 from relayfleet.children.rabbitmq.names import AMQPS
-from relayfleet.children.relay import names
+from relayfleet.children.relay import names, resolvers
 from relayfleet.protocol import telemetry
 
 SMTP = 25
@@ -20,10 +20,10 @@ def network_policy(
     queue: str,
     external_addresses: Sequence[str],
     operators_namespace: str,
-    dependencies: Sequence[int] = (),
+    dependencies: Sequence[tuple[str, int]] = (),
 ) -> dict[str, Any]:
     """In: SMTP from anywhere, the status port from the operator and from namespaces that monitor (nodes always may, for their probes),
-    the control port from the operator's pods. Out: DNS, the brokers, SMTP anywhere, the ports of `dependencies`. `external_addresses`
+    the control port from the operator's pods. Out: DNS, the brokers, SMTP anywhere, the ports of `dependencies`, each with its protocol. `external_addresses`
     are the host:port of brokers that somebody else runs."""
     name = pool["metadata"]["name"]
     smtp = [
@@ -50,11 +50,11 @@ def network_policy(
                 {"ports": [_tcp(telemetry.PORT)], "from": [_operator(operators_namespace)]},
             ],
             "egress": [
-                {"ports": [{"protocol": "UDP", "port": 53}, _tcp(53)]},
+                {"ports": [_port("UDP", resolvers.PORT), _tcp(resolvers.PORT)]},
                 _brokers(queue, external_addresses),
                 {"ports": [_tcp(SMTP)]},
                 # By port alone, as external brokers.
-                *([{"ports": [_tcp(port) for port in dependencies]}] if dependencies else []),
+                *([{"ports": [_port(*each) for each in dependencies]}] if dependencies else []),
             ],
         },
     }
@@ -69,7 +69,11 @@ def _brokers(queue: str, external_addresses: Sequence[str]) -> dict[str, Any]:
 
 
 def _tcp(port: int) -> dict[str, Any]:
-    return {"protocol": "TCP", "port": port}
+    return _port("TCP", port)
+
+
+def _port(protocol: str, port: int) -> dict[str, Any]:
+    return {"protocol": protocol, "port": port}
 
 
 def _operator(namespace: str) -> dict[str, Any]:

@@ -71,7 +71,7 @@ class Word:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """A dependency with the words of the relays that tell of it. `defers`: a relay that sees it down puts new mail off."""
+    """A dependency or a resolver with the words of the relays that tell of it. `defers`: a relay that sees it down puts new mail off."""
 
     name: str
     defers: bool = False
@@ -80,6 +80,14 @@ class Declared:
     def seen(self, state: str) -> list[Word]:
         """The words with this state, by name of relay."""
         return [word for _, word in sorted(self.words.items()) if word.state == state]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolvers:
+    """Of the pool's relays, with what they say. `named`: the pool says which, at least two; else each relay has those of its resolv.conf."""
+
+    seen: tuple[Declared, ...] = ()
+    named: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,7 @@ class Pool:
     refused: str = ""
     odd_cordons: tuple[str, ...] = ()
     dependencies: tuple[Declared, ...] = ()
+    resolvers: Resolvers = Resolvers()
 
     @property
     def listed(self) -> int:

@@ -1,4 +1,4 @@
-"""What a pool's status says: four conditions and one of its dependencies, made of facts by checks that each know one cause.
+"""What a pool's status says: four conditions, one of its dependencies and one of its resolvers, made of facts by checks that each know one cause.
 
 Ready: mail is accepted and sent. Degraded: it serves, but with less than was asked for, or something stands in the way that time alone
 does not cure. Reconciling: it is on its way, nobody has to act. Stalled: a person has to act on the pool itself.
@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from relayfleet.decide.pool import dependencies
+from relayfleet.decide.pool import dependencies, resolvers
 from relayfleet.decide.pool.facts import Pool
 from relayfleet.decide.pool.problems import Problem, problems
 from relayfleet.decide.statement import Statement
 
 
 def statements(pool: Pool) -> tuple[Statement, ...]:
-    """Ready, Degraded, Reconciling, Stalled, and DependenciesReady of a pool that declares dependencies."""
+    """Ready, Degraded, Reconciling, Stalled, and DependenciesReady and ResolversReady where there is something to say."""
     four = (_ready(pool), _degraded(pool), _reconciling(pool), _stalled(pool))
-    asked = dependencies.statement(pool.dependencies)
-    return (*four, asked) if asked else four
+    asked = (dependencies.statement(pool.dependencies), resolvers.statement(pool.resolvers))
+    return (*four, *(each for each in asked if each))
 
 
 def invalid(message: str) -> tuple[Statement, ...]:
@@ -130,7 +130,7 @@ def _short(pool: Pool) -> Problem | None:
     if hurt:
         more = f" (and {len(hurt) - 1} more)" if len(hurt) > 1 else ""
         return Problem(hurt[0].reason, f"{_serving(pool)}: {hurt[0].message}{more}")
-    if found := _unsigned(pool) or _unopened(pool):
+    if found := _unsigned(pool) or _unopened(pool) or resolvers.hindering(pool.resolvers):
         return found
     if pool.odd_cordons:
         return _odd(pool)

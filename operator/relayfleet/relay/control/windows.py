@@ -16,7 +16,7 @@ BACK = 0.2
 
 class Windows:
     """`intake` gives the totals of mails accepted and deferred since the start, `stand` how the relay stands by its last order, `signing` why mail
-    waits for a key, or "", `dependencies` what it sees of those, `sealing` whether it opens sealed records and why some wait, or "". `now` is in seconds, by any clock that goes on."""
+    waits for a key, or "", `dependencies` and `resolvers` what it sees of those, `sealing` whether it opens sealed records and why some wait, or "". `now` is in seconds, by any clock that goes on."""
 
     def __init__(
         self,
@@ -27,6 +27,7 @@ class Windows:
         signing: Callable[[], str] = lambda: "",
         dependencies: Callable[[], tuple[Dependency, ...]] = tuple,
         sealing: Callable[[], tuple[bool, str]] = lambda: (False, ""),
+        resolvers: Callable[[], tuple[Dependency, ...]] = tuple,
     ) -> None:
         self._tally = tally
         self._intake = intake
@@ -35,6 +36,7 @@ class Windows:
         self._signing = signing
         self._dependencies = dependencies
         self._sealing = sealing
+        self._resolvers = resolvers
         self.begin(0.0)
 
     def begin(self, now: float) -> None:
@@ -72,6 +74,7 @@ class Windows:
             dependencies=self._dependencies(),
             opens=opens,
             sealing=sealing,
+            resolvers=self._resolvers(),
         )
 
     def _news(self, window: Window) -> bool:
@@ -82,4 +85,4 @@ class Windows:
 def _state(window: Window) -> tuple[object, ...]:
     """What of it is news when it changes."""
     words = (window.unfit, window.stand, window.signing, window.opens, window.sealing)
-    return (*words, *((each.name, each.state) for each in window.dependencies))
+    return (*words, *((each.name, each.state) for each in (*window.dependencies, *window.resolvers)))

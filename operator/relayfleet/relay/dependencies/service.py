@@ -107,7 +107,7 @@ class Dependencies:
         for name, verdict in verdicts.items():
             before = self._verdicts.get(name)
             if before is None or before.state is not verdict.state:
-                _tell(name, verdict)
+                tell("dependency", name, verdict)
         self._verdicts = verdicts
         waits = (each.name for each in self._declared if each.on_failure != "Report")
         self._defers_for = next((name for name in waits if _is_down(verdicts.get(name))), "")
@@ -135,9 +135,10 @@ def _is_down(verdict: Verdict | None) -> bool:
     return verdict is not None and verdict.state is DependencyState.DOWN
 
 
-def _tell(name: str, verdict: Verdict) -> None:
+def tell(what: str, name: str, verdict: Verdict) -> None:
+    """Into the log, since the verdict on one of them is another one now."""
     if verdict == Verdict(DependencyState.UNKNOWN, verdict.since):
         return  # it is new
     good = verdict.state is DependencyState.ANSWERS
     level = logging.INFO if good else logging.WARNING
-    log.log(level, "dependency %s: %s%s", name, verdict.state.value, f", {verdict.why}" if verdict.why else "")
+    log.log(level, "%s %s: %s%s", what, name, verdict.state.value, f", {verdict.why}" if verdict.why else "")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from relayfleet.protocol.dependency import Target
+from relayfleet.relay.dependencies.dns import DnsProbe
 from relayfleet.relay.dependencies.http import HttpProbe
 from relayfleet.relay.dependencies.outcome import ANSWERED, Failed, Kind, NotAsked, Outcome
 from relayfleet.relay.dependencies.postgresql import PostgreSQLProbe
@@ -42,6 +43,8 @@ def probe(target: Target, names: Names, folder: Path) -> Probe | None:
         return HttpProbe(target.http, names, folder)
     if target.postgresql:
         return PostgreSQLProbe(target.postgresql, names, folder)
+    if target.dns:
+        return DnsProbe(target.dns, names)
     return None
 
 

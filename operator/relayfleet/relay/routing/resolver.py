@@ -23,6 +23,9 @@ LONGEST_NEGATIVE_TTL = 900.0
 FAILURE_TTL = 5.0
 """A failing name is not asked for again at once by every mail that wants it (RFC 9520)."""
 STALE_SECONDS = 86400.0
+STALE_AFTER = 1.0
+"""Seconds after which whoever has a stale answer waits no longer for a fresh one. By then two resolvers have been asked twice; RFC 8767 says
+1.8 s at most. The question goes on, for the next one who wants to know."""
 ENTRIES = 50_000
 
 
@@ -110,8 +113,17 @@ class Resolver:
         if task is None:
             task = self._under_way[key] = asyncio.create_task(self._fetch(key))
             task.add_done_callback(lambda done: self._finished(key, done))
+        if entry is not None and entry.answer is not None and self._clock() < entry.stale_until:
+            return await self._unless_late(task, key, entry)
         # Many mails may wait for one question; the one that gives up must not take it from the others.
         return await asyncio.shield(task)
+
+    async def _unless_late(self, task: asyncio.Task[Answer], key: tuple[str, str], entry: _Entry) -> Answer:
+        """What the question says, or in the end the stale answer, which is then good for a moment: the next mail does not wait again."""
+        done, _ = await asyncio.wait({task}, timeout=STALE_AFTER)
+        if done:
+            return task.result()
+        return self._given(self._remember_failure(key, "no resolver has answered yet"))
 
     def _finished(self, key: tuple[str, str], task: asyncio.Task[Answer]) -> None:
         del self._under_way[key]
