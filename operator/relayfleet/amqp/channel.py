@@ -61,6 +61,10 @@ class Channel:
         payload = methods.queue_declare(queue, passive=passive, durable=True, arguments=arguments or {})
         return await self.ask(payload, methods.DeclareOk, timeout)
 
+    async def bind(self, queue: str, exchange: str, timeout: float) -> None:
+        """Have the exchange put into the queue what is published under the queue's name."""
+        await self.ask(methods.queue_bind(queue, exchange, queue), methods.Reply, timeout)
+
     async def delete(self, queue: str, timeout: float) -> None:
         """Delete a queue with all that is in it."""
         await self.ask(methods.queue_delete(queue), methods.Reply, timeout)

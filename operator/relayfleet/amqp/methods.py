@@ -164,6 +164,7 @@ _PARSERS: dict[tuple[int, int], Callable[[Reader], Method]] = {
     (20, 40): _close,
     (20, 41): _reply("channel.close-ok"),
     (50, 11): _declare_ok,
+    (50, 21): _reply("queue.bind-ok"),
     (50, 41): _reply("queue.delete-ok"),
     (60, 11): _reply("basic.qos-ok"),
     (60, 21): _reply("basic.consume-ok"),
@@ -209,6 +210,12 @@ def queue_declare(queue: str, *, passive: bool, durable: bool, arguments: Mappin
     """queue.declare"""
     bits = passive | durable << 1
     return b"".join((_ID.pack(50, 10), b"\x00\x00", short_string(queue), bytes((bits,)), table(arguments)))
+
+
+def queue_bind(queue: str, exchange: str, routing_key: str) -> bytes:
+    """queue.bind"""
+    names = short_string(queue), short_string(exchange), short_string(routing_key)
+    return b"".join((_ID.pack(50, 20), b"\x00\x00", *names, b"\x00", table({})))
 
 
 def queue_delete(queue: str) -> bytes:

@@ -1,0 +1,190 @@
+"""Watches one broker: connect, log in, publish to a canary once an interval; and after a few seconds from the beginning, so that connecting
+is proven as well.
+
+One thing at a time, so there is one connection and one channel. What does not answer for `SUSPECT_AFTER` is stated as a silence, and again
+every `GAP` while it lasts. At its deadline the connection is left and a new one is tried: one that is answered tells more than an old one that
+is not. A trouble lasts from the first question without a confirm until the next confirm, whatever is tried meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+import zlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from relayfleet.amqp.connection import Connection
+from relayfleet.amqp.dial import Address, Login, connect
+from relayfleet.amqp.errors import AmqpError, ConnectionLost
+from relayfleet.observe.probing.brokersighting import WHY, BrokerSighting, kind_of
+from relayfleet.observe.probing.canary import Canary
+from relayfleet.observe.probing.pulse import Pulse
+from relayfleet.protocol.brokerprobing import CANARY, MOST_WHY, BrokerTarget, Kind, Step
+
+log = logging.getLogger(__name__)
+
+LIFE = 5.0
+"""Seconds after which a connection that works is replaced by a new one."""
+SUSPECT_AFTER, GAP = 0.25, 0.25
+"""Ten times what a confirm takes on disks of spinning metal; and the time between two words about a silence."""
+MAKING = 3.0
+"""Seconds for a canary to be made, on all brokers."""
+OFTEN, OFTEN_FOR = 0.25, 3.0
+"""Between two attempts at the beginning of a trouble, and how long that lasts; then it is once an interval."""
+OLD = 1.0
+"""A trouble of so many seconds may have moved the canary to another broker."""
+ALLOWANCE = 64 * 1024
+"""Bytes that a broker may send in a life: a hundred times what it says."""
+LONGEST = 600.0
+"""No deadline of its own: the watcher has them all."""
+HEARTBEAT = 10
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What the watchers of one prober share. `token` tells its canaries from other probers', `phase` when it looks (0 to 1)."""
+
+    report: Callable[[BrokerSighting], None]
+    pulse: Pulse
+    token: str
+    phase: float
+
+
+class _Given(Exception):  # noqa: N818 - it states what was done
+    """The deadline is over; all is told."""
+
+
+class BrokerWatcher:
+    """Probes from its creation until `close`."""
+
+    def __init__(self, target: BrokerTarget, around: Around, tls: ssl.SSLContext | None) -> None:
+        self.target = target
+        self._around, self._tls = around, tls
+        self._since: float | None = None
+        self._moved = False
+        self._name = 0
+        share = zlib.crc32(target.key.encode()) / 2**32
+        self._offset = (share + around.phase) % 1.0 * target.interval
+        self._task = asyncio.create_task(self._run(), name=f"broker {target.key}")
+
+    def close(self) -> None:
+        """Leave the connection and stop. The canary goes by itself."""
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(self._until_next())
+            try:
+                await self._once()
+            except _Given:
+                pass
+            except Exception:
+                log.exception("broker %s: a fault of ours; probing goes on", self.target.key)
+
+    async def _once(self) -> None:
+        """One connection from beginning to end."""
+        step: Step = "Connect"
+        connection: Connection | None = None
+        try:
+            made, latency = await self._answer(step, self._connect(), self.target.connect_timeout)
+            connection, step = made, "Publish"
+            self._report("Answered", "Connect", latency=latency, since=self._since)
+            await self._use(connection)
+            await connection.close()
+        except AmqpError as error:
+            self._tell_error(step, error)
+        finally:
+            if connection is not None:
+                connection.lose(ConnectionLost("left"))
+
+    async def _connect(self) -> Connection:
+        target = self.target
+        return await connect(
+            Address(target.host, target.port),
+            Login(target.username, target.password, target.vhost, "relayfleet prober"),
+            LONGEST,
+            tls=self._tls,
+            server_name=target.server_name,
+            heartbeat=HEARTBEAT,
+            allowance=ALLOWANCE,
+        )
+
+    async def _use(self, connection: Connection) -> None:
+        ends = time.monotonic() + LIFE
+        making = Canary.sit(connection, self._canary(), self.target.replicas, LONGEST)
+        canary, _ = await self._answer("Publish", making, MAKING, connection)  # no news: its record has to be confirmed
+        while True:
+            singing = canary.sing()
+            _, latency = await self._answer("Publish", singing, self.target.confirm_timeout, connection)
+            self._since, self._moved = None, False
+            self._report("Answered", "Publish", latency=latency)
+            if (wait := self._until_next()) > ends - time.monotonic():
+                return
+            await asyncio.sleep(wait)
+
+    def _canary(self) -> str:
+        if not self._moved and self._since is not None and time.monotonic() - self._since >= OLD:
+            self._moved, self._name = True, 1 - self._name
+        host = self.target.server_name.partition(".")[0]
+        return f"{CANARY}{host}.{self.target.replicas}.{self._around.token}{'ab'[self._name]}"
+
+    async def _answer(
+        self, step: Step, work: Coroutine[Any, Any, T], deadline: float, connection: Connection | None = None
+    ) -> tuple[T, float]:
+        """The answer and its latency; silences are told meanwhile. Raises what the work raises, and _Given at the deadline. Time in which this process
+        was away does not count."""
+        sent = time.monotonic()
+        task = asyncio.create_task(work)
+        try:
+            while True:
+                await asyncio.wait([task], timeout=GAP)
+                now = time.monotonic()
+                if task.done():
+                    return task.result(), self._around.pulse.arrival(sent, now) - sent
+                if self._around.pulse.just_back(now):
+                    sent = now
+                    self._since = None if self._since is None else now
+                elif now - sent >= SUSPECT_AFTER:
+                    self._tell_silence(step, sent, connection)
+                if now - sent >= deadline:
+                    raise _Given
+        finally:
+            task.cancel()
+
+    def _tell_silence(self, step: Step, sent: float, connection: Connection | None) -> None:
+        if connection is not None and connection.blocked:
+            self._report("Blocked", step, why="an alarm of the brokers keeps records out")
+            return
+        self._trouble(sent)
+        self._report("Silent", step, since=self._since, why=WHY["Silent", step])
+
+    def _tell_error(self, step: Step, error: AmqpError) -> None:
+        kind = kind_of(error)
+        if kind is None:
+            return  # this machine's own trouble says nothing about the broker
+        if kind != "Denied":
+            self._trouble(time.monotonic())
+        why = WHY.get((kind, step)) or " ".join(str(error).split())[:MOST_WHY]
+        self._report(kind, step, since=self._since, why=why)
+
+    def _trouble(self, began: float) -> None:
+        self._since = began if self._since is None else self._since
+
+    def _report(
+        self, kind: Kind, step: Step, *, latency: float = 0.0, since: float | None = None, why: str = ""
+    ) -> None:
+        now = time.monotonic()
+        self._around.report(BrokerSighting(self.target.key, kind, step, now, latency, since, why))
+
+    def _until_next(self) -> float:
+        """Seconds until the next beat, or until the next attempt while a trouble is young."""
+        now, interval = time.monotonic(), self.target.interval
+        if self._since is not None and now - self._since < OFTEN_FOR:
+            return min(OFTEN, interval)
+        return interval - (now - self._offset) % interval
