@@ -111,10 +111,10 @@ class BrokerSights:
             self._index()
             self.watch()
 
-    def knows(self, queue: QueueName, pod: str) -> bool:
-        """Whether this broker, as it is now, has confirmed a record."""
-        watched = self._queues.get(queue)
-        return bool(watched and pod in watched.brokers and _known(watched.brokers[pod]))
+    def knows(self, key: str) -> bool:
+        """Whether this broker, by its target's key, has confirmed a record."""
+        watched = self._queues[self._keys[key]] if key in self._keys else None
+        return watched is not None and _known(watched.brokers[watched.pods[key]])
 
     def of(self, queue: QueueName) -> Probed:
         """What the queue's status is made of."""

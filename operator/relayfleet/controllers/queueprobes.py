@@ -64,14 +64,17 @@ async def news(context: Context, queue: Object, memory: QueueMemory) -> Cluster 
 def _case(context: Context, whose: QueueName, pod: Object) -> bool:
     if "deletionTimestamp" in pod["metadata"] or not pod.get("status", {}).get("podIP"):
         return False
-    return queuepods.ready(pod) or context.brokers.knows(whose, pod["metadata"]["name"])
+    return queuepods.ready(pod) or context.brokers.knows(_key(whose, pod))
+
+
+def _key(whose: QueueName, pod: Object) -> str:
+    """A pod that is made anew is another broker: it starts."""
+    return "/".join((*whose, pod["metadata"]["name"], pod["metadata"].get("uid", "")))
 
 
 def _target(queue: Object, number: int, pod: Object, admin: dict[str, str], replicas: int) -> BrokerTarget:
-    namespace, name = queue_name(queue)
-    metadata = pod["metadata"]
     return BrokerTarget(
-        key=f"{namespace}/{name}/{metadata['name']}/{metadata.get('uid', '')}",
+        key=_key(queue_name(queue), pod),
         host=pod["status"]["podIP"],
         port=names.AMQPS,
         server_name=names.host(queue, number),

@@ -68,7 +68,9 @@ def _fault(name: str, brokers: Mapping[str, Broker], now: float) -> Fault | None
         return None
     if broker.fault is not None:
         return None if _back(broker, broker.fault, looks) else broker.fault
-    if any(look.trouble is None for look in looks.values()) or _overruled(broker, looks, now):
+    if not all(look.trouble and now - look.trouble.since >= AGREED for look in looks.values()):
+        return None
+    if _overruled(broker, looks, now):
         return None
     seeing = {vantage: look for vantage, look in looks.items() if _sees(vantage, look, brokers)}
     return _proven(seeing, len(looks), now)
@@ -79,8 +81,7 @@ def _proven(seeing: Mapping[str, Look], of: int, now: float) -> Fault | None:
     if not troubles:
         return None
     times = 1.0 if len(troubles) > 1 else ALONE
-    lengths = sorted(now - each.since for each in troubles)
-    if lengths[-1] < times * _long_enough(seeing, troubles) or lengths[0] < AGREED:
+    if max(now - each.since for each in troubles) < times * _long_enough(seeing, troubles):
         return None
     first = min(troubles, key=lambda each: each.since)
     return Fault(first.since, first.kind, first.why, len(troubles), of, now)
