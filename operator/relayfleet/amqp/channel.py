@@ -69,6 +69,10 @@ class Channel:
         """Delete a queue with all that is in it."""
         await self.ask(methods.queue_delete(queue), methods.Reply, timeout)
 
+    async def drop_one(self, queue: str, timeout: float) -> bool:
+        """Take one record out of a queue and forget it; False when there was none. The broker counts this as a use of the queue."""
+        return not (await self.ask(methods.get(queue), methods.Got, timeout)).empty
+
     async def close(self, timeout: float) -> None:
         """Close the channel; what is unacknowledged goes back to its queue."""
         if self.is_open:
@@ -119,7 +123,8 @@ class Channel:
         take = self._joiner.header if each.type == HEADER else self._joiner.body
         if (message := take(each.payload)) is not None:
             method, self._content = self._content, None
-            self.on_message(method, *message)
+            if not isinstance(method, methods.Got):
+                self.on_message(method, *message)
 
     def on_confirm(self, method: methods.Ack | methods.Nack) -> None:
         """A publish was stored or not."""
@@ -140,6 +145,9 @@ class Channel:
                     self.on_confirm(method)
             case methods.Deliver() | methods.Return():
                 self._content = method
+            case methods.Got(empty):
+                self._content = None if empty else method
+                self._answer(method)
             case methods.Close(code, text):
                 self.send(methods.CHANNEL_CLOSE_OK)
                 self.connection.detach(self._number)

@@ -26,7 +26,8 @@ RAFT_STORE = "khepri_db"
 """RabbitMQ's feature flag for keeping users, queues and permissions by Raft."""
 
 _CANARY, _EXCHANGE = re.escape(CANARY), re.escape(EXCHANGE)
-CANARIES = Rights(configure=f"^{_CANARY}", write=f"^({_CANARY}.*|{_EXCHANGE})$", read=f"^{_EXCHANGE}$")
+_BOTH = f"^({_CANARY}.*|{_EXCHANGE})$"
+CANARIES = Rights(configure=f"^{_CANARY}", write=_BOTH, read=_BOTH)
 """What probers may. Not the default exchange, which would take records for every queue."""
 
 _ROUNDS = 4

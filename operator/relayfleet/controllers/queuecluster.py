@@ -10,9 +10,9 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from relayfleet.api.labels import QUEUE
-from relayfleet.api.queuecluster import ExternalBroker, ManagedRabbitMQ, QueueClusterSpec
+from relayfleet.api.queuecluster import ManagedRabbitMQ, QueueClusterSpec
 from relayfleet.children.rabbitmq import names
-from relayfleet.controllers import queuebrokers, queuepods, queueprobes
+from relayfleet.controllers import queuebrokers, queueexternal, queuepods, queueprobes
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.queuechildren import Children, Outcome, stateful_set
 from relayfleet.controllers.queuefarewell import farewell
@@ -20,22 +20,17 @@ from relayfleet.controllers.queuememory import QueueMemory, of
 from relayfleet.controllers.queuesecrets import Held, Secrets
 from relayfleet.controllers.specs import paused, why_invalid
 from relayfleet.controllers.telling import tell
-from relayfleet.decide.queue import external
 from relayfleet.decide.queue.facts import Cluster, Pod
 from relayfleet.decide.queue.size import brokers_wanted
 from relayfleet.decide.queue.statements import invalid, statements
 from relayfleet.decide.queue.stuck import to_replace
 from relayfleet.kube.client import Object, Objects
-from relayfleet.observe import tcp
 
 AGAIN = 2.0
 """Seconds until the next look: Secrets are not watched, so a deleted one is missed no longer than this."""
 
 STALE = 1.0
 """Seconds after which what was read of a queue at the beginning of a look is read again before anything is told."""
-
-EXTERNAL_AGAIN, CONNECT = 15.0, 3.0
-"""Seconds between two looks at somebody else's brokers, and to connect to one."""
 
 
 async def reconcile(context: Context, namespace: str, name: str) -> float | None:
@@ -53,7 +48,7 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
         await tell(context, queue, invalid(why_invalid(error)), {})
         return None
     if spec.external:
-        return await _external(context, queue, spec.external)
+        return await queueexternal.reconcile(context, queue, spec.external)
     if len(name) > names.LONGEST:
         await tell(context, queue, invalid(_TOO_LONG), {})
         return None
@@ -75,15 +70,6 @@ async def retell(context: Context, namespace: str, name: str) -> None:
     cluster = await queueprobes.news(context, queue, of(context.memory, namespace, name))
     if cluster is not None:
         await tell(context, queue, statements(cluster), _fields(queue, cluster))
-
-
-async def _external(context: Context, queue: Object, broker: ExternalBroker) -> float:
-    parts = [address.rsplit(":", 1) for address in broker.addresses]
-    failures = await asyncio.gather(*(tcp.why_not(host, int(port), CONNECT) for host, port in parts))
-    seen = [external.Address(address, failure) for address, failure in zip(broker.addresses, failures, strict=True)]
-    fields = {"brokers": f"{sum(not each.failure for each in seen)}/{len(seen)}"}
-    await tell(context, queue, external.statements(seen), fields)
-    return EXTERNAL_AGAIN
 
 
 async def _managed(context: Context, queue: Object, spec: QueueClusterSpec) -> None:

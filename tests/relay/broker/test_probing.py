@@ -123,6 +123,13 @@ async def test_canaries_are_few_and_small_are_no_mail_and_go_by_themselves(
     brokers: Brokers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(canary, "EXPIRES", 8.0)
+    made, make = [0], canary.Canary.make
+
+    async def counted(self: canary.Canary) -> None:
+        made[0] += 1
+        await make(self)
+
+    monkeypatch.setattr(canary.Canary, "make", counted)
     async with probing(brokers) as found, brokers.management() as management:
         await found.all_confirm()
         start, cpu, began = len(found.seen), time.process_time(), time.monotonic()
@@ -131,6 +138,7 @@ async def test_canaries_are_few_and_small_are_no_mail_and_go_by_themselves(
         latencies = sorted(each.latency for each in found.seen[start:] if each.step == "Publish")
         print(f"6 watchers take {share:.1%} of a core; confirm p50 {latencies[len(latencies) // 2] * 1000:.1f} ms")
         print({(each.kind, each.step) for each in found.seen[start:]})
+        assert made[0] == len(BROKERS) * len(VANTAGES), "a lease is renewed in time"
         assert not found.named()
         held = await canaries(management)
         assert len(held) == len(BROKERS) * len(VANTAGES)

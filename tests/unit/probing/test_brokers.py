@@ -16,7 +16,7 @@ import pytest
 from pamqp import base, commands
 from pamqp import frame as codec
 
-from relayfleet.observe.probing import brokerwatcher
+from relayfleet.observe.probing import brokerwatcher, perches
 from relayfleet.observe.probing.brokersighting import BrokerSighting
 from relayfleet.observe.probing.brokerwatcher import Around, BrokerWatcher
 from relayfleet.observe.probing.pulse import Pulse
@@ -66,6 +66,7 @@ class Peer:
             commands.Confirm.Select: commands.Confirm.SelectOk(),
             commands.Queue.Declare: commands.Queue.DeclareOk("q", 0, 0),
             commands.Queue.Bind: commands.Queue.BindOk(),
+            commands.Basic.Get: commands.Basic.GetEmpty(),
             commands.Basic.Publish: commands.Basic.Ack(self.published),
         }
         if type(frame) in usual or frame.name in self.says:
@@ -184,7 +185,10 @@ async def test_connecting_is_proven_again_and_again_and_renews_the_same_canary(m
     monkeypatch.setattr(brokerwatcher, "LIFE", 0.3)
     async with probed() as scene:
         await scene.sees("Answered", "Connect", 4)
-        assert len({each.queue for each in scene.of(commands.Queue.Declare)}) == 1
+        assert len(scene.of(commands.Queue.Declare)) == len(scene.of(commands.Queue.Bind)) == 1, "made once"
+        used = scene.of(commands.Basic.Get)
+        assert {(each.queue, each.no_ack) for each in used} == {(scene.of(commands.Queue.Declare)[0].queue, True)}
+        assert len(used) >= 3, "each new connection renews its lease"
         assert len(scene.of(commands.Connection.Close)) >= 3, "it says goodbye"
         assert scene.kinds() <= {("Answered", "Connect"), ("Answered", "Publish")}
 
@@ -204,17 +208,49 @@ async def test_a_record_that_is_not_confirmed_is_told_of_soon_and_again() -> Non
         assert (await scene.sees("Answered", "Publish")).since is None
 
 
-async def test_after_a_trouble_the_canary_is_another_one_and_then_the_first_again() -> None:
+async def test_after_a_trouble_the_canary_moves_and_after_the_next_one_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be led by another broker since."""
+    monkeypatch.setattr(brokerwatcher, "LIFE", 0.3)
+    monkeypatch.setattr(perches, "LONG", 0.2)  # a test that is starved counts its time anew
     async with probed() as scene:
         await scene.sees("Answered", "Publish")
-        for _ in range(2):
+        names = [scene.of(commands.Queue.Bind)[-1].queue]
+        for number in range(2):
             scene.says["Basic.Publish"] = nothing
             await scene.sees("Silent", "Publish", 8)
+            assert len(scene.of(commands.Queue.Bind)) == number + 1, "nothing is made in a trouble"
             del scene.says["Basic.Publish"]
-            await scene.sees("Answered", "Publish")
-        names = [each.queue for each in scene.of(commands.Queue.Declare)]
-        assert len(set(names)) == 2
-        assert names[0] == names[-1]
+            await scene.until(lambda made=number + 2: len(scene.of(commands.Queue.Bind)) == made)  # type: ignore[misc]
+            names.append(scene.of(commands.Queue.Bind)[-1].queue)
+        assert names[0] == names[2] != names[1]
+
+
+async def test_a_canary_that_cannot_move_stays_and_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brokerwatcher, "LIFE", 0.3)
+    monkeypatch.setattr(brokerwatcher, "MOVING", 0.3)
+    monkeypatch.setattr(perches, "LONG", 0.2)
+    async with probed() as scene:
+        await scene.sees("Answered", "Publish")
+        scene.says["Basic.Publish"] = nothing
+        await scene.sees("Silent", "Publish", 8)
+        del scene.says["Basic.Publish"]
+        scene.says["Queue.Bind"] = nothing
+        await scene.until(lambda: len(scene.of(commands.Queue.Bind)) == 2)
+        start = len(scene.seen)
+        await scene.sees("Answered", "Publish", 5)
+        assert {kind for kind, _ in scene.kinds(start)} == {"Answered"}
+        assert len(scene.of(commands.Queue.Bind)) == 2, "it is not tried again at once"
+
+
+async def test_that_a_canary_is_long_in_the_making_is_no_silence_until_it_is_too_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(brokerwatcher, "MAKING", 1.5)
+    async with probed(Queue_Bind=nothing) as scene:
+        await scene.sees("Answered", "Connect")
+        await asyncio.sleep(1.0)
+        assert {kind for kind, _ in scene.kinds()} == {"Answered"}
+        assert (await scene.sees("Silent", "Publish")).since is not None
 
 
 async def test_a_broker_that_takes_connections_and_says_nothing_is_silent() -> None:
@@ -305,7 +341,7 @@ async def test_a_nack_and_a_closed_channel_are_errors() -> None:
         assert "could not store" in (await scene.sees("Erred", "Publish")).why
         del scene.says["Basic.Publish"]
         await scene.sees("Answered", "Publish")
-        scene.says["Queue.Declare"] = refuse
+        scene.says["Basic.Get"] = refuse
         scene.says["Basic.Publish"] = nack
         await scene.until(lambda: any("no majority" in each.why for each in scene.seen))
 
@@ -331,7 +367,7 @@ async def test_a_canary_that_the_broker_removed_is_made_again_and_nothing_is_wro
         await scene.sees("Answered", "Publish")
         scene.says["Basic.Publish"] = returned
         await scene.sees("Answered", "Publish", 3)
-        assert len(scene.of(commands.Queue.Declare)) == 2
+        assert len(scene.of(commands.Queue.Bind)) == 2
         assert {kind for kind, _ in scene.kinds()} == {"Answered"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -148,7 +149,7 @@ def test_relays_publish_when_one_was_told_so_since_the_trouble_began() -> None:
     assert publishing(cluster(FROZEN, seen(WELL, traffic=Traffic(confirmed=NOW - 0.2))), NOW)
 
 
-def told(kind: Kind, step: Step, at: float, **what: float) -> Sight:
+def told(kind: Kind, step: Step, at: float, **what: Any) -> Sight:
     return Sight(kind, step, at, **what)
 
 

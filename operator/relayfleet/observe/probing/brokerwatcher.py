@@ -19,9 +19,10 @@ from typing import Any, TypeVar
 
 from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.dial import Address, Login, connect
-from relayfleet.amqp.errors import AmqpError, ConnectionLost
+from relayfleet.amqp.errors import AmqpError, ConnectionLost, NotFound, Returned
 from relayfleet.observe.probing.brokersighting import WHY, BrokerSighting, kind_of
 from relayfleet.observe.probing.canary import Canary
+from relayfleet.observe.probing.perches import Perches
 from relayfleet.observe.probing.pulse import Pulse
 from relayfleet.protocol.brokerprobing import CANARY, MOST_WHY, BrokerTarget, Kind, Step
 
@@ -31,12 +32,11 @@ LIFE = 5.0
 """Seconds after which a connection that works is replaced by a new one."""
 SUSPECT_AFTER, GAP = 0.25, 0.25
 """Ten times what a confirm takes on disks of spinning metal; and the time between two words about a silence."""
-MAKING = 3.0
-"""Seconds for a canary to be made, on all brokers."""
+MAKING, MOVING = 15.0, 3.0
+"""Seconds for a canary to be made on all brokers: with one of them standing still it takes five and more, so a silence of that is told only
+then; and for another one when there is one already."""
 OFTEN, OFTEN_FOR = 0.25, 3.0
 """Between two attempts at the beginning of a trouble, and how long that lasts; then it is once an interval."""
-OLD = 1.0
-"""A trouble of so many seconds may have moved the canary to another broker."""
 ALLOWANCE = 64 * 1024
 """Bytes that a broker may send in a life: a hundred times what it says."""
 LONGEST = 600.0
@@ -67,8 +67,8 @@ class BrokerWatcher:
         self.target = target
         self._around, self._tls = around, tls
         self._since: float | None = None
-        self._moved = False
-        self._name = 0
+        host = target.server_name.partition(".")[0]
+        self._perches = Perches(f"{CANARY}{host}.{target.replicas}.{around.token}")
         share = zlib.crc32(target.key.encode()) / 2**32
         self._offset = (share + around.phase) % 1.0 * target.interval
         self._task = asyncio.create_task(self._run(), name=f"broker {target.key}")
@@ -116,26 +116,64 @@ class BrokerWatcher:
         )
 
     async def _use(self, connection: Connection) -> None:
+        """Publish until the connection's life is over, or until it is found to be of no use."""
         ends = time.monotonic() + LIFE
-        making = Canary.sit(connection, self._canary(), self.target.replicas, LONGEST)
-        canary, _ = await self._answer("Publish", making, MAKING, connection)  # no news: its record has to be confirmed
+        try:
+            await self._sing(await self._sitting(connection), connection, ends)
+        except (NotFound, Returned):
+            self._perches.gone()  # it is made anew with the next connection
+
+    async def _sing(self, canary: Canary, connection: Connection, ends: float) -> None:
         while True:
-            singing = canary.sing()
-            _, latency = await self._answer("Publish", singing, self.target.confirm_timeout, connection)
-            self._since, self._moved = None, False
-            self._report("Answered", "Publish", latency=latency)
+            _, latency = await self._answer("Publish", canary.sing(), self.target.confirm_timeout, connection)
+            self._confirmed(latency)
             if (wait := self._until_next()) > ends - time.monotonic():
                 return
             await asyncio.sleep(wait)
 
-    def _canary(self) -> str:
-        if not self._moved and self._since is not None and time.monotonic() - self._since >= OLD:
-            self._moved, self._name = True, 1 - self._name
-        host = self.target.server_name.partition(".")[0]
-        return f"{CANARY}{host}.{self.target.replicas}.{self._around.token}{'ab'[self._name]}"
+    def _confirmed(self, latency: float) -> None:
+        now = time.monotonic()
+        if self._since is not None:
+            self._perches.trouble_over(now - self._since, now)
+        self._since = None
+        self._report("Answered", "Publish", latency=latency)
+
+    async def _sitting(self, connection: Connection) -> Canary:
+        """A canary that is there."""
+        perches, now = self._perches, time.monotonic()
+        if self._since is None and perches.should_move(now):
+            return await self._move(connection)
+        canary = self._canary(connection, perches.name)
+        if perches.made(now):
+            await self._answer("Publish", canary.sit(), self.target.confirm_timeout, connection)
+        else:
+            suspect_after = MAKING if self._since is None else SUSPECT_AFTER
+            await self._answer("Publish", canary.make(), MAKING, connection, suspect_after)
+        perches.sits(time.monotonic())
+        return canary
+
+    async def _move(self, connection: Connection) -> Canary:
+        canary = self._canary(connection, self._perches.other)
+        self._perches.stays(time.monotonic())
+        try:
+            async with asyncio.timeout(MOVING):
+                await canary.make()
+        except (TimeoutError, AmqpError) as error:
+            log.info("broker %s: its canary stays where it is: %s", self.target.key, error or "no answer in time")
+            raise _Given from error
+        self._perches.moved(time.monotonic())
+        return canary
+
+    def _canary(self, connection: Connection, name: str) -> Canary:
+        return Canary(connection, name, self.target.replicas, LONGEST)
 
     async def _answer(
-        self, step: Step, work: Coroutine[Any, Any, T], deadline: float, connection: Connection | None = None
+        self,
+        step: Step,
+        work: Coroutine[Any, Any, T],
+        deadline: float,
+        connection: Connection | None = None,
+        suspect_after: float = SUSPECT_AFTER,
     ) -> tuple[T, float]:
         """The answer and its latency; silences are told meanwhile. Raises what the work raises, and _Given at the deadline. Time in which this process
         was away does not count."""
@@ -150,7 +188,7 @@ class BrokerWatcher:
                 if self._around.pulse.just_back(now):
                     sent = now
                     self._since = None if self._since is None else now
-                elif now - sent >= SUSPECT_AFTER:
+                elif now - sent >= suspect_after:
                     self._tell_silence(step, sent, connection)
                 if now - sent >= deadline:
                     raise _Given

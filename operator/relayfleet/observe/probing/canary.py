@@ -1,11 +1,11 @@
 """A canary: a queue of one record that a prober publishes to, and nobody reads.
 
 A quorum queue with a member on each broker, so that a confirm means what it means for mail: a majority has it on disk. It is led by the
-broker that it is made on, it holds one record whatever is published, and the broker removes it when nobody has declared it anew for
-`EXPIRES`: who probes does that with each new connection.
+broker that it is made on, it holds one record whatever is published, and the broker removes it when nobody has used it for `EXPIRES`. Publishing
+is no use, nor is declaring a quorum queue anew, but taking a record out is: who probes does that with each new connection.
 
-A prober has two names for each broker. After a trouble it takes the other one: the old canary may be led by another broker by now, and would
-blame this one for what happens there.
+To make one is another matter than to use it. It changes what all brokers know, and while one of them stands still that may take many seconds,
+which is no fault of the broker that is asked. So nothing is made, or bound, that is there.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 from typing import Any
 
 from relayfleet.amqp.connection import Connection
-from relayfleet.amqp.errors import Returned
 from relayfleet.amqp.publishing import PublishChannel
 from relayfleet.protocol.brokerprobing import EXCHANGE
 
@@ -33,29 +32,29 @@ def arguments(replicas: int) -> dict[str, Any]:
 
 
 class Canary:
-    """One on one connection; made by `sit`. Every method raises AmqpError."""
+    """One on one connection, on its only channel. Every method raises AmqpError; the caller has the deadlines, `longest` is a limit."""
 
-    def __init__(self, channel: PublishChannel, name: str, replicas: int, timeout: float) -> None:
-        self._channel, self._name, self._replicas, self._timeout = channel, name, replicas, timeout
+    def __init__(self, connection: Connection, name: str, replicas: int, longest: float) -> None:
+        self._connection, self._name, self._replicas, self._longest = connection, name, replicas, longest
+        self._channel: PublishChannel | None = None
 
-    @classmethod
-    async def sit(cls, connection: Connection, name: str, replicas: int, timeout: float) -> Canary:
-        """See that there is one, on the connection's only channel; each question gets `timeout` seconds."""
-        channel = await PublishChannel.open(connection, timeout)
-        channel.exchange = EXCHANGE
-        canary = cls(channel, name, replicas, timeout)
-        await canary.declare()
-        return canary
+    async def make(self) -> None:
+        """Have a queue that the exchange knows."""
+        channel = await self._open()
+        await channel.declare(self._name, self._longest, arguments=arguments(self._replicas))
+        await channel.bind(self._name, EXCHANGE, self._longest)
+        await self.sit()
 
-    async def declare(self) -> None:
-        """Make it, or renew the lease of the one that is there."""
-        await self._channel.declare(self._name, self._timeout, arguments=arguments(self._replicas))
-        await self._channel.bind(self._name, EXCHANGE, self._timeout)
+    async def sit(self) -> None:
+        """Renew the lease. Raises NotFound when there is no such canary any more."""
+        await (await self._open()).drop_one(self._name, self._longest)
 
     async def sing(self) -> None:
-        """Have a record confirmed; the caller has the deadline. One that the broker has removed is made again: nothing is wrong then."""
-        try:
-            await self._channel.publish(self._name, b"", "canary").stored
-        except Returned:
-            await self.declare()
-            await self._channel.publish(self._name, b"", "canary").stored
+        """Have a record confirmed. Raises Returned when there is no such canary any more."""
+        await (await self._open()).publish(self._name, b"", "canary").stored
+
+    async def _open(self) -> PublishChannel:
+        if self._channel is None:
+            self._channel = await PublishChannel.open(self._connection, self._longest)
+            self._channel.exchange = EXCHANGE
+        return self._channel
