@@ -139,7 +139,7 @@ async def probed(
         "mail/q/q-0/u", "127.0.0.1", scene.port, "q-0.q.mail.svc", "/", 3, "", "prober", "secret",
         interval=INTERVAL, connect_timeout=0.6, confirm_timeout=0.6,
     )  # fmt: skip
-    watcher = BrokerWatcher(target, Around(scene.seen.append, pulse, "t0ken", 0.0), None)
+    watcher = BrokerWatcher(target, Around(scene.seen.append, pulse, 0.0), None)
     try:
         yield scene
     finally:

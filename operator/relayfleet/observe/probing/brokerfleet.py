@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ipaddress
 import random
-import secrets
 import ssl
 from collections.abc import Callable, Iterable
 
@@ -19,7 +18,7 @@ class BrokerFleet:
     """Probes in the running loop and tells `report` what is seen."""
 
     def __init__(self, report: Callable[[BrokerSighting], None]) -> None:
-        self._around = Around(report, Pulse(), secrets.token_hex(3), random.random())  # noqa: S311 - no secret
+        self._around = Around(report, Pulse(), random.random())  # noqa: S311 - no secret
         self._watchers: dict[str, BrokerWatcher] = {}
         self._contexts: dict[str, ssl.SSLContext] = {}
 

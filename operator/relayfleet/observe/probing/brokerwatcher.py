@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import ssl
 import time
 import zlib
@@ -48,11 +49,10 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Around:
-    """What the watchers of one prober share. `token` tells its canaries from other probers', `phase` when it looks (0 to 1)."""
+    """What the watchers of one prober share. `phase`: probers that are told the same shall not look at the same time (0 to 1)."""
 
     report: Callable[[BrokerSighting], None]
     pulse: Pulse
-    token: str
     phase: float
 
 
@@ -68,7 +68,8 @@ class BrokerWatcher:
         self._around, self._tls = around, tls
         self._since: float | None = None
         host = target.server_name.partition(".")[0]
-        self._perches = Perches(f"{CANARY}{host}.{target.replicas}.{around.token}")
+        # Another watcher's canary may be led by any broker, so each has names of its own.
+        self._perches = Perches(f"{CANARY}{host}.{secrets.token_hex(4)}")
         share = zlib.crc32(target.key.encode()) / 2**32
         self._offset = (share + around.phase) % 1.0 * target.interval
         self._task = asyncio.create_task(self._run(), name=f"broker {target.key}")
