@@ -10,10 +10,10 @@ import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
 from relayfleet.children.rabbitmq import names
-from relayfleet.controllers import queueprobes
+from relayfleet.controllers import queuebrokers, queueprobes
 from relayfleet.controllers.brokersights import FIRST_LOOKS, BrokerSights
 from relayfleet.controllers.queuebrokers import CANARIES, prober_password
-from relayfleet.controllers.queuecluster import retell
+from relayfleet.controllers.queuecluster import AGAIN, reconcile, retell
 from relayfleet.controllers.queuememory import of
 from relayfleet.controllers.queuesecrets import Held
 from relayfleet.decide.health.roster import Vantage
@@ -249,4 +249,34 @@ async def test_a_new_leader_takes_nothing_back_before_it_has_looked() -> None:
 def test_without_credentials_nothing_is_probed(held: Held) -> None:
     scene = Scene()
     queueprobes.watch(scene.context, QUEUE, [broker(0)], held, 3)
+    assert scene.told.targets == []
+
+
+async def test_a_look_at_the_queue_has_its_brokers_probed_before_their_management_is_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A broker that stands still holds the management up, and must not hold up that it is noticed."""
+    scene = Scene()
+    scene.sights.forget(NAME)
+    resource = {**QUEUE, "status": {"version": "4.0.5", "conditions": []}}
+    for each in (resource, broker(0), broker(1), broker(2)):
+        scene.kube.put(each)
+    asked: list[int] = []
+
+    async def look_after(*_: Any) -> None:
+        asked.append(len(scene.told.targets))
+        scene.goes_on(5)
+        scene.goes_on(2, 1)
+        await retell(scene.context, *NAME)  # there is no last look yet, so there is nothing to tell
+
+    monkeypatch.setattr(queuebrokers, "look_after", look_after)
+    assert await reconcile(scene.context, *NAME) == AGAIN
+    assert asked == [3]
+    assert {each.username for each in scene.told.targets} == {names.PROBER_USER}
+    assert (conditions(scene)["Degraded"]["reason"], conditions(scene)["Ready"]["status"]) == ("BrokerSilent", "True")
+    scene.goes_on(2)
+    await retell(scene.context, *NAME)
+    assert conditions(scene)["Degraded"]["status"] == "False"
+    await scene.kube.delete("QueueCluster", *NAME)
+    await reconcile(scene.context, *NAME)
     assert scene.told.targets == []
