@@ -11,6 +11,7 @@ import contextlib
 import logging
 import signal
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import kopf
@@ -128,10 +129,8 @@ async def _lead(
     links = RelayLinks(telemetry.Hello(settings.identity, lease.epoch), take)
     recorder = Recorder(kube, settings.identity)
     context = Context(kube, settings, recorder, health, links, reports, signing=signing, brokers=sights)
-    liveness.registry.register(HealthMetrics(health))
-    liveness.registry.register(LinkMetrics(links))
-    liveness.registry.register(DependencyMetrics(reports))
-    liveness.registry.register(BrokerMetrics(sights))
+    for each in (HealthMetrics(health), LinkMetrics(links), DependencyMetrics(reports), BrokerMetrics(sights)):
+        liveness.registry.register(each)
 
     async def work(key: Key) -> float | None:
         return await reconciled(context, key.kind, key.namespace, key.name, RECONCILE[key.kind])
@@ -166,6 +165,11 @@ async def _lead(
         asyncio.create_task(_command(links, known)),
         asyncio.create_task(_tick(health, sights)),
     ]
+    await _until_one_ends(tasks)
+
+
+async def _until_one_ends(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Raises what it ended with; then none runs any more."""
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

@@ -265,6 +265,17 @@ async def test_a_broker_that_takes_connections_and_says_nothing_is_silent() -> N
         assert len(scene.peers) <= 3, "each connection gets its time"
 
 
+async def test_a_broker_that_is_slower_than_the_deadline_is_heard_in_the_end() -> None:
+    def slowly(peer: Peer, channel: int) -> None:
+        tag = peer.published
+        asyncio.get_running_loop().call_later(1.2, lambda: peer.send(commands.Basic.Ack(tag), channel))
+
+    async with probed(Basic_Publish=slowly) as scene:
+        await scene.sees("Answered", "Publish")
+        assert ("Silent", "Publish") in scene.kinds()
+        assert len(scene.peers) >= 3, "and was given up in time before"
+
+
 async def test_a_broker_that_is_gone_resets_and_refuses() -> None:
     async with probed() as scene:
         await scene.sees("Answered", "Publish")

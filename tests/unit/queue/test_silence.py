@@ -69,6 +69,9 @@ CASES: dict[str, Case] = {
     "brokers that are slow at all times are given time": Case(
         cluster(seen(troubled(2.0, usual=0.2), troubled(1.5, usual=0.2)))
     ),
+    "and so are those to which it takes long to connect": Case(
+        cluster(seen(*[replace(troubled(2.0), connecting=0.2)] * 2))
+    ),
     "and that is over, too": Case(cluster(seen(troubled(3.1, usual=0.2), troubled(1.5, usual=0.2))), "q-0"),
     "however slow it ever was": Case(
         cluster(seen(troubled(SLOWEST + 0.1, usual=9.0), troubled(5.0, usual=9.0))), "q-0"
@@ -160,6 +163,13 @@ def test_a_trouble_lasts_until_a_confirm_and_not_only_until_a_connection() -> No
     assert look.said == 3.0
     look = look.seeing(told(Kind.ANSWERED, Step.PUBLISH, 4.0, latency=0.02))
     assert (look.trouble, look.run, look.confirmed) == (None, 1, 4.0)
+
+
+def test_what_is_usual_is_followed_slowly_and_by_step() -> None:
+    look = Look().seeing(told(Kind.ANSWERED, Step.CONNECT, 1.0, latency=0.3))
+    look = look.seeing(told(Kind.ANSWERED, Step.PUBLISH, 1.1, latency=0.01))
+    look = look.seeing(told(Kind.ANSWERED, Step.PUBLISH, 2.0, latency=0.11))
+    assert (look.connecting, look.usual) == (0.3, pytest.approx(0.02))
 
 
 @pytest.mark.parametrize("kind", [Kind.BLOCKED, Kind.DENIED])

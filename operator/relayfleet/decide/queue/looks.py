@@ -65,24 +65,31 @@ class Trouble:
 @dataclass(frozen=True, slots=True)
 class Look:
     """What one prober knows of one broker. `heard`: its last word; `said`: the last time that the broker said anything; `confirmed`: the last
-    confirm; `run`: confirms since the last trouble; `usual`: how long a confirm usually takes."""
+    confirm; `run`: confirms since the last trouble; `usual`, `connecting`: how long a confirm and a new connection usually take."""
 
     heard: float = NEVER
     said: float = NEVER
     confirmed: float = NEVER
     run: int = 0
     usual: float = 0.0
+    connecting: float = 0.0
     trouble: Trouble | None = None
 
     def seeing(self, sight: Sight) -> Look:
         """With one more observation."""
         look = replace(self, heard=sight.at, said=sight.at if sight.kind in SAYS_SOMETHING else self.said)
         if sight.kind is Kind.ANSWERED and sight.step is Step.PUBLISH:
-            usual = look.usual + _PATIENT * (sight.latency - look.usual) if look.run or look.usual else sight.latency
-            return replace(look, confirmed=sight.at, run=look.run + 1, usual=usual, trouble=None)
-        if sight.kind is Kind.ANSWERED or sight.kind in BLAMELESS:
+            usual = _followed(self.usual, sight.latency)
+            return replace(look, confirmed=sight.at, run=self.run + 1, usual=usual, trouble=None)
+        if sight.kind is Kind.ANSWERED:
+            return replace(look, connecting=_followed(self.connecting, sight.latency))
+        if sight.kind in BLAMELESS:
             return look
-        return replace(look, run=0, trouble=_troubled(look.trouble, sight))
+        return replace(look, run=0, trouble=_troubled(self.trouble, sight))
+
+
+def _followed(before: float, latency: float) -> float:
+    return before + _PATIENT * (latency - before) if before else latency
 
 
 def _troubled(before: Trouble | None, sight: Sight) -> Trouble:

@@ -3,7 +3,8 @@
 A broker is *named* when nothing was confirmed for long enough, by everybody who looks and can see:
 
 - *Long enough.* A broker that is busy or collects garbage stands still for a moment, and nobody has to know. `SILENT` seconds are three to
-  ten times the longest pause of a healthy one, and on brokers that are slow at all times, `SLOWNESS` times what a confirm usually takes there.
+  ten times the longest pause of a healthy one, and on brokers that are slow at all times, `SLOWNESS` times what a confirm or a connection
+  usually takes there.
   By then the prober has left its connection and had no answer on a fresh one either. A refusal or a broken connection is no matter of
   patience: `HARD` seconds, in which it was seen on at least three connections.
 - *Everybody.* Two probers on two nodes; each has to have seen it for itself, for `AGREED` seconds. One alone needs `ALONE` times as long.
@@ -90,7 +91,7 @@ def _proven(seeing: Mapping[str, Look], of: int, now: float) -> Fault | None:
 def _long_enough(seeing: Mapping[str, Look], troubles: list[Trouble]) -> float:
     if all(each.kind in _HARD and each.words >= HARD_WORDS for each in troubles):
         return HARD
-    usual = max(look.usual for look in seeing.values())
+    usual = max(max(look.usual, look.connecting) for look in seeing.values())
     return max(SILENT, min(SLOWNESS * usual, SLOWEST))
 
 

@@ -38,6 +38,8 @@ MAKING, MOVING = 15.0, 3.0
 then; and for another one when there is one already."""
 OFTEN, OFTEN_FOR = 0.25, 3.0
 """Between two attempts at the beginning of a trouble, and how long that lasts; then it is once an interval."""
+PATIENCE = 5.0
+"""The longest deadline in a trouble that lasts."""
 ALLOWANCE = 64 * 1024
 """Bytes that a broker may send in a life: a hundred times what it says."""
 LONGEST = 600.0
@@ -176,9 +178,11 @@ class BrokerWatcher:
         connection: Connection | None = None,
         suspect_after: float = SUSPECT_AFTER,
     ) -> tuple[T, float]:
-        """The answer and its latency; silences are told meanwhile. Raises what the work raises, and _Given at the deadline. Time in which this process
+        """The answer and its latency; silences are told meanwhile. The longer a trouble lasts, the longer a deadline is: a broker that is slow, and
+        not silent, has to be able to answer at all. Raises what the work raises, and _Given at the deadline. Time in which this process
         was away does not count."""
         sent = time.monotonic()
+        deadline = max(deadline, min(self._lasting(sent), PATIENCE))
         task = asyncio.create_task(work)
         try:
             while True:
@@ -211,6 +215,9 @@ class BrokerWatcher:
             self._trouble(time.monotonic())
         why = WHY.get((kind, step)) or " ".join(str(error).split())[:MOST_WHY]
         self._report(kind, step, since=self._since, why=why)
+
+    def _lasting(self, now: float) -> float:
+        return 0.0 if self._since is None else now - self._since
 
     def _trouble(self, began: float) -> None:
         self._since = began if self._since is None else self._since
