@@ -61,9 +61,17 @@ class Channel:
         payload = methods.queue_declare(queue, passive=passive, durable=True, arguments=arguments or {})
         return await self.ask(payload, methods.DeclareOk, timeout)
 
+    async def bind(self, queue: str, exchange: str, timeout: float) -> None:
+        """Have the exchange put into the queue what is published under the queue's name."""
+        await self.ask(methods.queue_bind(queue, exchange, queue), methods.Reply, timeout)
+
     async def delete(self, queue: str, timeout: float) -> None:
         """Delete a queue with all that is in it."""
         await self.ask(methods.queue_delete(queue), methods.Reply, timeout)
+
+    async def drop_one(self, queue: str, timeout: float) -> bool:
+        """Take one record out of a queue and forget it; False when there was none. The broker counts this as a use of the queue."""
+        return not (await self.ask(methods.get(queue), methods.Got, timeout)).empty
 
     async def close(self, timeout: float) -> None:
         """Close the channel; what is unacknowledged goes back to its queue."""
@@ -115,7 +123,8 @@ class Channel:
         take = self._joiner.header if each.type == HEADER else self._joiner.body
         if (message := take(each.payload)) is not None:
             method, self._content = self._content, None
-            self.on_message(method, *message)
+            if not isinstance(method, methods.Got):
+                self.on_message(method, *message)
 
     def on_confirm(self, method: methods.Ack | methods.Nack) -> None:
         """A publish was stored or not."""
@@ -136,6 +145,9 @@ class Channel:
                     self.on_confirm(method)
             case methods.Deliver() | methods.Return():
                 self._content = method
+            case methods.Got(empty):
+                self._content = None if empty else method
+                self._answer(method)
             case methods.Close(code, text):
                 self.send(methods.CHANNEL_CLOSE_OK)
                 self.connection.detach(self._number)

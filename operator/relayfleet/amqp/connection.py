@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 FRAME_MAX = 128 * 1024
 CHANNEL_MAX = 64
+MOST_REPLIES = 8
+"""Answers about the connection itself that nobody has waited for yet; a broker of sound mind sends one at a time."""
 WRITE_BUFFER = 1024 * 1024
 """Bytes on their way to the socket before `writable` waits."""
 
@@ -35,9 +37,11 @@ _CAPABILITIES = {
 
 
 class Connection(asyncio.Protocol):
-    """Made by `dial.connect`; open when that returns."""
+    """Made by `dial.connect`; open when that returns. `allowance`: the bytes that the peer may still send, for owners who expect few of a peer
+    that they do not trust and grant more as time goes by; None is no limit."""
 
-    def __init__(self) -> None:
+    def __init__(self, allowance: int | None = None) -> None:
+        self.allowance = allowance
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
         self._splitter = frames.Splitter(FRAME_MAX)
@@ -75,6 +79,8 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.last_received = time.monotonic()
+        if self.allowance is not None and not self._allowed(len(data)):
+            return
         try:
             for each in self._splitter.feed(data):
                 self._frame(each)
@@ -135,7 +141,7 @@ class Connection(asyncio.Protocol):
         """Say goodbye and close; after `timeout` seconds without an answer close all the same."""
         if not self.is_open:
             return
-        self.write([frames.frame(frames.METHOD, 0, methods.connection_close(200, "closed by the relay"))])
+        self.write([frames.frame(frames.METHOD, 0, methods.connection_close(200, "closed by the client"))])
         self.resume_reading()
         await asyncio.wait([self.lost], timeout=timeout)
         self.lose(ConnectionLost("closed by this side"))
@@ -154,11 +160,15 @@ class Connection(asyncio.Protocol):
             each.lose(error)
         self._channels.clear()
 
+    async def greet(self) -> None:
+        """The first word of each side and no more: who answers speaks AMQP 0-9-1. Nobody has logged in then. The caller has the deadline."""
+        self.write([frames.PROTOCOL_HEADER])
+        await self._expect(methods.Start)
+
     async def handshake(self, username: str, password: str, vhost: str, heartbeat: int, name: str) -> None:
         """Log in and open the virtual host. Raises what ended the connection; the caller has the deadline."""
         properties = {"product": "relayfleet", "connection_name": name, "capabilities": _CAPABILITIES}
-        self.write([frames.PROTOCOL_HEADER])
-        await self._expect(methods.Start)
+        await self.greet()
         self._send(methods.start_ok(properties, username, password))
         theirs = await self._expect(methods.Tune)
         tune = methods.Tune(
@@ -221,8 +231,16 @@ class Connection(asyncio.Protocol):
                 self.blocked = ""
             case methods.Reply("connection.close-ok"):
                 self.lose(ConnectionLost("closed by this side"))
+            case _ if self._replies.qsize() >= MOST_REPLIES:
+                raise MalformedFrame(f"{method} and many before it, where nothing was asked")
             case _:
                 self._replies.put_nowait(method)
+
+    def _allowed(self, size: int) -> bool:
+        self.allowance = (self.allowance or 0) - size
+        if self.allowance < 0:
+            self.lose(MalformedFrame("the peer sends far more than was asked for"))
+        return self.allowance >= 0
 
     def _tick(self) -> None:
         """Twice an interval: send a heartbeat if nothing else was sent, and see that the broker sends something."""

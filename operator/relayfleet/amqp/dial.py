@@ -64,12 +64,13 @@ async def connect(
     tls: ssl.SSLContext | None = None,
     server_name: str | None = None,
     heartbeat: int = HEARTBEAT,
+    allowance: int | None = None,
 ) -> Connection:
-    """An open connection within `timeout` seconds. Raises ConnectError."""
+    """An open connection within `timeout` seconds. `allowance`: see `Connection`. Raises ConnectError."""
     connection: Connection | None = None
     try:
         async with asyncio.timeout(timeout):
-            connection = await _socket(address, tls, server_name)
+            connection = await _socket(address, tls, server_name, allowance)
             connection.peer = str(address)
             await connection.handshake(login.username, login.password, login.vhost, heartbeat, login.name)
             return connection
@@ -93,14 +94,40 @@ def _drop(connection: Connection | None) -> None:
         connection.lose(ConnectError("given up while connecting"))
 
 
-async def _socket(address: Address, tls: ssl.SSLContext | None, server_name: str | None) -> Connection:
+async def greeted(
+    address: Address,
+    timeout: float,
+    *,
+    tls: ssl.SSLContext | None = None,
+    server_name: str | None = None,
+    allowance: int | None = None,
+) -> None:
+    """See within `timeout` seconds that somebody answers there who speaks AMQP 0-9-1, and leave without a log-in. Raises ConnectError."""
+    connection: Connection | None = None
+    try:
+        async with asyncio.timeout(timeout):
+            connection = await _socket(address, tls, server_name, allowance)
+            await connection.greet()
+    except TimeoutError as error:
+        raise Unreachable(f"no answer from the broker at {address} within {timeout:g} s") from error
+    except ConnectError:
+        raise
+    except AmqpError as error:
+        raise Unreachable(f"the broker at {address} does not begin as AMQP 0-9-1 does: {error}") from error
+    finally:
+        _drop(connection)
+
+
+async def _socket(
+    address: Address, tls: ssl.SSLContext | None, server_name: str | None, allowance: int | None
+) -> Connection:
     name = (server_name or address.host) if tls else None
     loop = asyncio.get_running_loop()
     try:
         for host in (hosts := await _resolve(address)):
             try:
                 _, connection = await loop.create_connection(
-                    Connection,
+                    lambda: Connection(allowance),
                     host,
                     address.port,
                     ssl=tls,

@@ -89,6 +89,12 @@ class Deliver(NamedTuple):
     redelivered: bool
 
 
+class Got(NamedTuple):
+    """basic.get-ok, and the message follows; or basic.get-empty."""
+
+    empty: bool
+
+
 class Cancelled(NamedTuple):
     """basic.cancel by the broker, when the queue is gone."""
 
@@ -101,7 +107,7 @@ class Reply(NamedTuple):
     name: str
 
 
-Method = Start | Tune | Close | Blocked | DeclareOk | Ack | Nack | Return | Deliver | Cancelled | Reply
+Method = Start | Tune | Close | Blocked | DeclareOk | Ack | Nack | Return | Deliver | Got | Cancelled | Reply
 
 
 def parse(payload: bytes) -> tuple[int, Method]:
@@ -164,6 +170,7 @@ _PARSERS: dict[tuple[int, int], Callable[[Reader], Method]] = {
     (20, 40): _close,
     (20, 41): _reply("channel.close-ok"),
     (50, 11): _declare_ok,
+    (50, 21): _reply("queue.bind-ok"),
     (50, 41): _reply("queue.delete-ok"),
     (60, 11): _reply("basic.qos-ok"),
     (60, 21): _reply("basic.consume-ok"),
@@ -171,6 +178,8 @@ _PARSERS: dict[tuple[int, int], Callable[[Reader], Method]] = {
     (60, 31): _reply("basic.cancel-ok"),
     (60, 50): _return,
     (60, 60): _deliver,
+    (60, 71): lambda _: Got(empty=False),
+    (60, 72): lambda _: Got(empty=True),
     (60, 80): _ack,
     (60, 120): _nack,
     (85, 11): _reply("confirm.select-ok"),
@@ -211,6 +220,12 @@ def queue_declare(queue: str, *, passive: bool, durable: bool, arguments: Mappin
     return b"".join((_ID.pack(50, 10), b"\x00\x00", short_string(queue), bytes((bits,)), table(arguments)))
 
 
+def queue_bind(queue: str, exchange: str, routing_key: str) -> bytes:
+    """queue.bind"""
+    names = short_string(queue), short_string(exchange), short_string(routing_key)
+    return b"".join((_ID.pack(50, 20), b"\x00\x00", *names, b"\x00", table({})))
+
+
 def queue_delete(queue: str) -> bytes:
     """queue.delete, whatever is in it"""
     return _ID.pack(50, 40) + b"\x00\x00" + short_string(queue) + b"\x00"
@@ -224,6 +239,11 @@ def qos(prefetch: int) -> bytes:
 def consume(queue: str, tag: str, arguments: Mapping[str, Any]) -> bytes:
     """basic.consume with acknowledgements"""
     return b"".join((_ID.pack(60, 20), b"\x00\x00", short_string(queue), short_string(tag), b"\x00", table(arguments)))
+
+
+def get(queue: str) -> bytes:
+    """basic.get without an acknowledgement: what is got is gone"""
+    return b"".join((_ID.pack(60, 70), b"\x00\x00", short_string(queue), b"\x01"))
 
 
 def cancel(tag: str) -> bytes:

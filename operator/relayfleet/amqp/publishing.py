@@ -42,7 +42,9 @@ class Publish:
 
 
 class PublishChannel(Channel):
-    """A channel in confirm mode."""
+    """A channel in confirm mode. `exchange`: the one to publish to, the default one unless it is set before the first publish."""
+
+    exchange = ""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
@@ -72,7 +74,7 @@ class PublishChannel(Channel):
         return max((each.stalled(now) for each in self._flows.values()), default=0.0)
 
     def publish(self, queue: str, body: bytes, message_id: str, expires: int | None = None) -> Publish:
-        """Send a message to a queue, by the default exchange; `expires`: milliseconds. Raises what the channel was lost for.
+        """Send a message to a queue, by the channel's exchange; `expires`: milliseconds. Raises what the channel was lost for.
 
         It does not wait: callers wait for `connection.writable` before, or bound what they send.
         """
@@ -81,7 +83,7 @@ class PublishChannel(Channel):
         number = self._number
         method = self._methods.get(queue)
         if method is None:
-            method = self._methods[queue] = frame(METHOD, number, methods.publish("", queue))
+            method = self._methods[queue] = frame(METHOD, number, methods.publish(self.exchange, queue))
             self._flows[queue] = Flow()
         flow = self._flows[queue]
         if not flow.open:

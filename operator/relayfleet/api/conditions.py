@@ -56,6 +56,8 @@ class Reason(StrEnum):
     RELAYS_NOT_READY = "RelaysNotReady"
     NO_RELAY_READY = "NoRelayReady"
     BROKER_UNREACHABLE = "BrokerUnreachable"
+    BROKER_SILENT = "BrokerSilent"
+    BROKER_ERRING = "BrokerErring"
     SILENT = "Silent"
     REFUSING = "Refusing"
     RESETTING = "Resetting"

@@ -1,5 +1,5 @@
 """What every controller gets: the API server, the settings, the recorder, the verdicts on relays, what relays tell
-of dependencies and of their keys, what the watches told, and a memory that lives as long as the leader does."""
+of dependencies and of their keys, what is seen of brokers, what the watches told, and a memory that lives as long as the leader does."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relayfleet.act.kubernetes.events import Recorder
+from relayfleet.controllers.brokersights import BrokerSights
 from relayfleet.controllers.relaydependencies import Reports
 from relayfleet.controllers.relayhealth import Health
 from relayfleet.controllers.relaypeers import Links
@@ -31,3 +32,4 @@ class Context:
     memory: dict[Any, Any] = field(default_factory=dict)
     signing: SigningNews = field(default_factory=SigningNews)
     sealing: SealingNews = field(default_factory=SealingNews)
+    brokers: BrokerSights = field(default_factory=BrokerSights)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Sequence
 from typing import Any
 
+from relayfleet.act.broker import generate
 from relayfleet.act.broker.errors import BrokerError
-from relayfleet.act.broker.management import Endpoint, Management
+from relayfleet.act.broker.management import Endpoint, Management, Rights
 from relayfleet.children.rabbitmq import names
 from relayfleet.controllers.queuememory import QueueMemory
 from relayfleet.decide.queue.facts import Brokers, Pod, Queue
 from relayfleet.decide.queue.members import additions, lacking
+from relayfleet.protocol.brokerprobing import CANARY, EXCHANGE
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +24,11 @@ CALM, UNCALM = 15.0, 2.0
 
 RAFT_STORE = "khepri_db"
 """RabbitMQ's feature flag for keeping users, queues and permissions by Raft."""
+
+_CANARY, _EXCHANGE = re.escape(CANARY), re.escape(EXCHANGE)
+_BOTH = f"^({_CANARY}.*|{_EXCHANGE})$"
+CANARIES = Rights(configure=f"^{_CANARY}", write=_BOTH, read=_BOTH)
+"""What probers may. Not the default exchange, which would take records for every queue."""
 
 _ROUNDS = 4
 """Members that a queue may get in one look: from three to seven."""
@@ -43,6 +51,7 @@ async def look_after(
     try:
         async with Management(endpoints, admin["username"], admin["password"], admin["ca.crt"]) as management:
             await _relays_may_log_in(management, client)
+            await _probers_may_log_in(management, admin)
             brokers = await read(management)
             await _keep_users_and_queues_in_raft(management, brokers, pods)
             memory.brokers = await _grown(management, brokers, pods, memory)
@@ -60,14 +69,14 @@ async def read(management: Management) -> Brokers:
         known=frozenset(each["name"] for each in nodes),
         running=frozenset(each["name"] for each in nodes if each.get("running")),
         alarms=tuple(sorted(alarm for each in nodes for alarm in _alarms(each))),
-        queues=tuple(_queue(each) for each in queues if each.get("type") == "quorum"),
+        queues=tuple(_queue(each) for each in queues if each.get("type") == "quorum" and not _is_canary(each)),
     )
 
 
 async def records(management: Management) -> int | None:
     """How many records lie in all queues, those that relays hold included; None when one could not be asked. Zero is proven: each queue is
-    asked for a record. Streams hold the journal, which is no mail. Raises BrokerError."""
-    queues = [each for each in await management.queues() if each.get("type") != "stream"]
+    asked for a record. Streams hold the journal, which is no mail, and neither is a prober's canary. Raises BrokerError."""
+    queues = [each for each in await management.queues() if each.get("type") != "stream" and not _is_canary(each)]
     counts: list[int] = [each["messages"] for each in queues if isinstance(each.get("messages"), int)]
     if len(counts) < len(queues):
         return None
@@ -89,6 +98,16 @@ async def _relays_may_log_in(management: Management, client: dict[str, str]) -> 
     await management.allow(client["username"], names.VHOST)
 
 
+def prober_password(admin: dict[str, str]) -> str:
+    """Of the probers' user: it follows from the operator's, so every leader knows it and no Secret holds it."""
+    return generate.derived(admin["password"], "relayfleet prober")
+
+
+async def _probers_may_log_in(management: Management, admin: dict[str, str]) -> None:
+    await management.set_user(names.PROBER_USER, prober_password(admin))
+    await management.allow(names.PROBER_USER, names.VHOST, CANARIES)
+
+
 async def _grown(management: Management, brokers: Brokers, pods: Sequence[Pod], memory: QueueMemory) -> Brokers:
     """Give queues the members that they lack, and spread the leaders once when none lacks one any more."""
     able = [pod.node for pod in pods if pod.ready]
@@ -105,6 +124,10 @@ async def _grown(management: Management, brokers: Brokers, pods: Sequence[Pod], 
         await management.spread_leaders()
         memory.growing = False
     return brokers
+
+
+def _is_canary(queue: dict[str, Any]) -> bool:
+    return str(queue.get("name", "")).startswith(CANARY)
 
 
 def _alarms(node: dict[str, Any]) -> list[tuple[str, str]]:

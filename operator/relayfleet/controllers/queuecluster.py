@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import time
+from dataclasses import replace
 
 from pydantic import ValidationError
 
 from relayfleet.api.labels import QUEUE
-from relayfleet.api.queuecluster import ExternalBroker, ManagedRabbitMQ, QueueClusterSpec
+from relayfleet.api.queuecluster import ManagedRabbitMQ, QueueClusterSpec
 from relayfleet.children.rabbitmq import names
-from relayfleet.controllers import queuebrokers, queuepods, queuesealing
+from relayfleet.controllers import queuebrokers, queueexternal, queuepods, queueprobes, queuesealing
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.queuechildren import Children, Outcome, stateful_set
 from relayfleet.controllers.queuefarewell import farewell
@@ -18,35 +20,35 @@ from relayfleet.controllers.queuememory import QueueMemory, of
 from relayfleet.controllers.queuesecrets import Held, Secrets
 from relayfleet.controllers.specs import paused, why_invalid
 from relayfleet.controllers.telling import tell
-from relayfleet.decide.queue import external
 from relayfleet.decide.queue.facts import Cluster, Pod
 from relayfleet.decide.queue.size import brokers_wanted
 from relayfleet.decide.queue.statements import invalid, statements
 from relayfleet.decide.queue.stuck import to_replace
 from relayfleet.kube.client import Object, Objects
-from relayfleet.observe import tcp
 
 AGAIN = 2.0
 """Seconds until the next look: Secrets are not watched, so a deleted one is missed no longer than this."""
 
-EXTERNAL_AGAIN, CONNECT = 15.0, 3.0
-"""Seconds between two looks at somebody else's brokers, and to connect to one."""
+STALE = 1.0
+"""Seconds after which what was read of a queue at the beginning of a look is read again before anything is told."""
 
 
 async def reconcile(context: Context, namespace: str, name: str) -> float | None:
     """Bring a queue to what its spec says, as far as can be now."""
     queue = await context.kube.get("QueueCluster", namespace, name)
     if queue is None:
+        context.brokers.forget((namespace, name))
         return await farewell(context, namespace, name)
     if "deletionTimestamp" in queue["metadata"]:
         return None  # somebody's finalizer holds it; its end is an event
     try:
         spec = QueueClusterSpec.model_validate(queue["spec"])
     except ValidationError as error:
+        context.brokers.forget((namespace, name))
         await tell(context, queue, invalid(why_invalid(error)), {})
         return None
     if spec.external:
-        return await _external(context, queue, spec, spec.external)
+        return await queueexternal.reconcile(context, queue, spec, spec.external)
     if len(name) > names.LONGEST:
         await tell(context, queue, invalid(_TOO_LONG), {})
         return None
@@ -59,15 +61,15 @@ _TOO_LONG = (
 )
 
 
-async def _external(context: Context, queue: Object, spec: QueueClusterSpec, broker: ExternalBroker) -> float:
-    memory = of(context.memory, queue["metadata"]["namespace"], queue["metadata"]["name"])
-    sealing = await queuesealing.bring(context, queue, spec, memory)
-    parts = [address.rsplit(":", 1) for address in broker.addresses]
-    failures = await asyncio.gather(*(tcp.why_not(host, int(port), CONNECT) for host, port in parts))
-    seen = [external.Address(address, failure) for address, failure in zip(broker.addresses, failures, strict=True)]
-    fields = {"brokers": f"{sum(not each.failure for each in seen)}/{len(seen)}", "sealingKey": sealing.key}
-    await tell(context, queue, external.statements(seen, sealing.lost), fields)
-    return EXTERNAL_AGAIN
+async def retell(context: Context, namespace: str, name: str) -> None:
+    """Tell at once what is new of brokers that do not answer. Looking after them asks their management API, which a broker that stands still
+    holds up for seconds."""
+    queue = await context.kube.get("QueueCluster", namespace, name)
+    if queue is None or "deletionTimestamp" in queue["metadata"] or queueprobes.must_wait(context, queue):
+        return
+    cluster = await queueprobes.news(context, queue, of(context.memory, namespace, name))
+    if cluster is not None:
+        await tell(context, queue, statements(cluster), _fields(queue, cluster))
 
 
 async def _managed(context: Context, queue: Object, spec: QueueClusterSpec) -> None:
@@ -86,6 +88,9 @@ async def _managed(context: Context, queue: Object, spec: QueueClusterSpec) -> N
     held, outcome = await _state(context, queue, spec, wanted, live, bool(live or claims), memory)
     revision = ((outcome.stateful_set or {}).get("status") or {}).get("updateRevision", "")
     brokers = queuepods.facts(queue, pods, revision, datetime.datetime.now(datetime.UTC))
+    began = time.monotonic()
+    if _set_up(queue, memory):
+        queueprobes.watch(context, queue, pods, held, wanted)
     if held.usable and not paused(queue):
         await _look_after(context, queue, brokers, pods, held, memory)
     cluster = Cluster(
@@ -94,15 +99,21 @@ async def _managed(context: Context, queue: Object, spec: QueueClusterSpec) -> N
         pods=brokers,
         brokers=memory.brokers,
         unreachable=memory.unreachable,
-        set_up=memory.brokers is not None or "version" in (queue.get("status") or {}),
+        set_up=_set_up(queue, memory),
         served=_served(queue),
         refused="; ".join(outcome.refused),
         lost=held.lost,
         keys_lost=sealing.lost,
+        sealing_key=sealing.key,
         paused=paused(queue),
         unbound=tuple(each["metadata"]["name"] for each in claims if each["status"].get("phase") == "Pending"),
     )
-    await tell(context, queue, statements(cluster), _fields(queue, cluster) | {"sealingKey": sealing.key})
+    memory.cluster, memory.revision = cluster, revision
+    if time.monotonic() - began > STALE:  # others have told meanwhile: this status and these pods are of the past
+        await retell(context, namespace, name)
+    elif not queueprobes.must_wait(context, queue):
+        cluster = replace(cluster, probed=context.brokers.of((namespace, name)))
+        await tell(context, queue, statements(cluster), _fields(queue, cluster))
 
 
 async def _state(
@@ -136,6 +147,11 @@ async def _look_after(
         memory.brokers, memory.unreachable = None, ""
 
 
+def _set_up(queue: Object, memory: QueueMemory) -> bool:
+    """Whether the users of relays and probers were once made."""
+    return memory.brokers is not None or "version" in (queue.get("status") or {})
+
+
 def _served(queue: Object) -> bool:
     """Whether brokers that do not serve now are a loss, and not just new."""
     conditions = (queue.get("status") or {}).get("conditions") or []
@@ -158,4 +174,5 @@ def _fields(queue: Object, cluster: Cluster) -> Object:
         "readyReplicas": serving,
         "brokers": f"{serving}/{cluster.wanted}",
         "version": cluster.brokers.version if cluster.brokers else before,
+        "sealingKey": cluster.sealing_key,
     }

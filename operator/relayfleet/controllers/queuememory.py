@@ -7,14 +7,15 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from relayfleet.decide.queue.facts import Brokers
+from relayfleet.decide.queue.facts import Brokers, Cluster
 from relayfleet.protocol.sealing import Key
 
 
 @dataclass(slots=True)
 class QueueMemory:
     """`children` belongs to `act.kubernetes.children`. `brokers`, `unreachable`: the last answer of the management API, `asked_at` when
-    (seconds, monotonic), `asked_about` what was then true. `growing`: members were added and leaders not spread yet."""
+    (seconds, monotonic), `asked_about` what was then true. `growing`: members were added and leaders not spread yet.
+    `cluster`: what the last look found, `revision` the StatefulSet's newest then."""
 
     admin: dict[str, str] | None = None
     sealing: tuple[Key, ...] | None = None
@@ -24,6 +25,8 @@ class QueueMemory:
     asked_at: float = float("-inf")
     asked_about: tuple[Any, ...] = ()
     growing: bool = False
+    cluster: Cluster | None = None
+    revision: str = ""
     orphan_since: float | None = None
     locked_since: float | None = None
 

@@ -2,6 +2,7 @@
 
 The leader connects. It says `Hello` first, then `Watch` whenever targets change (all of them, each time), and `Burst` when it wants a
 closer look at once. The prober sends `Seen`: bad news at once, good news gathered for `GATHER` seconds.
+Brokers are probed too (`protocol.brokerprobing`): `Watch` names them, `Seen` tells of them.
 A prober serves the leader of the highest epoch it has met and closes the connection of any other. Without a leader it probes nothing.
 
 Times are ages in seconds at the moment of sending, by the clock that `Seen` states, so clocks of machines need not agree.
@@ -12,9 +13,11 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
+
+from relayfleet.protocol.brokerprobing import BrokerError, BrokerSight, BrokerTarget, read_sight, read_target, sight_row
 
 PORT = 9641
 GATHER = 0.05
@@ -29,6 +32,9 @@ Probe = Literal["Dialogue", "Connect", "Transaction", "Storage"]
 _KINDS = ("Answered", "Silent", "Refused", "Reset", "Erred")
 _PROBES = ("Dialogue", "Connect", "Transaction", "Storage")
 _ADDRESS = re.compile(r"(?:[A-Za-z0-9._+-]+@[A-Za-z0-9.-]+)?")
+
+
+T = TypeVar("T")
 
 
 class ProtocolError(ValueError):
@@ -61,9 +67,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """All that is to be probed from now on; what is not named is no longer probed."""
+    """All that is to be probed from now on, relays and brokers; what is not named is no longer probed."""
 
     targets: tuple[Target, ...]
+    brokers: tuple[BrokerTarget, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +101,7 @@ class Seen:
 
     sights: tuple[Sight, ...]
     now: float = 0.0
+    brokers: tuple[BrokerSight, ...] = ()
 
 
 Order = Hello | Watch | Burst
@@ -103,9 +111,9 @@ def encode(message: Order | Seen) -> bytes:
     """One line, with its end."""
     if isinstance(message, Seen):
         sights = [[s.key, s.kind, s.probe, s.age, s.latency, s.code, list(s.open)] for s in message.sights]
-        body: Any = {"seen": sights, "now": message.now}
+        body: Any = {"seen": sights, "now": message.now, "brokers": list(map(sight_row, message.brokers))}
     elif isinstance(message, Watch):
-        body = {"watch": [asdict(target) for target in message.targets]}
+        body = {"watch": list(map(asdict, message.targets)), "brokers": list(map(asdict, message.brokers))}
     elif isinstance(message, Burst):
         body = {"burst": list(message.keys)}
     else:
@@ -115,11 +123,11 @@ def encode(message: Order | Seen) -> bytes:
 
 def decode_order(line: bytes) -> Order:
     """What a leader said. Raises ProtocolError."""
-    match _object(line):
+    match order := _object(line):
         case {"hello": {"identity": str(identity), "epoch": int(epoch)}}:
             return Hello(identity, epoch)
         case {"watch": [*targets]}:
-            return Watch(tuple(_target(each) for each in targets))
+            return Watch(tuple(map(_target, targets)), tuple(_brokers(order, read_target)))
         case {"burst": [*keys]} if all(isinstance(key, str) for key in keys):
             return Burst(tuple(keys))
     raise ProtocolError(f"no order of a leader: {line[:200]!r}")
@@ -127,9 +135,9 @@ def decode_order(line: bytes) -> Order:
 
 def decode_seen(line: bytes) -> Seen:
     """What a prober said. Raises ProtocolError."""
-    match _object(line):
+    match word := _object(line):
         case {"seen": [*sights], "now": now} if _times((now,)):
-            return Seen(tuple(_sight(each) for each in sights), float(now))
+            return Seen(tuple(map(_sight, sights)), float(now), tuple(_brokers(word, read_sight)))
     raise ProtocolError(f"no word of a prober: {line[:200]!r}")
 
 
@@ -138,6 +146,17 @@ def _object(line: bytes) -> Any:
         return json.loads(line)
     except ValueError as error:
         raise ProtocolError(f"not JSON: {line[:200]!r}") from error
+
+
+def _brokers(message: dict[str, Any], read: Callable[[Any], T]) -> list[T]:
+    """What a message says of brokers; nothing when it is of a side that does not know of them."""
+    rows = message.get("brokers", [])
+    if not isinstance(rows, list):
+        raise ProtocolError("brokers are no list")
+    try:
+        return list(map(read, rows))
+    except BrokerError as error:
+        raise ProtocolError(str(error)) from error
 
 
 def _target(each: Any) -> Target:

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import signal
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import kopf
@@ -18,6 +19,7 @@ import uvloop
 
 from relayfleet.act.kubernetes.events import Recorder
 from relayfleet.controllers import queuecluster, relaypool, relaytraffic, sendingip
+from relayfleet.controllers.brokersights import BrokerSights
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.handlers import TRAFFIC, Wiring
 from relayfleet.controllers.relaydependencies import Reports
@@ -25,11 +27,13 @@ from relayfleet.controllers.relayhealth import Health, PoolName
 from relayfleet.controllers.relaysealing import SealingNews
 from relayfleet.controllers.relaysigning import SigningNews
 from relayfleet.controllers.trouble import Reconcile, reconciled
+from relayfleet.decide.health.roster import Vantage
 from relayfleet.kube.client import Kube, connect
 from relayfleet.kube.errors import KubeError
 from relayfleet.protocol import telemetry
-from relayfleet.protocol.probing import Hello
+from relayfleet.protocol.probing import Hello, Seen
 from relayfleet.runtime import proberprocess
+from relayfleet.runtime.brokermetrics import BrokerMetrics
 from relayfleet.runtime.control import Identity, identity
 from relayfleet.runtime.dependencymetrics import DependencyMetrics
 from relayfleet.runtime.healthmetrics import HealthMetrics
@@ -112,20 +116,26 @@ async def _lead(
     def again(namespace: str, name: str) -> None:
         queue.add(Key("RelayPool", namespace, name))
 
+    def glance(namespace: str, name: str) -> None:
+        glances.add(Key("QueueCluster", namespace, name))
+
     signing, sealing, reports = SigningNews(again), SealingNews(again), Reports(again)
+    sights = BrokerSights(glance)
 
     def take(pool: PoolName, relay: str, window: telemetry.Window) -> None:
         health.take_window(pool, relay, window)
         signing.take_window(pool, relay, window)
         sealing.take_window(pool, relay, window)
         reports.take(pool, relay, window)
+        sights.take_window(window)
 
     links = RelayLinks(telemetry.Hello(settings.identity, lease.epoch), take)
     recorder = Recorder(kube, settings.identity)
-    context = Context(kube, settings, recorder, health, links, reports, signing=signing, sealing=sealing)
-    liveness.registry.register(HealthMetrics(health))
-    liveness.registry.register(LinkMetrics(links))
-    liveness.registry.register(DependencyMetrics(reports))
+    context = Context(
+        kube, settings, recorder, health, links, reports, signing=signing, sealing=sealing, brokers=sights
+    )
+    for each in (HealthMetrics(health), LinkMetrics(links), DependencyMetrics(reports), BrokerMetrics(sights)):
+        liveness.registry.register(each)
 
     async def work(key: Key) -> float | None:
         return await reconciled(context, key.kind, key.namespace, key.name, RECONCILE[key.kind])
@@ -144,17 +154,27 @@ async def _lead(
                 Key("RelayPool", key.namespace, key.name)
             )  # for its status; not before the traffic is where it should be
 
+    async def retell(key: Key) -> None:
+        await queuecluster.retell(context, key.namespace, key.name)
+
     queue, traffic, following = WorkQueue(work), WorkQueue(direct), WorkQueue(follow)
+    glances = WorkQueue(retell, workers=2)
     tasks = [
         asyncio.create_task(lease.keep()),
         asyncio.create_task(queue.run()),
         asyncio.create_task(traffic.run()),
         asyncio.create_task(following.run()),
+        asyncio.create_task(glances.run()),
         asyncio.create_task(_watch(settings, kube, Wiring(queue, traffic, liveness, context.mirror), known)),
-        asyncio.create_task(_observe(settings, lease, kube, health, known)),
+        asyncio.create_task(_observe(settings, lease, kube, health, sights, known)),
         asyncio.create_task(_command(links, known)),
-        asyncio.create_task(_tick(health)),
+        asyncio.create_task(_tick(health, sights)),
     ]
+    await _until_one_ends(tasks)
+
+
+async def _until_one_ends(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Raises what it ended with; then none runs any more."""
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
@@ -166,13 +186,25 @@ async def _lead(
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _observe(settings: Settings, lease: Lease, kube: Kube, health: Health, known: asyncio.Task[Identity]) -> None:
+async def _observe(
+    settings: Settings, lease: Lease, kube: Kube, health: Health, sights: BrokerSights, known: asyncio.Task[Identity]
+) -> None:
     """Evidence from the probers of all replicas. Until there is an identity, nothing is known of any relay, and nothing is concluded."""
     identity_ = await asyncio.shield(known)
     hello = Hello(settings.identity, lease.epoch)
-    vantages = Vantages(kube, settings.namespace, hello, identity_.client(), Ears(health.take, health.present))
-    health.probers = vantages
+
+    def take(vantage: str, seen: Seen) -> None:
+        health.take(vantage, seen)
+        sights.take(vantage, seen)
+
+    def present(found: tuple[Vantage, ...]) -> None:
+        health.present(found)
+        sights.present(found)
+
+    vantages = Vantages(kube, settings.namespace, hello, identity_.client(), Ears(take, present))
+    health.probers = sights.probers = vantages
     health.watch()
+    sights.watch()
     await vantages.run()
 
 
@@ -181,10 +213,11 @@ async def _command(links: RelayLinks, known: asyncio.Task[Identity]) -> None:
     await links.run((await asyncio.shield(known)).client())
 
 
-async def _tick(health: Health) -> None:
+async def _tick(health: Health, sights: BrokerSights) -> None:
     while True:
         await asyncio.sleep(TICK)
         health.tick()
+        sights.tick()
 
 
 async def _watch(settings: Settings, kube: Kube, wiring: Wiring, known: asyncio.Task[Identity]) -> None:

@@ -13,6 +13,8 @@ import ssl
 
 import uvloop
 
+from relayfleet.observe.probing.brokerfleet import BrokerFleet
+from relayfleet.observe.probing.brokersighting import BrokerSighting
 from relayfleet.observe.probing.fleet import AddressError, Fleet
 from relayfleet.observe.probing.sighting import Sighting
 from relayfleet.protocol.probing import MOST_BYTES, PORT, Burst, Hello, Order, ProtocolError, Watch, decode_order
@@ -86,6 +88,7 @@ class Prober:
 
     def __init__(self) -> None:
         self._fleet = Fleet(self._report)
+        self._brokers = BrokerFleet(self._report_broker)
         self._leader: Telling | None = None
         self._hello: Hello | None = None
         self._strangers = 0
@@ -103,6 +106,7 @@ class Prober:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._fleet.close()
+        self._brokers.close()
 
     async def meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection from beginning to end."""
@@ -156,8 +160,9 @@ class Prober:
 
     def _obey(self, order: Order) -> None:
         match order:
-            case Watch(targets):
+            case Watch(targets, brokers):
                 self._fleet.watch(targets)
+                self._brokers.watch(brokers)
             case Burst(keys):
                 self._fleet.burst(keys)
             case Hello():
@@ -166,6 +171,10 @@ class Prober:
     def _report(self, sighting: Sighting) -> None:
         if self._leader is not None:
             self._leader.add(sighting)
+
+    def _report_broker(self, sighting: BrokerSighting) -> None:
+        if self._leader is not None:
+            self._leader.add_broker(sighting)
 
     def _say_alive(self) -> None:
         self._alive = asyncio.get_running_loop().call_later(ALIVE / 2, self._say_alive)
@@ -180,6 +189,7 @@ class Prober:
     def _without_leader(self) -> None:
         log.warning("no leader for %.0f s: probing stops", GOES_ON)
         self._fleet.watch(())
+        self._brokers.watch(())
 
 
 def _may_follow(known: Hello, other: Hello) -> bool:

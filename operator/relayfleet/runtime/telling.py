@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 
+from relayfleet.observe.probing.brokersighting import BrokerSighting
 from relayfleet.observe.probing.sighting import Sighting
 from relayfleet.protocol.probing import GATHER, Seen, encode
 
@@ -22,6 +23,8 @@ DEAF = 5.0
 MOST_FACTS = 4096
 """Refusals, resets and errors that are kept for a leader that does not read."""
 MOST_IN_LINE = 2000
+MOST_OF_BROKERS = 256
+"""The newest words about brokers that are kept for a leader that does not read."""
 
 
 class Telling:
@@ -33,6 +36,7 @@ class Telling:
         self._answers: list[Sighting] = []
         self._facts: list[Sighting] = []
         self._silences: dict[tuple[str, str], Sighting] = {}
+        self._brokers: list[BrokerSighting] = []
         self._soon: asyncio.Handle | None = None
         self._later: asyncio.TimerHandle | None = None
         self._last = 0.0
@@ -52,12 +56,20 @@ class Telling:
             self._silences[place] = sighting
         else:
             self._facts.append(sighting)
+        self._flush_soon()
+
+    def add_broker(self, sighting: BrokerSighting) -> None:
+        """Tell this of a broker. There are few of them, and few words about each."""
+        self._brokers.append(sighting)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
         if self._soon is None:
             self._soon = self._loop.call_soon(self._flush)
 
     def say_alive(self) -> None:
         """An empty word if there was none for long; also another try when the leader did not read."""
-        if self._facts or self._silences or self._answers:
+        if self._facts or self._silences or self._answers or self._brokers:
             self._flush()
         elif time.monotonic() - self._last > GATHER and self._reads():
             self._write(())
@@ -84,12 +96,14 @@ class Telling:
         self._answers.clear()
         self._facts.clear()
         self._silences.clear()
-        for start in range(0, len(waiting), MOST_IN_LINE):
+        for start in range(0, max(len(waiting), bool(self._brokers)), MOST_IN_LINE):
             self._write(waiting[start : start + MOST_IN_LINE])
 
     def _write(self, sightings: list[Sighting] | tuple[Sighting, ...]) -> None:
         now = self._last = time.monotonic()
-        self._transport.write(encode(Seen(tuple(each.told(now) for each in sightings), now)))
+        brokers, self._brokers = self._brokers, []
+        told = tuple(each.told(now) for each in sightings)
+        self._transport.write(encode(Seen(told, now, tuple(each.told(now) for each in brokers))))
 
     def _reads(self) -> bool:
         """Whether the leader keeps up; leaves one that does not for long."""
@@ -109,6 +123,8 @@ class Telling:
     def _hold_back(self) -> None:
         """Keep what may decide something; the rest is counted as dropped."""
         surplus = max(0, len(self._facts) - MOST_FACTS)
-        self.dropped += len(self._answers) + surplus
+        of_brokers = max(0, len(self._brokers) - MOST_OF_BROKERS)
+        self.dropped += len(self._answers) + surplus + of_brokers
         self._answers.clear()
         del self._facts[:surplus]
+        del self._brokers[:of_brokers]

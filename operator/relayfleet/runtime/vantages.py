@@ -17,6 +17,7 @@ from relayfleet.decide.health.roster import Vantage
 from relayfleet.kube.client import Kube, Object
 from relayfleet.kube.errors import KubeError
 from relayfleet.protocol import probing
+from relayfleet.protocol.brokerprobing import BrokerTarget
 from relayfleet.protocol.probing import Burst, Hello, ProtocolError, Seen, Target, Watch
 from relayfleet.runtime.control import SERVER_NAME
 
@@ -54,9 +55,16 @@ class Vantages:
 
     def watch(self, targets: Sequence[Target]) -> None:
         """From now on these are probed, by all vantages."""
-        self._watch = Watch(tuple(targets))
+        self._say(Watch(tuple(targets), self._watch.brokers))
+
+    def watch_brokers(self, targets: Sequence[BrokerTarget]) -> None:
+        """The same for brokers."""
+        self._say(Watch(self._watch.targets, tuple(targets)))
+
+    def _say(self, watch: Watch) -> None:
+        self._watch = watch
         for writer in self._writers.values():
-            writer.write(probing.encode(self._watch))
+            writer.write(probing.encode(watch))
 
     def burst(self, keys: Sequence[str]) -> None:
         """A closer look at these, now, by all vantages."""

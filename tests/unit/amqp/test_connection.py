@@ -289,3 +289,35 @@ def test_addresses_are_read(text: str, host: str, port: int) -> None:
 def test_what_is_no_address_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not host:port"):
         Address.parse(text)
+
+
+async def test_a_record_is_dropped_from_a_queue_or_there_is_none() -> None:
+    async def script(broker: Broker) -> None:
+        await broker.accept()
+        await broker.accept_channel()
+        await broker.expect(commands.Basic.Get)
+        broker.send(commands.Basic.GetOk(1, False, "", "q", 0), 1)
+        broker.writer.write(codec.marshal(header.ContentHeader(0, 3, commands.Basic.Properties()), 1))
+        broker.writer.write(b"\x03\x00\x01\x00\x00\x00\x03abc\xce")
+        await broker.expect(commands.Basic.Get)
+        broker.send(commands.Basic.GetEmpty(), 1)
+
+    async with broker(script) as address:
+        connection = await open_connection(address)
+        channel = await Channel.open(connection, 5)
+        assert await channel.drop_one("q", 5)
+        assert not await channel.drop_one("q", 5)
+        assert channel.is_open
+        connection.lose(AmqpError("done"))
+
+
+async def test_a_peer_that_sends_more_than_it_may_is_left() -> None:
+    async def script(broker: Broker) -> None:
+        await broker.accept()
+        await broker.expect(commands.Channel.Open)
+        broker.writer.write(b"\x08\x00\x00\x00\x00\x00\x00\xce" * 1024)
+
+    async with broker(script) as address:
+        connection = await connect(address, LOGIN, 5, allowance=4096)
+        with pytest.raises(MalformedFrame, match="far more than was asked for"):
+            await Channel.open(connection, 5)

@@ -17,7 +17,7 @@ from relayfleet.controllers.queuememory import forget, of
 from relayfleet.controllers.queuesealing import Sealing, bring
 from relayfleet.decide.queue.sealing import SPREAD
 from relayfleet.kube.client import Object
-from relayfleet.observe import tcp
+from relayfleet.observe import greeting
 from relayfleet.protocol.sealing import ENTRY, Key, current, load
 from tests.fakes.kube import FakeKube
 from tests.unit.children.scene import queue
@@ -139,7 +139,7 @@ async def test_a_paused_queues_keys_are_left_alone(clock: Clock) -> None:
 
 
 async def test_mail_for_external_brokers_has_keys_too_and_their_loss_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tcp, "why_not", lambda *_: asyncio.sleep(0, ""))
+    monkeypatch.setattr(greeting, "why_not", lambda *_, **__: asyncio.sleep(0, ""))
     external = {"addresses": ["broker.test:5671"], "credentialsRef": {"name": "theirs"}}
     kube = FakeKube(queue(type="External", external=external)[0])
     await queuecluster.reconcile(context(kube), "mail", "mail")

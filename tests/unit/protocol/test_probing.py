@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
+from relayfleet.protocol.brokerprobing import MOST_WHY, BrokerSight, BrokerTarget
 from relayfleet.protocol.probing import (
     Burst,
     Hello,
@@ -91,3 +94,64 @@ def test_what_is_no_order_is_refused(line: bytes) -> None:
 def test_what_is_no_sight_is_refused(line: bytes) -> None:
     with pytest.raises(ProtocolError):
         decode_seen(line)
+
+
+BROKER = BrokerTarget("mail/q/q-0/u", "198.18.0.1", 5671, "q-0.q.mail.svc", "/", 3, "PEM" * 100, "prober", "s3cret")
+
+
+def test_brokers_are_named_beside_relays_and_told_of_beside_them() -> None:
+    watch = Watch((Target("a/b/c", "10.0.0.1", 2520),), (BROKER,))
+    assert decode_order(encode(watch)) == watch
+    sights = (
+        BrokerSight("mail/q/q-0/u", "Answered", "Publish", 0.0, latency=0.004),
+        BrokerSight("mail/q/q-0/u", "Silent", "Connect", 0.1, since=2.5, why="a new connection gets no answer"),
+    )
+    seen = Seen((Sight("a", "Answered", "Dialogue", 0.1, latency=0.002),), 12.5, sights)
+    assert decode_seen(encode(seen)) == seen
+
+
+def test_a_side_that_does_not_know_of_brokers_is_understood() -> None:
+    assert decode_order(b'{"watch":[]}') == Watch(())
+    assert decode_seen(b'{"seen":[],"now":1}') == Seen((), 1.0)
+
+
+def test_a_long_reason_is_cut_and_not_refused() -> None:
+    sight = BrokerSight("k", "Erred", "Connect", 0.0, why="x" * 5000)
+    (read,) = decode_seen(encode(Seen((), 1.0, (sight,)))).brokers
+    assert len(read.why) == MOST_WHY
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        b"{}",
+        b"[7]",
+        b'[["k","Guessed","Publish",0,0,0,""]]',
+        b'[["k","Silent","Dialogue",0,0,0,""]]',
+        b'[["k","Silent","Publish",-1,0,0,""]]',
+        b'[["k","Silent","Publish",0,NaN,0,""]]',
+        b'[["k","Silent","Publish",0,0,0,7]]',
+        b'[["k","Silent","Publish",0,0,0,"%s"]]' % (b"x" * (MOST_WHY + 1)),
+    ],
+)
+def test_what_is_no_sight_of_a_broker_is_refused(rows: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        decode_seen(b'{"seen":[],"now":1,"brokers":%s}' % rows)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("port", 0), ("port", "x"), ("replicas", 0), ("interval", 0), ("password", None), ("key", 7)]
+)
+def test_what_is_no_broker_to_probe_is_refused_and_its_password_is_not_told(field: str, value: object) -> None:
+    body = json.loads(encode(Watch((), (BROKER,))))
+    body["brokers"][0][field] = value
+    with pytest.raises(ProtocolError) as refused:
+        decode_order(json.dumps(body).encode())
+    assert "s3cret" not in str(refused.value)
+
+
+def test_a_garbled_order_tells_no_password() -> None:
+    with pytest.raises(ProtocolError) as refused:
+        decode_order(encode(Watch((), (BROKER,)))[:-3])
+    assert "s3cret" not in str(refused.value)
+    assert "s3cret" not in repr(BROKER)

@@ -8,7 +8,7 @@ import pytest
 
 from relayfleet.api.conditions import Reason
 from relayfleet.decide.queue import external
-from relayfleet.decide.queue.facts import Brokers, Cluster, Pod, Queue
+from relayfleet.decide.queue.facts import Brokers, Cluster, Pod, Probed, Queue, Silent
 from relayfleet.decide.queue.statements import invalid, statements
 from relayfleet.decide.statement import Statement
 
@@ -31,6 +31,13 @@ def one_bad(**what: object) -> Cluster:
 def all_bad(**what: object) -> Cluster:
     return replace(
         NEW, pods=tuple(pod(number, **{"ready": False, "started": False, "age": 6.0} | what) for number in range(3))
+    )
+
+
+def silent(*numbers: int, known: bool = True, **what: bool) -> Probed:
+    """These brokers do not answer the probers."""
+    return Probed(
+        tuple(Silent(f"q-{each}", "BrokerSilent", f"broker q-{each} is mute", known) for each in numbers), **what
     )
 
 
@@ -105,6 +112,37 @@ CASES: dict[str, tuple[Cluster, str, str, str, str, str]] = {
     "brokers do not see each other": (
         replace(WELL, brokers=replace(SEEN, running=frozenset({"node-0"}))),
         "NoMajority", "AsAsked", "AsAsked", "AsAsked", "only 1 of 3 belong together",
+    ),
+    "a broker stands still and its kernel takes connections": (
+        replace(WELL, probed=silent(1)), "Serving", "BrokerSilent", "AsAsked", "AsAsked", "2 of 3 brokers serve",
+    ),
+    "a majority stands still": (
+        replace(WELL, probed=silent(0, 1)), "NoMajority", "BrokerSilent", "AsAsked", "AsAsked", "broker q-1 is mute",
+    ),
+    "probers miss a majority, but relays publish": (
+        replace(WELL, probed=silent(0, 1, publishing=True)), "Serving", "BrokerSilent", "AsAsked", "AsAsked", "3 of 3",
+    ),
+    "probers hear nothing at all": (
+        replace(WELL, probed=Probed(dark=True)), "Serving", "BrokerUnreachable", "AsAsked", "AsAsked", "3 of 3",
+    ),
+    "a broker was killed, and it was known": (
+        replace(one_bad(age=2.0), probed=silent(2)), "Serving", "BrokerSilent", "Starting", "AsAsked", "2 of 3",
+    ),
+    "a broker leaves: it is no wonder that it is silent": (
+        replace(WELL, pods=(pod(0), pod(1), pod(2, leaving=True)), probed=silent(2)),
+        "Serving", "MembersMissing", "AsAsked", "AsAsked", "2 of 3",
+    ),
+    "a broker is ready and makes its queues": (
+        replace(WELL, pods=(pod(0), pod(1), pod(2, age=3.0)), probed=silent(2, known=False)),
+        "Serving", "AsAsked", "AsAsked", "AsAsked", "3 of 3",
+    ),
+    "it has had its time": (
+        replace(WELL, pods=(pod(0), pod(1), pod(2, age=30.0)), probed=silent(2, known=False)),
+        "Serving", "BrokerSilent", "AsAsked", "AsAsked", "2 of 3",
+    ),
+    "a broker crashes: its own words say more": (
+        replace(one_bad(waiting="CrashLoopBackOff", ended="last exit code 1"), probed=silent(2)),
+        "Serving", "Crashing", "AsAsked", "AsAsked", "2 of 3",
     ),
     "a new resource is smaller than its volumes": (
         replace(WELL, stated=1), "Serving", "AsAsked", "AsAsked", "ScaleDownRefused", "3 of 3",

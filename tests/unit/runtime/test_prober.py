@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ import pytest
 
 from relayfleet.kube.client import Kube
 from relayfleet.protocol import probing
+from relayfleet.protocol.brokerprobing import BrokerSight, BrokerTarget
 from relayfleet.protocol.probing import Burst, Hello, Order, Sight, Target, Watch
 from relayfleet.runtime import prober
 from relayfleet.runtime.control import SERVER_NAME, Identity, identity
@@ -59,6 +61,21 @@ class Leader:
                     if sight.kind == kind:
                         return sight
         raise AssertionError("the prober closed the connection")
+
+    async def hear_of_brokers(self) -> BrokerSight:
+        """The next sight of a broker."""
+        async with asyncio.timeout(20):
+            while line := await self._reader.readline():
+                for sight in probing.decode_seen(line).brokers:
+                    return sight
+        raise AssertionError("the prober closed the connection")
+
+    async def drain(self) -> None:
+        """Read what is there already."""
+        with contextlib.suppress(TimeoutError):
+            while True:
+                async with asyncio.timeout(0.05):
+                    await self._reader.readline()
 
     async def ended(self) -> bool:
         async with asyncio.timeout(20):
@@ -110,6 +127,39 @@ async def test_it_tells_its_leader_of_answers_silence_and_refusal(tmp_path: Path
             gone = Target("mail/tx/c", good.host, good.port)
             leader.say(Watch((gone,)), Burst((gone.key,)))
             assert (await leader.hear("Refused")).key == gone.key
+
+
+def broker(files: Identity, host: str = "127.0.0.1") -> BrokerTarget:
+    """One where nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    authority = files.authority.read_text()
+    return BrokerTarget("mail/q/q-0/u", host, port, "q-0.q.mail.svc", "/", 3, authority, "prober", "secret", 0.1)
+
+
+async def test_it_tells_its_leader_of_brokers_and_stops_when_none_is_named(tmp_path: Path) -> None:
+    one, two = await identities(tmp_path, "prober", "leader")
+    async with probing_at(one) as port:
+        gone = broker(one)
+        async with leading(port, two, Hello("leader", 1), Watch((), (gone,))) as leader:
+            words = [await leader.hear_of_brokers() for _ in range(3)]
+            assert {(each.key, each.kind, each.step) for each in words} == {(gone.key, "Refused", "Connect")}
+            assert words[0].since <= words[1].since <= words[2].since
+            leader.say(Watch(()))
+            await asyncio.sleep(0.5)
+            await leader.drain()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(1):
+                    await leader.hear_of_brokers()
+
+
+async def test_a_broker_that_is_named_without_an_address_ends_the_connection(tmp_path: Path) -> None:
+    one, two = await identities(tmp_path, "prober", "leader")
+    async with probing_at(one) as port:
+        orders = Hello("leader", 1), Watch((), (broker(one, host="q-0.q.mail.svc"),))
+        async with leading(port, two, *orders) as leader:
+            assert await leader.ended()
 
 
 async def test_it_serves_the_leader_of_the_highest_epoch(tmp_path: Path) -> None:

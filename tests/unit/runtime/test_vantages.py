@@ -15,6 +15,7 @@ from relayfleet.api.labels import COMPONENT, NAME
 from relayfleet.decide.health.roster import Vantage
 from relayfleet.kube.client import Kube, Object
 from relayfleet.protocol import probing
+from relayfleet.protocol.brokerprobing import BrokerTarget
 from relayfleet.protocol.probing import Burst, Hello, Order, Seen, Sight, Target, Watch
 from relayfleet.runtime import vantages as module
 from relayfleet.runtime.control import SECRET, Identity, identity
@@ -132,6 +133,28 @@ async def test_what_is_to_be_watched_may_change_before_the_first_word_of_a_probe
         links.watch([target])
         listener.mute = False
         await until(lambda: Watch((target,)) in listener.heard)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_relays_and_brokers_are_named_together_whichever_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kube = FakeKube(replica("one"))
+    listener = Listener(await known(kube, tmp_path, "prober"))
+    async with listener.listening() as port:
+        monkeypatch.setattr(probing, "PORT", port)
+        tls = (await known(kube, tmp_path, "leader")).client()
+        ears = Ears(lambda *_: None, lambda _: None)
+        links = Vantages(cast("Kube", kube), SETTINGS.namespace, Hello("leader", 7), tls, ears)
+        running = asyncio.create_task(links.run())
+        relay = Target("mail/tx/a", "198.18.0.1", 2520)
+        broker = BrokerTarget("mail/q/q-0/u", "198.18.0.2", 5671, "q-0.q.mail.svc", "/", 3, "PEM", "prober", "secret")
+        links.watch([relay])
+        links.watch_brokers([broker])
+        await until(lambda: Watch((relay,), (broker,)) in listener.heard)
+        links.watch([])
+        await until(lambda: Watch((), (broker,)) in listener.heard)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
 

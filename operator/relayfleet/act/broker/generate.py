@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
+import hmac
 import secrets
 
 from relayfleet.act.authority import new_authority
@@ -11,6 +13,11 @@ from relayfleet.act.authority import new_authority
 def password() -> str:
     """A password of 192 random bits."""
     return secrets.token_urlsafe(24)
+
+
+def derived(secret: str, purpose: str) -> str:
+    """A password that follows from another one: it need not be kept, and it tells nothing of the other."""
+    return hmac.new(secret.encode(), purpose.encode(), hashlib.sha256).hexdigest()
 
 
 def admin(queue: str, username: str, now: datetime.datetime) -> dict[str, str]:

@@ -12,7 +12,7 @@ import hashlib
 import hmac
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Self
 from urllib.parse import quote
@@ -40,6 +40,18 @@ class Endpoint:
         """The URL of a path; `path` is escaped already."""
         host = f"[{self.address}]" if ":" in self.address else self.address
         return f"https://{host}:{self.port}/api/{path}"
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """What a user may do, as regular expressions for the names of queues and exchanges."""
+
+    configure: str = ".*"
+    write: str = ".*"
+    read: str = ".*"
+
+
+EVERYTHING = Rights()
 
 
 class Management:
@@ -89,14 +101,13 @@ class Management:
         await self._call("PUT", f"users/{quote(name, safe='')}", {"password": password, "tags": ""})
         return True
 
-    async def allow(self, user: str, vhost: str) -> bool:
-        """See that the user may do everything in the virtual host; False when it might."""
+    async def allow(self, user: str, vhost: str, rights: Rights = EVERYTHING) -> bool:
+        """See that the user may do this in the virtual host, and no more; False when it was so."""
         path = f"permissions/{quote(vhost, safe='')}/{quote(user, safe='')}"
-        everything = {"configure": ".*", "write": ".*", "read": ".*"}
         found = await self._get(path, missing_is_fine=True)
-        if found is not None and everything.items() <= found.items():
+        if found is not None and asdict(rights).items() <= found.items():
             return False
-        await self._call("PUT", path, everything)
+        await self._call("PUT", path, asdict(rights))
         return True
 
     async def delete_user(self, name: str) -> None:

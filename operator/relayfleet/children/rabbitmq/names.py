@@ -25,6 +25,8 @@ LONGEST = 40
 VHOST = "/"
 CLIENT_USER = "relay"
 ADMIN_USER = "operator"
+PROBER_USER = "prober"
+"""What probers log in as. It may make queues whose names begin as canaries' do, and publish to them, and nothing else."""
 
 CONFIG = "/etc/rabbitmq"
 TLS = "/etc/relayfleet-tls"

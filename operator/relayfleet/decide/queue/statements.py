@@ -81,6 +81,9 @@ def _few(cluster: Cluster) -> Problem | None:
     hurt = problems(cluster)
     if hurt:
         return Problem(hurt[0].reason, f"{_count(cluster)}: {hurt[0].message}")
+    if cluster.silent and cluster.served:
+        causes = "; ".join(each.message for each in cluster.silent)
+        return Problem("NoMajority", f"{_count(cluster)}, {cluster.majority} are needed for mail to be taken: {causes}")
     if not cluster.served:
         return Problem("Creating", f"{_count(cluster)}, {cluster.majority} are needed; they are starting")
     return Problem(
@@ -113,6 +116,25 @@ def _hurt(cluster: Cluster) -> Problem | None:
         return hurt[0] if hurt else None
     more = f" (and {len(hurt) - 1} more)" if len(hurt) > 1 else ""
     return Problem(hurt[0].reason, f"{_count(cluster)}: {hurt[0].message}{more}")
+
+
+def _silent(cluster: Cluster) -> Problem | None:
+    """Brokers that do not answer the probers, whatever the kubelet says: a process that stands still has a kernel that takes connections."""
+    silent = cluster.silent
+    if not silent:
+        return None
+    return Problem(silent[0].reason, f"{_count(cluster)}: {'; '.join(each.message for each in silent)}")
+
+
+def _dark(cluster: Cluster) -> Problem | None:
+    """It is no word about the brokers, so Ready stays as it is."""
+    if not cluster.probed.dark or not cluster.set_up or not cluster.serving:
+        return None
+    mail = "relays publish" if cluster.probed.publishing else "whether mail is taken is not known from here"
+    return Problem(
+        "BrokerUnreachable",
+        f"the operator's probers get no answer from any broker, {mail}: can the operator's pods reach port 5671 of the brokers'?",
+    )
 
 
 def _missing(cluster: Cluster) -> Problem | None:
@@ -185,5 +207,16 @@ def _shrinks(cluster: Cluster) -> Problem | None:
 
 
 _BLOCKERS: tuple[Check, ...] = (_lost, _few, _not_set_up, _apart)
-_SHORTCOMINGS: tuple[Check, ...] = (_lost, _keys_lost, _refused, _hurt, _alarmed, _missing, _unreachable, _thin)
+_SHORTCOMINGS: tuple[Check, ...] = (
+    _lost,
+    _keys_lost,
+    _refused,
+    _hurt,
+    _silent,
+    _alarmed,
+    _missing,
+    _dark,
+    _unreachable,
+    _thin,
+)
 _STALLS: tuple[Check, ...] = (_lost, _keys_lost, _refused, _shrinks)
