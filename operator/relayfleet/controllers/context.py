@@ -3,11 +3,13 @@ of dependencies and of their keys, what the watches told, and a memory that live
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from relayfleet.act.kubernetes.events import Recorder
 from relayfleet.controllers.relaydependencies import Reports
+from relayfleet.controllers.relayfences import Fences
 from relayfleet.controllers.relayhealth import Health
 from relayfleet.controllers.relaypeers import Links
 from relayfleet.controllers.relaysigning import SigningNews
@@ -18,7 +20,8 @@ from relayfleet.runtime.settings import Settings
 
 @dataclass(frozen=True)
 class Context:
-    """`links` None: relays are not talked to. `memory` holds what one reconcile wants the next one to know, by a key of the controller's choice; it may be lost at any time."""
+    """`links` None: relays are not talked to. `permit` raises NotLeader unless the lease is surely ours: `kube` asks it before each write, whoever
+    writes elsewhere asks it himself. `memory` holds what one reconcile wants the next one to know, by a key of the controller's choice; it may be lost at any time."""
 
     kube: Kube
     settings: Settings
@@ -29,3 +32,5 @@ class Context:
     mirror: Mirror = field(default_factory=Mirror)
     memory: dict[Any, Any] = field(default_factory=dict)
     signing: SigningNews = field(default_factory=SigningNews)
+    fences: Fences = field(default_factory=Fences)
+    permit: Callable[[], None] = lambda: None

@@ -17,10 +17,11 @@ import kopf
 import uvloop
 
 from relayfleet.act.kubernetes.events import Recorder
-from relayfleet.controllers import queuecluster, relaypool, relaytraffic, sendingip
+from relayfleet.controllers import queuecluster, relaypool, relaytraffic, relayusers, sendingip
 from relayfleet.controllers.context import Context
-from relayfleet.controllers.handlers import TRAFFIC, Wiring
+from relayfleet.controllers.handlers import TRAFFIC, USERS, Wiring
 from relayfleet.controllers.relaydependencies import Reports
+from relayfleet.controllers.relayfences import Fences
 from relayfleet.controllers.relayhealth import Health, PoolName
 from relayfleet.controllers.relaysigning import SigningNews
 from relayfleet.controllers.trouble import Reconcile, reconciled
@@ -31,6 +32,7 @@ from relayfleet.protocol.probing import Hello
 from relayfleet.runtime import proberprocess
 from relayfleet.runtime.control import Identity, identity
 from relayfleet.runtime.dependencymetrics import DependencyMetrics
+from relayfleet.runtime.fencemetrics import FenceMetrics
 from relayfleet.runtime.healthmetrics import HealthMetrics
 from relayfleet.runtime.lease import Lease
 from relayfleet.runtime.linkmetrics import LinkMetrics
@@ -111,7 +113,7 @@ async def _lead(
     def again(namespace: str, name: str) -> None:
         queue.add(Key("RelayPool", namespace, name))
 
-    signing, reports = SigningNews(again), Reports(again)
+    signing, reports, fences = SigningNews(again), Reports(again), Fences(again)
 
     def take(pool: PoolName, relay: str, window: telemetry.Window) -> None:
         health.take_window(pool, relay, window)
@@ -119,10 +121,21 @@ async def _lead(
         reports.take(pool, relay, window)
 
     links = RelayLinks(telemetry.Hello(settings.identity, lease.epoch), take)
-    context = Context(kube, settings, Recorder(kube, settings.identity), health, links, reports, signing=signing)
+    context = Context(
+        kube,
+        settings,
+        Recorder(kube, settings.identity),
+        health,
+        links,
+        reports,
+        signing=signing,
+        fences=fences,
+        permit=lease.check,
+    )
     liveness.registry.register(HealthMetrics(health))
     liveness.registry.register(LinkMetrics(links))
     liveness.registry.register(DependencyMetrics(reports))
+    liveness.registry.register(FenceMetrics(fences))
 
     async def work(key: Key) -> float | None:
         return await reconciled(context, key.kind, key.namespace, key.name, RECONCILE[key.kind])
@@ -131,6 +144,8 @@ async def _lead(
         lease.check()  # before anything is looked at: without the lease nothing comes of it
         delay = await relaytraffic.reconcile(context, key.namespace, key.name)
         following.add(key)
+        for name in relayusers.queues(context, key.namespace, key.name):
+            users.add(Key(USERS, key.namespace, name))  # a fence comes after the slices, and holds none up
         return delay
 
     async def follow(key: Key) -> None:
@@ -141,13 +156,18 @@ async def _lead(
                 Key("RelayPool", key.namespace, key.name)
             )  # for its status; not before the traffic is where it should be
 
+    async def look_after_users(key: Key) -> float | None:
+        return await relayusers.reconcile(context, key.namespace, key.name)
+
     queue, traffic, following = WorkQueue(work), WorkQueue(direct), WorkQueue(follow)
+    users = WorkQueue(look_after_users)
     tasks = [
         asyncio.create_task(lease.keep()),
         asyncio.create_task(queue.run()),
         asyncio.create_task(traffic.run()),
         asyncio.create_task(following.run()),
-        asyncio.create_task(_watch(settings, kube, Wiring(queue, traffic, liveness, context.mirror), known)),
+        asyncio.create_task(users.run()),
+        asyncio.create_task(_watch(settings, kube, Wiring(queue, traffic, users, liveness, context.mirror), known)),
         asyncio.create_task(_observe(settings, lease, kube, health, known)),
         asyncio.create_task(_command(links, known)),
         asyncio.create_task(_tick(health)),
