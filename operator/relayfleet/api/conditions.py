@@ -1,4 +1,4 @@
-"""The four conditions of every resource, one more of pools, and every reason that one can carry.
+"""The four conditions of every resource, two more of pools, and every reason that one can carry.
 
 The words are a public interface: the same word is the condition's reason, the event's reason, the label in the metrics and the
 word in the log. Read by `kubectl wait`, kstatus (Reconciling, Stalled) and the Argo CD health checks.
@@ -11,13 +11,14 @@ from enum import StrEnum
 
 class Type(StrEnum):
     """Condition types. Ready and Degraded can be true together: serving, but with less than what was asked for. DependenciesReady is of
-    pools that declare dependencies."""
+    pools that declare dependencies, Fencing of pools whose queue exists: whether a relay that does not answer can be cut off from the brokers."""
 
     READY = "Ready"
     RECONCILING = "Reconciling"
     STALLED = "Stalled"
     DEGRADED = "Degraded"
     DEPENDENCIES_READY = "DependenciesReady"
+    FENCING = "Fencing"
 
 
 class Reason(StrEnum):
@@ -32,6 +33,7 @@ class Reason(StrEnum):
     SCALED_TO_ZERO = "ScaledToZero"
     ALL_ANSWER = "AllAnswer"
     ON_BACKUP = "OnBackup"
+    AVAILABLE = "Available"
     # Wait: it heals by itself.
     CREATING = "Creating"
     ROLLING = "Rolling"
@@ -62,6 +64,7 @@ class Reason(StrEnum):
     ERRING = "Erring"
     EGRESS_FAILING = "EgressFailing"
     DEPENDENCY_DOWN = "DependencyDown"
+    UNAVAILABLE = "Unavailable"
     MEMBERS_MISSING = "MembersMissing"
     NO_MAJORITY = "NoMajority"
     VOLUME_PENDING = "VolumePending"

@@ -162,7 +162,7 @@ class Condition(Model):
     """A condition as KEP-1623 has it."""
 
     type: str = Field(
-        max_length=316, description="What is said: Ready, Reconciling, Stalled, Degraded or DependenciesReady."
+        max_length=316, description="What is said: Ready, Reconciling, Stalled, Degraded, DependenciesReady or Fencing."
     )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so.")
     reason: str = Field(min_length=1, max_length=1024, description="One word for the cause, for programs.")
@@ -183,5 +183,5 @@ class Status(Model):
         default=[],
         max_length=16,
         json_schema_extra=list_map("type"),
-        description="Ready, Reconciling, Stalled and Degraded, and DependenciesReady of pools that declare dependencies, each with its cause.",
+        description="Ready, Reconciling, Stalled and Degraded, of pools also Fencing and, with dependencies, DependenciesReady; each with its cause.",
     )

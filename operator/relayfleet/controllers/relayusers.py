@@ -2,25 +2,19 @@
 
 A work of its own with its own queue and deadline: brokers that do not answer hold up nothing else, least of all a cordon, which comes first
 (`relaytraffic` wakes this afterwards). It is level-triggered like all work, and keeps in mind only what spares it questions.
-
-The order of a fence: the user goes first, so that the relay cannot come back, then its connections, until the brokers count none. Deleting
-the user already closes those that are counted at that moment; one that was just being opened is found by asking again.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from relayfleet.act.broker.errors import BrokerError
-from relayfleet.act.broker.management import EVERYTHING, Endpoint, Management, password_fits
 from relayfleet.api.labels import MANAGED_BY, MANAGER, POOL, QUEUE
 from relayfleet.api.queuecluster import QueueClusterSpec
-from relayfleet.children.rabbitmq import names
 from relayfleet.children.relay import broker
 from relayfleet.controllers import queuepods, relaypods, relaywatch
 from relayfleet.controllers.context import Context
@@ -28,13 +22,12 @@ from relayfleet.controllers.queuememory import of
 from relayfleet.controllers.queuesecrets import Secrets
 from relayfleet.controllers.relayfences import QueueName
 from relayfleet.controllers.relayhealth import PoolName
+from relayfleet.controllers.relayuserhand import Hand, Memory, Way, name_of, pool_of
 from relayfleet.controllers.specs import parsed, paused
 from relayfleet.decide.pool.fencing import Access, access
-from relayfleet.decide.pool.relays import Place
 from relayfleet.decide.queue.users import plan
 from relayfleet.kube.client import Object, Objects
 from relayfleet.kube.errors import KubeError
-from relayfleet.protocol import brokeruser
 
 log = logging.getLogger(__name__)
 
@@ -42,40 +35,11 @@ CALM, WATCHFUL, TROUBLED = 5.0, 0.25, 1.0
 """Seconds until the next look: while all is as it should be; while a relay is out and may come back, or fall silent, at any moment; and
 after a look that failed."""
 
-DEADLINE, ANSWER = 6.0, 2.0
-"""Seconds for one look at a queue, and for one broker's answer before the next one is asked."""
+DEADLINE = 6.0
+"""Seconds for one look at a queue."""
 
 TRUSTED = 10.0
 """Seconds for which addresses and passwords of brokers are used without asking the API server again."""
-
-AT_ONCE = 8
-"""Users that are made at the same time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Way:
-    """How to reach a queue's management interface. `seed` is what the relays' passwords are made of."""
-
-    endpoints: tuple[Endpoint, ...]
-    admin: Mapping[str, str]
-    seed: str
-    read_at: float
-
-    def management(self) -> Management:
-        """A client."""
-        return Management(self.endpoints, self.admin["username"], self.admin["password"], self.admin["ca.crt"], ANSWER)
-
-
-@dataclass(slots=True)
-class Memory:
-    """Of one queue; may be lost at any time. `wanted` is what the brokers were last brought to, `brought_at` when. `cut`: fenced relays that
-    have neither user nor connection any more. `news`: what is to be told, by pod."""
-
-    way: Way | None = None
-    wanted: dict[str, Access] = field(default_factory=dict)
-    brought_at: float = float("-inf")
-    cut: set[str] = field(default_factory=set)
-    news: list[tuple[Object, bool]] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +66,14 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
         context.memory.pop(("users", *queue), None)
         context.fences.forget(queue)
         return None
+    if not way.serving:
+        memory.read_at = float("-inf")
+        return TROUBLED  # the pool's status says that its queue is not ready
     relays = _relays(context, queue, context.mirror.list("Pod", namespace, {MANAGED_BY: MANAGER}))
     why_not = await _brought(context, queue, way, memory, relays) if _due(memory, relays) else ""
     await _tell(context, memory)
-    pools = {_pool(pod) for pod in relays.pods.values()}
-    cut = {each: _pool(relays.pods[each]) for each in memory.cut & relays.pods.keys()}
+    pools = {pool_of(pod) for pod in relays.pods.values()}
+    cut = {each: pool_of(relays.pods[each]) for each in memory.cut & relays.pods.keys()}
     context.fences.say(queue, pools, cut, why_not)
     if why_not:
         return TROUBLED
@@ -121,10 +88,10 @@ def queues(context: Context, namespace: str, pool: str) -> set[str]:
 
 async def _way(context: Context, queue: QueueName, memory: Memory) -> Way | None:
     """None when the queue is not ours to look after. While the API server does not answer, the way that is known is gone on with."""
-    if memory.way and time.monotonic() - memory.way.read_at < TRUSTED:
+    if memory.way and time.monotonic() - memory.read_at < TRUSTED:
         return memory.way
     try:
-        memory.way = await _read_way(context, queue)
+        memory.way, memory.read_at = await _read_way(context, queue), time.monotonic()
     except KubeError:
         if memory.way is None:
             raise
@@ -139,19 +106,20 @@ async def _read_way(context: Context, queue: QueueName) -> Way | None:
     secrets = Secrets(context, stated, of(context.memory, *queue))
     held, pods = await asyncio.gather(secrets.look(), context.kube.list("Pod", queue[0], {QUEUE: queue[1]}))
     endpoints = tuple(queuepods.endpoints(stated, pods))
-    return Way(endpoints, held.admin, held.client["password"], time.monotonic()) if held.usable else None
+    serving = any(map(queuepods.ready, pods))
+    return Way(serving, endpoints, held.admin, held.client["password"]) if held.usable else None
 
 
 def _relays(context: Context, queue: QueueName, pods: Objects) -> Relays:
     """Of pods that have not ended, those that log in at this queue as users of their own."""
     living = [each for each in pods if POOL in each["metadata"].get("labels", {}) and not relaypods.ended(each)]
-    own = {_name(each): each for each in living if broker.queue_of(each) == queue[1] and broker.has_own_user(each)}
+    own = {name_of(each): each for each in living if broker.queue_of(each) == queue[1] and broker.has_own_user(each)}
     wanted: dict[str, Access] = {}
     watchful = False
-    for pool in {_pool(each) for each in own.values()}:
-        members = [each for each in living if _pool(each) == pool]
+    for pool in {pool_of(each) for each in own.values()}:
+        members = [each for each in living if pool_of(each) == pool]
         decided, restless = _decided(context, pool, members)
-        wanted |= {_name(each): decided.get(_name(each), Access.GRANT) for each in members if _name(each) in own}
+        wanted |= {name_of(each): decided.get(name_of(each), Access.GRANT) for each in members if name_of(each) in own}
         watchful = watchful or restless
     return Relays(own, wanted, watchful)
 
@@ -161,8 +129,8 @@ def _decided(context: Context, pool: PoolName, pods: Objects) -> tuple[dict[str,
     yet, is left as it is; its traffic work wakes this one."""
     stated = context.mirror.get("RelayPool", *pool)
     if stated is None or paused(stated) or not context.health.knows(pool):
-        return dict.fromkeys(map(_name, pods), Access.AS_IS), False
-    found = {_name(pod): context.health.witness(pool, _name(pod)) for pod in pods}
+        return dict.fromkeys(map(name_of, pods), Access.AS_IS), False
+    found = {name_of(pod): context.health.witness(pool, name_of(pod)) for pod in pods}
     known = {relay: each for relay, each in found.items() if each}
     return access(relaywatch.relays(context, pods, pool), known), any(each.hard for each in known.values())
 
@@ -181,100 +149,38 @@ async def _brought(context: Context, queue: QueueName, way: Way, memory: Memory,
     except (BrokerError, TimeoutError) as error:
         why = str(error) or f"the brokers did not do all that was asked within {DEADLINE:g} s"
         context.fences.counts.failures[queue] += 1
-        memory.way, memory.brought_at = None, float("-inf")
-        log.warning("users of relays at %s/%s cannot be looked after: %s", *queue, why)
+        memory.read_at = memory.brought_at = float("-inf")
+        if why != context.fences.why_not(queue):
+            log.warning("users of relays at %s/%s cannot be looked after: %s", *queue, why)
         return why
     return ""
 
 
 async def _bring(context: Context, queue: QueueName, hand: Hand, relays: Relays) -> None:
     """Fences first: each is a question or two, and what follows may be thousands. Raises BrokerError and KubeError."""
-    await asyncio.gather(*(hand.fence(relays.pods[each]) for each in relays.fenced - hand.memory.cut))
+    await asyncio.gather(*(hand.fence(relays.pods[each]) for each in relays.fenced))
     users = await hand.users()
     pods = await context.kube.list("Pod", queue[0], {MANAGED_BY: MANAGER})  # after the users: see `decide.queue.users`
     fresh = _relays(context, queue, pods)
     due = plan(users, fresh.pods.keys(), fresh.wanted)
     for each in due.remove:
-        await hand.remove(each)
+        if each in fresh.pods:  # it fell silent in this moment
+            await hand.fence(fresh.pods[each])
+        else:
+            await hand.remove(each)
     await hand.grant([fresh.pods[each] for each in due.grant])
     hand.memory.cut &= fresh.fenced
     hand.memory.wanted, hand.memory.brought_at = fresh.wanted, time.monotonic()
-
-
-class Hand:
-    """What is done at the brokers of one queue. Each step asks first whether this is still the leader. Errors are those of `act.broker.errors`."""
-
-    def __init__(self, context: Context, management: Management, seed: str, memory: Memory) -> None:
-        self._context = context
-        self._management = management
-        self._seed = seed
-        self.memory = memory
-
-    async def fence(self, pod: Object) -> None:
-        """Take the user away, and see that no connection is left; what is left after a moment is the next look's."""
-        relay = _name(pod)
-        if await self.remove(relay):
-            self._context.fences.counts.fences[(*_pool(pod), self._place(pod).reason)] += 1
-            self.memory.news.append((pod, True))
-        user = brokeruser.username(relay)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(ANSWER):
-                await self._management.close_connections(user)
-                if not await self._management.connections(user):
-                    self.memory.cut.add(relay)
-
-    async def remove(self, relay: str) -> bool:
-        """Take a user away; False when there was none."""
-        self._context.permit()
-        return await self._management.delete_user(brokeruser.username(relay))
-
-    async def users(self) -> dict[str, bool]:
-        """Of which relays there are users, and whether password and permissions are right."""
-        users, rights = await asyncio.gather(self._management.users(), self._management.permissions(names.VHOST))
-        own = {relay: user for user in users if (relay := brokeruser.relay_of(user)) is not None}
-        return {
-            relay: password_fits(brokeruser.password(relay, self._seed), users[user]) and rights.get(user) == EVERYTHING
-            for relay, user in own.items()
-        }
-
-    async def grant(self, pods: Objects) -> None:
-        """Make users, some at a time."""
-        places = asyncio.Semaphore(AT_ONCE)
-
-        async def one(pod: Object) -> None:
-            relay = _name(pod)
-            async with places:
-                self._context.permit()
-                await self._management.put_user(
-                    brokeruser.username(relay), brokeruser.password(relay, self._seed), names.VHOST
-                )
-            if relay in self.memory.cut:
-                self._context.fences.counts.returns[_pool(pod)] += 1
-                self.memory.news.append((pod, False))
-
-        await asyncio.gather(*(one(pod) for pod in pods))
-
-    def _place(self, pod: Object) -> Place:
-        return relaywatch.place(self._context, pod, _pool(pod))
 
 
 async def _tell(context: Context, memory: Memory) -> None:
     """An event for each fence and each return, in the words of the cordon."""
     news, memory.news = memory.news, []
     for pod, fenced in news:
-        relay, place = _name(pod), relaywatch.place(context, pod, _pool(pod))
+        relay, place = name_of(pod), relaywatch.place(context, pod, pool_of(pod))
         what = "is cut off from the brokers, its records go to others" if fenced else "answers again and may log in"
-        log.warning("relay %s of %s/%s %s: %s", relay, *_pool(pod), what, place.message)
+        log.warning("relay %s of %s/%s %s: %s", relay, *pool_of(pod), what, place.message)
         message = f"relay {relay} {what}: {place.message}"
         await context.recorder.event(
             pod, place.reason, message, warning=fenced, action="Fence" if fenced else "Unfence"
         )
-
-
-def _name(pod: Object) -> str:
-    name: str = pod["metadata"]["name"]
-    return name
-
-
-def _pool(pod: Object) -> PoolName:
-    return pod["metadata"]["namespace"], pod["metadata"]["labels"][POOL]

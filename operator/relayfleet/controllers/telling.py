@@ -10,7 +10,13 @@ from relayfleet.controllers.context import Context
 from relayfleet.decide.statement import Statement
 from relayfleet.kube.client import Object
 
-_BAD = {("Ready", "False"), ("Degraded", "True"), ("Stalled", "True"), ("DependenciesReady", "False")}
+_BAD = {
+    ("Ready", "False"),
+    ("Degraded", "True"),
+    ("Stalled", "True"),
+    ("DependenciesReady", "False"),
+    ("Fencing", "False"),
+}
 _ALWAYS = ("Ready", "DependenciesReady")
 
 

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import signal
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import kopf
@@ -121,21 +122,10 @@ async def _lead(
         reports.take(pool, relay, window)
 
     links = RelayLinks(telemetry.Hello(settings.identity, lease.epoch), take)
-    context = Context(
-        kube,
-        settings,
-        Recorder(kube, settings.identity),
-        health,
-        links,
-        reports,
-        signing=signing,
-        fences=fences,
-        permit=lease.check,
-    )
-    liveness.registry.register(HealthMetrics(health))
-    liveness.registry.register(LinkMetrics(links))
-    liveness.registry.register(DependencyMetrics(reports))
-    liveness.registry.register(FenceMetrics(fences))
+    told = Recorder(kube, settings.identity)
+    context = Context(kube, settings, told, health, links, reports, signing=signing, fences=fences, permit=lease.check)
+    for each in (HealthMetrics(health), LinkMetrics(links), DependencyMetrics(reports), FenceMetrics(fences)):
+        liveness.registry.register(each)
 
     async def work(key: Key) -> float | None:
         return await reconciled(context, key.kind, key.namespace, key.name, RECONCILE[key.kind])
@@ -172,6 +162,11 @@ async def _lead(
         asyncio.create_task(_command(links, known)),
         asyncio.create_task(_tick(health)),
     ]
+    await _until_one_ends(tasks)
+
+
+async def _until_one_ends(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Return, or raise, as the first of them does; then end the others."""
     try:
         done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:

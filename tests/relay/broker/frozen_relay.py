@@ -17,6 +17,7 @@ from relayfleet.relay.spool.interface import SpoolError
 from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
 from relayfleet.relay.spool.rabbitmq.consumer import RabbitHeld
 from relayfleet.relay.spool.record import Recipient, Record, new_id
+from tests.relay.spool.support import until
 
 
 def say(word: str, *numbers: float) -> None:
@@ -36,8 +37,7 @@ async def main() -> None:
     say("acked", acknowledge(held))
     await late
     since = time.monotonic()
-    while not spool.ready:
-        await asyncio.sleep(0.01)
+    await until(lambda: spool.ready, 30)
     say("back", time.monotonic() - since)
     await put(spool)
     await spool.close()

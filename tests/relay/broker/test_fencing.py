@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import pytest
 
 from relayfleet.act.broker.errors import BrokerError
+from relayfleet.act.broker.management import Endpoint, Management
 from relayfleet.amqp.errors import AccessRefused
 from relayfleet.api.labels import POOL
 from relayfleet.children.rabbitmq import names
-from relayfleet.controllers.relayusers import Hand, Memory
+from relayfleet.controllers.relayuserhand import Hand, Memory
 from relayfleet.protocol import brokeruser
 from relayfleet.protocol.relay_config import Broker
 from relayfleet.relay.spool.rabbitmq import RabbitMQJournal, RabbitMQSpool
@@ -32,9 +33,9 @@ from tests.unit.controllers.scene import context
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 SEED = "the password that relays share"
+HELD = 200
 WITHIN = 2.0
-"""Seconds from a fence until others have all records. A connection whose client reads nothing any more has 3 s to end a channel."""
-WITHIN_UNREAD = 8.0
+"""Seconds from a fence until others have all records that the relay held."""
 
 
 def target(brokers: Brokers, prefix: str) -> Broker:
@@ -126,50 +127,52 @@ async def take_all(spool: RabbitMQSpool, count: int, times: dict[str, float]) ->
 
 
 @pytest.mark.parametrize(
-    ("count", "size", "hold", "budget"),
+    "size",
     [
-        pytest.param(200, 2048, 200, WITHIN, id="it holds 200 records"),
-        pytest.param(200, 100_000, 1, WITHIN_UNREAD, id="and has not read most of 20 MB that were sent to it"),
+        pytest.param(2048, id="small ones"),
+        pytest.param(100_000, id="large ones"),
     ],
 )
 async def test_a_frozen_relays_records_go_to_others_and_thawed_it_can_neither_acknowledge_nor_publish(
-    brokers: Brokers, count: int, size: int, hold: int, budget: float
+    brokers: Brokers, size: int
 ) -> None:
     prefix = f"test-{os.urandom(5).hex()}"
-    records = [record(size) for _ in range(count)]
+    records = [record(size) for _ in range(HELD)]
     async with hand(brokers) as at_brokers:
         await at_brokers.grant([pod("good"), pod("bad")])
-        async with other_relay(brokers, "good", prefix) as good, relay_to_freeze(brokers, "bad", prefix, hold) as bad:
-            await asyncio.gather(*map(good.put, records))
-            assert await bad.says() == ["holding", str(hold)]
-            bad.freeze()
-            times: dict[str, float] = {}
-            taking = asyncio.create_task(take_all(good, count, times))
-            await asyncio.sleep(1.0)
-            assert len(times) <= count - hold, "what the frozen one holds came to another one without a fence"
-            before, began = set(times), time.monotonic()
-            await at_brokers.fence(pod("bad"))
-            done = time.monotonic() - began
-            async with asyncio.timeout(30):
-                await taking
-            came = sorted(at - began for key, at in times.items() if key not in before)
-            print(f"{len(came)} of {count} records of {size} bytes: first after {came[0]:.3f} s, last after {came[-1]:.3f} s")
-            print(f"the fence itself took {done:.3f} s, complete: {at_brokers.memory.cut}")
-            assert came[-1] < budget
-            bad.thaw()
-            assert await bad.says() == ["acked", str(hold)]
-            assert await bad.says() == ["unstored"]
-            extra = asyncio.create_task(good.take())
-            await asyncio.sleep(2.0)
-            assert not extra.done(), "something was published by the relay that is cut off"
-            began = time.monotonic()
-            await at_brokers.grant([pod("bad")])
-            word, _ = await bad.says()
-            assert (word, await bad.says()) == ("back", ["stored"])
-            print(f"logs in again {time.monotonic() - began:.3f} s after its user is back")
-            held = await extra
-            assert held.record.sender == "late@example.com"
-            await held.settle()
+        async with other_relay(brokers, "good", prefix) as good:
+            for first in range(0, HELD, 8):
+                await asyncio.gather(*map(good.put, records[first : first + 8]))
+            async with relay_to_freeze(brokers, "bad", prefix, HELD) as bad:
+                assert await bad.says() == ["holding", str(HELD)]
+                bad.freeze()
+                times: dict[str, float] = {}
+                taking = asyncio.create_task(take_all(good, HELD, times))
+                await asyncio.sleep(1.0)
+                assert not times, "what the frozen one holds came to another one without a fence"
+                began = time.monotonic()
+                await at_brokers.fence(pod("bad"))
+                done = time.monotonic() - began
+                async with asyncio.timeout(30):
+                    await taking
+                came = sorted(at - began for at in times.values())
+                print(f"{HELD} records of {size} bytes: first after {came[0]:.3f} s, last after {came[-1]:.3f} s")
+                print(f"the fence itself took {done:.3f} s")
+                assert came[-1] < WITHIN
+                bad.thaw()
+                assert await bad.says() == ["acked", str(HELD)]
+                assert await bad.says() == ["unstored"]
+                extra = asyncio.create_task(good.take())
+                await asyncio.sleep(2.0)
+                assert not extra.done(), "something was published by the relay that is cut off"
+                began = time.monotonic()
+                await at_brokers.grant([pod("bad")])
+                word, _ = await bad.says()
+                assert (word, await bad.says()) == ("back", ["stored"])
+                print(f"logs in again {time.monotonic() - began:.3f} s after its user is back")
+                held = await extra
+                assert held.record.sender == "late@example.com"
+                await held.settle()
     assert set(times) == {each.key for each in records}
 
 
@@ -195,14 +198,13 @@ async def test_a_relay_without_a_user_connects_within_a_second_of_its_coming(bro
         await spool.close()
 
 
-async def test_what_the_brokers_count_is_listed_and_closed_at_once(brokers: Brokers) -> None:
-    """The list in the statistics lags behind by seconds; this one must not."""
-    async with hand(brokers) as at_brokers, brokers.management(1) as management:
+async def test_connections_of_this_moment_are_closed_at_whichever_broker_they_are(brokers: Brokers) -> None:
+    """The list in the statistics lags behind by seconds; what is closed must not come from it."""
+    async with hand(brokers) as at_brokers:
         await at_brokers.grant([pod("quick")])
         assert (await at_brokers.users())["quick"]
         user = (brokeruser.username("quick"), brokeruser.password("quick", SEED))
         opened = [await brokers.log_in(*user, number) for number in BROKERS]
-        assert len(await management.connections(user[0])) == len(opened)
         began = time.monotonic()
         await at_brokers.fence(pod("quick"))
         await asyncio.wait([each.lost for each in opened], timeout=5)
@@ -257,8 +259,6 @@ async def other_relay_granted(
 
 
 async def test_a_management_interface_that_does_not_answer_is_given_up_in_time(brokers: Brokers) -> None:
-    from relayfleet.act.broker.management import Endpoint, Management
-
     nobody = [Endpoint("198.19.201.250", "nobody", 15671), Endpoint("198.19.201.251", "nobody", 15671)]
     began = time.monotonic()
     async with Management(nobody, "x", "y", brokers.admin["ca.crt"], 1.0) as management:

@@ -129,13 +129,9 @@ class Management:
         """Remove a user; its connections are closed, a moment later. False when there was none."""
         return await self._call("DELETE", f"users/{quote(name, safe='')}", missing_is_fine=True) is not None
 
-    async def connections(self, user: str) -> list[str]:
-        """The names of a user's connections at all brokers, as they themselves count them: also those of this moment, which the statistics
-        list seconds later."""
-        return [each["name"] for each in await self._list(f"connections/username/{quote(user, safe='')}")]
-
     async def close_connections(self, user: str) -> None:
-        """Close all connections of a user, which may be gone by now. Their records are handed back first, then the client is told."""
+        """Close all connections of a user, which may be gone by now; those that the brokers count this moment, not those that the statistics
+        list seconds later. Their channels end first, then the client is told; who has not said good-bye is cut off at the second call."""
         await self._call("DELETE", f"connections/username/{quote(user, safe='')}")
 
     async def has_user(self, name: str) -> bool:

@@ -1,4 +1,4 @@
-"""What a pool's status says: four conditions and one of its dependencies, made of facts by checks that each know one cause.
+"""What a pool's status says: four conditions, one of fencing and one of its dependencies, made of facts by checks that each know one cause.
 
 Ready: mail is accepted and sent. Degraded: it serves, but with less than was asked for, or something stands in the way that time alone
 does not cure. Reconciling: it is on its way, nobody has to act. Stalled: a person has to act on the pool itself.
@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from relayfleet.decide.pool import dependencies
+from relayfleet.decide.pool import dependencies, fences
 from relayfleet.decide.pool.facts import Pool
 from relayfleet.decide.pool.problems import Problem, problems
 from relayfleet.decide.statement import Statement
 
 
 def statements(pool: Pool) -> tuple[Statement, ...]:
-    """Ready, Degraded, Reconciling, Stalled, and DependenciesReady of a pool that declares dependencies."""
+    """Ready, Degraded, Reconciling, Stalled; Fencing of a pool that has a queue; DependenciesReady of one that declares dependencies."""
     four = (_ready(pool), _degraded(pool), _reconciling(pool), _stalled(pool))
-    asked = dependencies.statement(pool.dependencies)
-    return (*four, asked) if asked else four
+    more = (fences.statement(pool), dependencies.statement(pool.dependencies))
+    return (*four, *(each for each in more if each))
 
 
 def invalid(message: str) -> tuple[Statement, ...]:

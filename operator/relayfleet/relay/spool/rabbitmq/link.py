@@ -89,7 +89,7 @@ class Link:
         self.connection: Connection | None = None
         self.address = ""
         self.why = "not connected yet"
-        self._longest = _LONGEST_PAUSE
+        self._refused = False
 
     def start(self) -> None:
         """Begin; `stop` ends it."""
@@ -123,18 +123,18 @@ class Link:
     async def _run(self) -> None:
         failures = 0
         while True:
-            began = time.monotonic()
+            began, refused = time.monotonic(), self._refused
             why = await self._once()
             failures = 1 if time.monotonic() - began > _STEADY else failures + 1
-            if why != self.why:
+            if why != self.why and not (refused and self._refused):
                 log.warning("broker %s: %s", self._purpose, why)
             self._went_down(why)
             self._turn += 1
-            await asyncio.sleep(_pause(failures, self._longest))
+            await asyncio.sleep(_pause(failures, REFUSED_PAUSE if self._refused else _LONGEST_PAUSE))
 
     async def _once(self) -> str:
         """Connect and stay; returns why it ended."""
-        self._longest = _LONGEST_PAUSE
+        self._refused = False
         try:
             address = self._target.address(self._turn)
             self.address = str(address)
@@ -144,7 +144,7 @@ class Link:
             log.info("broker %s: connected to %s", self._purpose, address)
             return str(await asyncio.shield(channel.lost))
         except AccessRefused as error:
-            self._longest = REFUSED_PAUSE
+            self._refused = True  # by whichever node: they have the same users
             return str(error)
         except (AmqpError, OSError, ValueError) as error:
             return str(error)
