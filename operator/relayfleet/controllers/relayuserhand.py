@@ -25,7 +25,7 @@ ANSWER = 2.0
 """Seconds for one broker's answer before the next one is asked."""
 
 MOMENT = 0.3
-"""Seconds in which a connection that was accepted is counted by its broker."""
+"""Seconds in which a connection that was accepted is counted by its broker, and in which one that is open is closed."""
 
 PATIENCE = 1.5
 """Seconds for closing connections; less than ANSWER, since another broker would do it no sooner."""
@@ -78,16 +78,16 @@ class Hand:
             reason = relaywatch.place(self._context, pod, pool_of(pod)).reason
             self._context.fences.counts.fences[(*pool_of(pod), reason)] += 1
             self.memory.news.append((pod, True))
-        if await self._closed(relay):
+        if await self._closed(relay, PATIENCE):
             self.memory.cut.add(relay)
         await asyncio.sleep(MOMENT)
-        await self._closed(relay)
+        await self._closed(relay, MOMENT)
 
-    async def _closed(self, relay: str) -> bool:
-        """Close a relay's connections; False when it takes long. A connection that its client has not read from for long has 3 s to end each
-        channel and 5 s to end TLS, and the brokers go on with that by themselves."""
+    async def _closed(self, relay: str, patience: float) -> bool:
+        """Close a relay's connections; False when it takes long. One that its client has not read from for long has 3 s to end each channel,
+        and every one whose client does not answer 5 s to end TLS; the brokers go on with that by themselves."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(PATIENCE):
+            async with asyncio.timeout(patience):
                 await self._management.close_connections(brokeruser.username(relay))
                 return True
         return False

@@ -142,7 +142,7 @@ class Fencing(Stage):
 
 @pytest.fixture(autouse=True)
 def _no_moment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(relayuserhand, "MOMENT", 0.0)
+    monkeypatch.setattr(relayuserhand, "MOMENT", 0.01)
 
 
 async def test_every_relay_gets_a_user_when_its_pod_is_there_ready_or_not() -> None:
