@@ -160,17 +160,19 @@ async def _bring(context: Context, queue: QueueName, hand: Hand, relays: Relays)
     """Fences first: each is a question or two, and what follows may be thousands. Raises BrokerError and KubeError."""
     await asyncio.gather(*(hand.fence(relays.pods[each]) for each in relays.fenced))
     users = await hand.users()
-    pods = await context.kube.list("Pod", queue[0], {MANAGED_BY: MANAGER})  # after the users: see `decide.queue.users`
-    fresh = _relays(context, queue, pods)
-    due = plan(users, fresh.pods.keys(), fresh.wanted)
+    due = plan(users, relays.pods.keys(), relays.wanted)
+    if set(due.remove) - relays.pods.keys():
+        # Gone, as the watches tell; they may be late. After the users: see `decide.queue.users`.
+        relays = _relays(context, queue, await context.kube.list("Pod", queue[0], {MANAGED_BY: MANAGER}))
+        due = plan(users, relays.pods.keys(), relays.wanted)
     for each in due.remove:
-        if each in fresh.pods:  # it fell silent in this moment
-            await hand.fence(fresh.pods[each])
+        if each in relays.pods:  # it fell silent in this moment
+            await hand.fence(relays.pods[each])
         else:
             await hand.remove(each)
-    await hand.grant([fresh.pods[each] for each in due.grant])
-    hand.memory.cut &= fresh.fenced
-    hand.memory.wanted, hand.memory.brought_at = fresh.wanted, time.monotonic()
+    await hand.grant([relays.pods[each] for each in due.grant])
+    hand.memory.cut &= relays.fenced
+    hand.memory.wanted, hand.memory.brought_at = relays.wanted, time.monotonic()
 
 
 async def _tell(context: Context, memory: Memory) -> None:
