@@ -36,8 +36,8 @@ AT_ONCE = 8
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How to reach a queue's management interface. `serving`: a broker is ready, so that it should answer. `seed` is what the relays' passwords
-    are made of."""
+    """How to reach a queue's management interface. `serving`: a broker is ready and the Secrets are there, so that it should answer. `seed` is
+    what the relays' passwords are made of."""
 
     serving: bool
     endpoints: tuple[Endpoint, ...]

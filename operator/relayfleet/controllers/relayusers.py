@@ -106,8 +106,9 @@ async def _read_way(context: Context, queue: QueueName) -> Way | None:
     secrets = Secrets(context, stated, of(context.memory, *queue))
     held, pods = await asyncio.gather(secrets.look(), context.kube.list("Pod", queue[0], {QUEUE: queue[1]}))
     endpoints = tuple(queuepods.endpoints(stated, pods))
-    serving = any(map(queuepods.ready, pods))
-    return Way(serving, endpoints, held.admin, held.client["password"]) if held.usable else None
+    seed = held.client.get("password", "")
+    serving = held.usable and bool(seed) and any(map(queuepods.ready, pods))
+    return Way(serving, endpoints, held.admin, seed)
 
 
 def _relays(context: Context, queue: QueueName, pods: Objects) -> Relays:

@@ -365,7 +365,7 @@ async def test_the_way_to_the_brokers_is_read_from_secrets_and_pods() -> None:
     kube = FakeKube(resource("QueueCluster", "mail", type="RabbitMQ"))
     stage = Fencing()
     stage.context = replace(stage.context, kube=cast("Any", kube), memory={})
-    assert await relayusers.reconcile(stage.context, "mail", "mail") is None, "no Secrets yet"
+    assert await relayusers.reconcile(stage.context, "mail", "mail") == relayusers.TROUBLED, "no Secrets yet"
     for name, keys in (("admin", ("username", "password", "ca.crt")), ("client", ("username", "password", "ca.crt"))):
         data = {each: base64.b64encode(f"{name} {each}".encode()).decode() for each in keys}
         metadata = {"namespace": "mail", "name": f"mail-rabbitmq-{name}"}
