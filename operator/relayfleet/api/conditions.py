@@ -11,7 +11,8 @@ from enum import StrEnum
 
 class Type(StrEnum):
     """Condition types. Ready and Degraded can be true together: serving, but with less than what was asked for. DependenciesReady is of
-    pools that declare dependencies, ResolversReady of those whose relays tell of their resolvers."""
+    pools that declare dependencies, ResolversReady of those whose relays tell of their resolvers, Fencing of pools whose queue exists: whether a relay
+    that does not answer can be cut off from the brokers."""
 
     READY = "Ready"
     RECONCILING = "Reconciling"
@@ -19,6 +20,7 @@ class Type(StrEnum):
     DEGRADED = "Degraded"
     DEPENDENCIES_READY = "DependenciesReady"
     RESOLVERS_READY = "ResolversReady"
+    FENCING = "Fencing"
 
 
 class Reason(StrEnum):
@@ -35,6 +37,7 @@ class Reason(StrEnum):
     ON_BACKUP = "OnBackup"
     RESOLVERS_ANSWER = "ResolversAnswer"
     ONE_RESOLVER = "OneResolver"
+    AVAILABLE = "Available"
     # Wait: it heals by itself.
     CREATING = "Creating"
     ROLLING = "Rolling"
@@ -69,6 +72,7 @@ class Reason(StrEnum):
     EGRESS_FAILING = "EgressFailing"
     DEPENDENCY_DOWN = "DependencyDown"
     RESOLVER_DOWN = "ResolverDown"
+    UNAVAILABLE = "Unavailable"
     MEMBERS_MISSING = "MembersMissing"
     NO_MAJORITY = "NoMajority"
     VOLUME_PENDING = "VolumePending"

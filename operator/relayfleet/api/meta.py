@@ -164,7 +164,7 @@ class Condition(Model):
 
     type: str = Field(
         max_length=316,
-        description="What is said: Ready, Reconciling, Stalled, Degraded, DependenciesReady or ResolversReady.",
+        description="What is said: Ready, Reconciling, Stalled, Degraded, DependenciesReady, ResolversReady or Fencing.",
     )
     status: Literal["True", "False", "Unknown"] = Field(description="Whether it is so.")
     reason: str = Field(min_length=1, max_length=1024, description="One word for the cause, for programs.")
@@ -185,6 +185,6 @@ class Status(Model):
         default=[],
         max_length=16,
         json_schema_extra=list_map("type"),
-        description="Ready, Reconciling, Stalled and Degraded, and of pools DependenciesReady (of those that declare dependencies) and "
+        description="Ready, Reconciling, Stalled and Degraded, and of pools Fencing, DependenciesReady (of those that declare dependencies) and "
         "ResolversReady, each with its cause.",
     )

@@ -3,12 +3,14 @@ of dependencies and of their keys, what is seen of brokers, what the watches tol
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from relayfleet.act.kubernetes.events import Recorder
 from relayfleet.controllers.brokersights import BrokerSights
 from relayfleet.controllers.relaydependencies import Reports
+from relayfleet.controllers.relayfences import Fences
 from relayfleet.controllers.relayhealth import Health
 from relayfleet.controllers.relaypeers import Links
 from relayfleet.controllers.relaysealing import SealingNews
@@ -20,7 +22,8 @@ from relayfleet.runtime.settings import Settings
 
 @dataclass(frozen=True)
 class Context:
-    """`links` None: relays are not talked to. `memory` holds what one reconcile wants the next one to know, by a key of the controller's choice; it may be lost at any time."""
+    """`links` None: relays are not talked to. `permit` raises NotLeader unless the lease is surely ours: `kube` asks it before each write, whoever
+    writes elsewhere asks it himself. `memory` holds what one reconcile wants the next one to know, by a key of the controller's choice; it may be lost at any time."""
 
     kube: Kube
     settings: Settings
@@ -33,3 +36,5 @@ class Context:
     signing: SigningNews = field(default_factory=SigningNews)
     sealing: SealingNews = field(default_factory=SealingNews)
     brokers: BrokerSights = field(default_factory=BrokerSights)
+    fences: Fences = field(default_factory=Fences)
+    permit: Callable[[], None] = lambda: None

@@ -12,6 +12,7 @@ from typing import Any
 import kopf
 
 from relayfleet.api.labels import GROUP, MANAGED_BY, MANAGER, POOL, QUEUE, VERSION
+from relayfleet.children.relay import broker
 from relayfleet.controllers.undiffed import NoDiffs
 from relayfleet.kube.mirror import Mirror
 from relayfleet.runtime.liveness import Liveness
@@ -46,11 +47,19 @@ TRAFFIC = "Traffic"
 SendingIPs at a start nor a slow child holds it up."""
 
 
+USERS = "Users"
+"""Kind of the keys of the queue of relays' users at the brokers; the name is the QueueCluster's. It has workers of its own, too: brokers that do
+not answer hold up nothing else."""
+
+
 class Wiring:
     """Knows which resources exist (so that one can wake its neighbours) and feeds the work queues."""
 
-    def __init__(self, queue: WorkQueue, traffic: WorkQueue, liveness: Liveness, mirror: Mirror) -> None:
+    def __init__(
+        self, queue: WorkQueue, traffic: WorkQueue, users: WorkQueue, liveness: Liveness, mirror: Mirror
+    ) -> None:
         self._queue = queue
+        self._users = users
         self._mirror = mirror
         self._traffic = traffic
         self._liveness = liveness
@@ -96,6 +105,8 @@ class Wiring:
         if param == "RelayPool":
             self._mirrored(param, event)
             self._traffic.add(Key(TRAFFIC, key.namespace, key.name))
+        if param == "QueueCluster":
+            self._users.add(Key(USERS, key.namespace, key.name))
         self._queue.add(key)
         for neighbour in self._neighbours(key, {before, self._known.get(key)} - {None, ""}):
             self._queue.add(neighbour)
@@ -120,6 +131,8 @@ class Wiring:
         if POOL in labels and param in MIRRORED:
             self._mirrored(MIRRORED[param], event)
             self._traffic.add(Key(TRAFFIC, metadata["namespace"], labels[POOL]))
+        if param == "pods" and (queue := labels.get(QUEUE) or broker.queue_of(event["object"])):
+            self._users.add(Key(USERS, metadata["namespace"], queue))
         for label, kind in OWNERS.items():
             if label in labels:
                 self._queue.add(Key(kind, metadata["namespace"], labels[label]))

@@ -20,6 +20,7 @@ from relayfleet.controllers.queuememory import QueueMemory, forget, of
 from relayfleet.controllers.queuesecrets import Secrets
 from relayfleet.decide.queue.farewell import Orphan, Step, next_step
 from relayfleet.kube.client import Object
+from relayfleet.protocol import brokeruser
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ def _outlived(brokers: Object) -> bool:
 
 
 async def _judge(context: Context, queue: Object, memory: QueueMemory) -> tuple[Step, str]:
-    """The next step and, in words, what is in the queues. Takes the relays' user away when that is the step."""
+    """The next step and, in words, what is in the queues. Takes the relays' users away when that is the step."""
     records, why = None, ""
     try:
         async with await _management(context, queue) as management:
@@ -66,12 +67,19 @@ async def _judge(context: Context, queue: Object, memory: QueueMemory) -> tuple[
             why = f"{records} records are left" if records else "not all queues could be asked"
             step = _step(records, memory)
             if step is Step.LOCK:
-                await management.delete_user(names.CLIENT_USER)
+                await _lock(management)
                 memory.locked_since = time.monotonic()
             return step, why
     except (BrokerError, KeyError) as error:
         why = f"the brokers could not be asked whether mail is left ({error})"
     return _step(None, memory), why
+
+
+async def _lock(management: Management) -> None:
+    """Take all relays' users away: the one that older ones share, and those of their own."""
+    for user in await management.users():
+        if user == names.CLIENT_USER or brokeruser.relay_of(user) is not None:
+            await management.delete_user(user)
 
 
 def _step(records: int | None, memory: QueueMemory) -> Step:

@@ -22,11 +22,15 @@ from relayfleet.decide.health.state import State
 from relayfleet.decide.health.store import dump
 from relayfleet.decide.health.verdict import Decision, Verdict
 from relayfleet.decide.health.words import Level
+from relayfleet.decide.pool.fencing import Witness
 from relayfleet.protocol.probing import Seen, Target
 from relayfleet.protocol.telemetry import Window
 
 _DRIFT = 1e-7
 """Clocks of two machines drift apart by less than this, in seconds, between two words (some parts in a million)."""
+
+_ANSWERS = ("Answered", "Erred")
+"""Sights of a relay that works, well or not."""
 
 PoolName = tuple[str, str]
 """Namespace and name."""
@@ -82,8 +86,9 @@ class Health:
         roster = Roster(tuple(relays), self._vantages, paused)
         known = self._pools.get(pool)
         if known is None:
-            known = self._pools[pool] = WatchedPool(policy(settings), roster, (), state or State())
+            known = self._pools[pool] = WatchedPool(policy(settings), roster, (), state or State(), since=self._clock())
         known.policy, known.roster = policy(settings), roster
+        known.forget_others({each.name for each in relays})
         if known.targets != tuple(targets):
             known.targets = tuple(targets)
             self.watch()
@@ -98,6 +103,15 @@ class Health:
         """The last word on a relay; None when it is no case for health (it starts, or leaves)."""
         known = self._pools.get(pool)
         return known.verdicts.get(relay) if known else None
+
+    def witness(self, pool: PoolName, relay: str) -> Witness | None:
+        """What is known of a relay besides its verdict; None when it is no case for health."""
+        known = self._pools.get(pool)
+        if known is None or relay not in known.verdicts:
+            return None
+        state, at = known.state.relays.get(relay), known.heard_at.get(relay)
+        hard = state is not None and state.standing.level is Level.HARD
+        return Witness(hard, self._clock() - (known.since if at is None else at), at is not None)
 
     def document(self, pool: PoolName) -> dict[str, Any]:
         """What outlives this leader, for `decide.health.store.load`. Raises KeyError for a pool that is not known."""
@@ -120,6 +134,8 @@ class Health:
             except ValueError:
                 continue
             batches[pool].append(evidence(vantage, relay, sight, now))
+            if (known := self._pools.get(pool)) and sight.kind in _ANSWERS:
+                known.hear_of(relay, now - sight.age)
         for pool, batch in batches.items():
             if known := self._pools.get(pool):
                 self._hear(pool, known, batch)
@@ -136,6 +152,7 @@ class Health:
         if known is None:
             self.counts.ignored += 1
             return
+        known.hear_of(relay, now)
         batch = tuple(own_evidence(relay, window, now))
         if not known.may_wait(batch, now):
             known.wait_for_tick(batch, now)

@@ -9,12 +9,14 @@ from dataclasses import replace
 from pydantic import ValidationError
 
 from relayfleet.api.labels import POOL
+from relayfleet.api.queuecluster import QueueClusterSpec
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.api.sendingip import SendingIPSpec
-from relayfleet.children.relay import names, resolvers
+from relayfleet.children.relay import broker, names, resolvers
 from relayfleet.controllers import relaycontrol, relaypods, relaywatch
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.relaychildren import Children, Needs, Outcome, memory_key
+from relayfleet.controllers.relayhealth import PoolName
 from relayfleet.controllers.specs import parsed, paused, why_invalid
 from relayfleet.controllers.telling import tell
 from relayfleet.decide.health.words import Level
@@ -139,9 +141,24 @@ async def _facts(
         outdated=max(0, status.get("replicas", 0) - status.get("updatedReplicas", 0)),
         settled=status.get("observedGeneration") == generation,
         refused="; ".join([*outcome.refused, *_no_pods(status)]),
+        fencing=_fencing(context, whose, needs.queue, relays),
         dependencies=context.dependencies.of(whose, spec.dependencies, present),
         resolvers=context.dependencies.resolvers_of(whose, resolvers.told(spec.resolvers), present),
         odd_cordons=tuple(sorted(each["metadata"]["name"] for each in relays if relaypods.odd_cordon(each))),
+    )
+
+
+def _fencing(context: Context, pool: PoolName, queue: Object | None, relays: Objects) -> facts.Fencing:
+    spec = parsed(QueueClusterSpec, queue) if queue else None
+    if queue is None or spec is None:
+        return facts.Fencing()
+    whose = (pool[0], queue["metadata"]["name"])
+    here = {each["metadata"]["name"] for each in relays}
+    return facts.Fencing(
+        managed=spec.external is None,
+        shared=tuple(sorted(each["metadata"]["name"] for each in relays if not broker.has_own_user(each))),
+        why_not=context.fences.why_not(whose),
+        cut=tuple(sorted(here & context.fences.fenced(whose).keys())),
     )
 
 

@@ -16,6 +16,7 @@ _BAD = {
     ("Stalled", "True"),
     ("DependenciesReady", "False"),
     ("ResolversReady", "False"),
+    ("Fencing", "False"),
 }
 _ALWAYS = ("Ready", "DependenciesReady")
 

@@ -5,7 +5,7 @@ Bad news is decided on at once, together with the good that waits, and so is all
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from relayfleet.api.meta import seconds
@@ -27,7 +27,8 @@ each word of each prober is what a large fleet costs most."""
 
 @dataclass(slots=True)
 class WatchedPool:
-    """`calm`: nothing is known against any relay of it. `waiting`: what was heard since the last decision."""
+    """`calm`: nothing is known against any relay of it. `waiting`: what was heard since the last decision. `since`: when this leader began to
+    listen; `heard_at`: when each relay last answered a prober, or said something itself."""
 
     policy: Policy
     roster: Roster
@@ -38,6 +39,17 @@ class WatchedPool:
     calm: bool = False
     next_check: float = 0.0
     burst_at: float = 0.0
+    since: float = 0.0
+    heard_at: dict[str, float] = field(default_factory=dict)
+
+    def hear_of(self, relay: str, at: float) -> None:
+        """A sign of life."""
+        self.heard_at[relay] = max(at, self.heard_at.get(relay, at))
+
+    def forget_others(self, relays: Collection[str]) -> None:
+        """Remember no signs of life but those of these relays."""
+        for gone in self.heard_at.keys() - set(relays):
+            del self.heard_at[gone]
 
     def may_wait(self, batch: Sequence[Evidence], now: float) -> bool:
         """Let the batch wait for more, if it is good news of a calm pool; else it has to be decided on."""

@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from relayfleet.protocol import brokeruser
+
 log = logging.getLogger(__name__)
 
 LOOK_EVERY = 0.5
@@ -20,9 +22,10 @@ LOOK_EVERY = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Files:
-    """The folders of a relay pod, below one root."""
+    """The folders of a relay pod, below one root. `broker_user`: the relay whose own broker user it is; "": the one in the files."""
 
     root: Path = Path("/etc/relayfleet")
+    broker_user: str = ""
 
     @property
     def config(self) -> Path:
@@ -71,7 +74,10 @@ class Files:
     def broker_credentials(self) -> tuple[str, str]:
         """User and password for the broker. Raises OSError while the Secret is not mounted."""
         folder = self.root / "broker"
-        return (folder / "username").read_text().strip(), (folder / "password").read_text().strip()
+        password = (folder / "password").read_text().strip()
+        if self.broker_user:
+            return brokeruser.username(self.broker_user), brokeruser.password(self.broker_user, password)
+        return (folder / "username").read_text().strip(), password
 
 
 def look(path: Path) -> tuple[object, ...]:

@@ -18,7 +18,7 @@ from typing import Any
 import uvloop
 from prometheus_client.metrics_core import Metric
 
-from relayfleet.protocol import sealing, telemetry
+from relayfleet.protocol import brokeruser, sealing, telemetry
 from relayfleet.protocol.relay_config import ConfigError, RelayConfig, load
 from relayfleet.relay.control.keys import Keys
 from relayfleet.relay.control.orders import Obedience
@@ -58,14 +58,19 @@ LAST_WORDS = 2.0
 
 def run(files: Files | None = None, status_port: int = STATUS_PORT) -> int:
     """Run a relay until SIGTERM; returns the exit status."""
-    files = files or Files()
     name = os.environ.get("RELAYFLEET_RELAY_NAME", "relay")
+    files = files or Files(broker_user=_broker_user(name))
     try:
         config = load(files.config.read_text())
     except (OSError, ConfigError) as error:
         print(f"relayfleet relay: {files.config}: {error}", file=sys.stderr)  # noqa: T201 - before there is a log
         return 2
     return uvloop.run(Relay(config, files, name).run(status_port))
+
+
+def _broker_user(relay: str) -> str:
+    """The relay's name when it has a broker user of its own, else ""."""
+    return relay if os.environ.get(brokeruser.VARIABLE) == brokeruser.OWN else ""
 
 
 class Relay:

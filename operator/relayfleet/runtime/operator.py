@@ -17,33 +17,18 @@ from pathlib import Path
 import kopf
 import uvloop
 
-from relayfleet.act.kubernetes.events import Recorder
-from relayfleet.controllers import queuecluster, relaypool, relaytraffic, sendingip
-from relayfleet.controllers.brokersights import BrokerSights
-from relayfleet.controllers.context import Context
-from relayfleet.controllers.handlers import TRAFFIC, Wiring
-from relayfleet.controllers.relaydependencies import Reports
-from relayfleet.controllers.relayhealth import Health, PoolName
-from relayfleet.controllers.relaysealing import SealingNews
-from relayfleet.controllers.relaysigning import SigningNews
-from relayfleet.controllers.trouble import Reconcile, reconciled
-from relayfleet.decide.health.roster import Vantage
+from relayfleet.controllers.handlers import Wiring
 from relayfleet.kube.client import Kube, connect
 from relayfleet.kube.errors import KubeError
-from relayfleet.protocol import telemetry
-from relayfleet.protocol.probing import Hello, Seen
+from relayfleet.protocol.probing import Hello
 from relayfleet.runtime import proberprocess
-from relayfleet.runtime.brokermetrics import BrokerMetrics
 from relayfleet.runtime.control import Identity, identity
-from relayfleet.runtime.dependencymetrics import DependencyMetrics
-from relayfleet.runtime.healthmetrics import HealthMetrics
+from relayfleet.runtime.leader import RECONCILE, Leader
 from relayfleet.runtime.lease import Lease
-from relayfleet.runtime.linkmetrics import LinkMetrics
 from relayfleet.runtime.liveness import Liveness
 from relayfleet.runtime.relaylinks import RelayLinks
 from relayfleet.runtime.settings import Settings
 from relayfleet.runtime.vantages import Ears, Vantages
-from relayfleet.runtime.workqueue import Key, WorkQueue
 
 log = logging.getLogger(__name__)
 
@@ -52,12 +37,6 @@ IDENTIFIED = 5.0
 
 TICK = 0.1
 """Seconds between two looks for what time alone changes: dwell times that end, ramps."""
-
-RECONCILE: dict[str, Reconcile] = {
-    "RelayPool": relaypool.reconcile,
-    "SendingIP": sendingip.reconcile,
-    "QueueCluster": queuecluster.reconcile,
-}
 
 
 def run(settings: Settings) -> int:
@@ -105,70 +84,16 @@ async def _lead(
     log.info("%s waits for lease %s/%s", settings.identity, settings.namespace, settings.lease)
     await lease.acquire()
 
-    stirred: set[Key] = set()
-
-    def changed(namespace: str, name: str) -> None:
-        stirred.add(Key(TRAFFIC, namespace, name))
-        traffic.add(Key(TRAFFIC, namespace, name))
-
-    health = Health(changed)
-
-    def again(namespace: str, name: str) -> None:
-        queue.add(Key("RelayPool", namespace, name))
-
-    def glance(namespace: str, name: str) -> None:
-        glances.add(Key("QueueCluster", namespace, name))
-
-    signing, sealing, reports = SigningNews(again), SealingNews(again), Reports(again)
-    sights = BrokerSights(glance)
-
-    def take(pool: PoolName, relay: str, window: telemetry.Window) -> None:
-        health.take_window(pool, relay, window)
-        signing.take_window(pool, relay, window)
-        sealing.take_window(pool, relay, window)
-        reports.take(pool, relay, window)
-        sights.take_window(window)
-
-    links = RelayLinks(telemetry.Hello(settings.identity, lease.epoch), take)
-    recorder = Recorder(kube, settings.identity)
-    context = Context(
-        kube, settings, recorder, health, links, reports, signing=signing, sealing=sealing, brokers=sights
-    )
-    for each in (HealthMetrics(health), LinkMetrics(links), DependencyMetrics(reports), BrokerMetrics(sights)):
+    leader = Leader(settings, lease, kube)
+    for each in leader.metrics():
         liveness.registry.register(each)
-
-    async def work(key: Key) -> float | None:
-        return await reconciled(context, key.kind, key.namespace, key.name, RECONCILE[key.kind])
-
-    async def direct(key: Key) -> float | None:
-        lease.check()  # before anything is looked at: without the lease nothing comes of it
-        delay = await relaytraffic.reconcile(context, key.namespace, key.name)
-        following.add(key)
-        return delay
-
-    async def follow(key: Key) -> None:
-        await relaytraffic.follow(context, key.namespace, key.name)
-        if key in stirred:
-            stirred.discard(key)
-            queue.add(
-                Key("RelayPool", key.namespace, key.name)
-            )  # for its status; not before the traffic is where it should be
-
-    async def retell(key: Key) -> None:
-        await queuecluster.retell(context, key.namespace, key.name)
-
-    queue, traffic, following = WorkQueue(work), WorkQueue(direct), WorkQueue(follow)
-    glances = WorkQueue(retell, workers=2)
     tasks = [
         asyncio.create_task(lease.keep()),
-        asyncio.create_task(queue.run()),
-        asyncio.create_task(traffic.run()),
-        asyncio.create_task(following.run()),
-        asyncio.create_task(glances.run()),
-        asyncio.create_task(_watch(settings, kube, Wiring(queue, traffic, liveness, context.mirror), known)),
-        asyncio.create_task(_observe(settings, lease, kube, health, sights, known)),
-        asyncio.create_task(_command(links, known)),
-        asyncio.create_task(_tick(health, sights)),
+        *(asyncio.create_task(each.run()) for each in leader.queues()),
+        asyncio.create_task(_watch(settings, kube, leader.wiring(liveness), known)),
+        asyncio.create_task(_observe(settings, lease, kube, leader, known)),
+        asyncio.create_task(_command(leader.links, known)),
+        asyncio.create_task(_tick(leader)),
     ]
     await _until_one_ends(tasks)
 
@@ -186,25 +111,12 @@ async def _until_one_ends(tasks: Sequence[asyncio.Task[None]]) -> None:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _observe(
-    settings: Settings, lease: Lease, kube: Kube, health: Health, sights: BrokerSights, known: asyncio.Task[Identity]
-) -> None:
+async def _observe(settings: Settings, lease: Lease, kube: Kube, leader: Leader, known: asyncio.Task[Identity]) -> None:
     """Evidence from the probers of all replicas. Until there is an identity, nothing is known of any relay, and nothing is concluded."""
     identity_ = await asyncio.shield(known)
     hello = Hello(settings.identity, lease.epoch)
-
-    def take(vantage: str, seen: Seen) -> None:
-        health.take(vantage, seen)
-        sights.take(vantage, seen)
-
-    def present(found: tuple[Vantage, ...]) -> None:
-        health.present(found)
-        sights.present(found)
-
-    vantages = Vantages(kube, settings.namespace, hello, identity_.client(), Ears(take, present))
-    health.probers = sights.probers = vantages
-    health.watch()
-    sights.watch()
+    vantages = Vantages(kube, settings.namespace, hello, identity_.client(), Ears(leader.hear, leader.present))
+    leader.probe_by(vantages)
     await vantages.run()
 
 
@@ -213,11 +125,10 @@ async def _command(links: RelayLinks, known: asyncio.Task[Identity]) -> None:
     await links.run((await asyncio.shield(known)).client())
 
 
-async def _tick(health: Health, sights: BrokerSights) -> None:
+async def _tick(leader: Leader) -> None:
     while True:
         await asyncio.sleep(TICK)
-        health.tick()
-        sights.tick()
+        leader.tick()
 
 
 async def _watch(settings: Settings, kube: Kube, wiring: Wiring, known: asyncio.Task[Identity]) -> None:

@@ -23,7 +23,7 @@ from relayfleet.children.relay import (
     slices,
 )
 from relayfleet.decide.weights import QUARTERS, Condition
-from relayfleet.protocol import telemetry
+from relayfleet.protocol import brokeruser, telemetry
 from relayfleet.protocol.dependency import DnsTarget, HttpTarget, PostgreSQLTarget, Target, Trust
 from relayfleet.protocol.relay_config import load
 from relayfleet.relay.files import Files
@@ -413,3 +413,23 @@ def test_relays_are_told_of_named_resolvers_in_words_that_they_understand_and_us
 
 def test_resolvers_make_no_other_pod() -> None:
     assert template(resolvers=["192.0.2.53", "192.0.2.54"]) == template()
+
+
+def test_relays_of_a_managed_queue_have_a_broker_user_of_their_own_which_the_operator_reads_from_the_pod() -> None:
+    made = template()
+    assert (broker.queue_of(made), broker.has_own_user(made)) == ("mail", True)
+
+
+def test_relays_at_somebody_elses_brokers_log_in_as_the_secret_says() -> None:
+    external = {"addresses": ["b:5671"], "credentialsRef": {"name": "mail-rabbitmq-client"}}
+    obj, spec = queue(type="External", external=external)
+    volume = broker.access(obj, spec, "p", 1).volume
+    made = pod.template(pool(), pool_spec(pool()), volume, "relayfleet:1", "eu")
+    assert (broker.queue_of(made), broker.has_own_user(made)) == (None, False)
+
+
+def test_a_pod_of_an_older_template_is_known_by_its_lack_of_the_variable() -> None:
+    made = template()
+    (container,) = made["spec"]["containers"]
+    container["env"] = [each for each in container["env"] if each["name"] != brokeruser.VARIABLE]
+    assert (broker.queue_of(made), broker.has_own_user(made)) == ("mail", False)

@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import kopf
+import pytest
 
-from relayfleet.controllers.handlers import Wiring
+from relayfleet.api.labels import POOL, QUEUE
+from relayfleet.controllers.handlers import USERS, Wiring
+from relayfleet.kube.client import Object
+from relayfleet.kube.mirror import Mirror
+from relayfleet.runtime.liveness import Liveness
+from relayfleet.runtime.workqueue import Key, WorkQueue
 
 CURED = 90.0
 """Seconds within which a frozen watch has to be cured."""
@@ -24,3 +30,38 @@ def test_kopf_copies_no_object_to_find_changes_that_nobody_handles() -> None:
     body = kopf.Body({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}})
     storage = settings.persistence.diffbase_storage
     assert (storage.fetch(body=body), storage.build(body=body)) == (None, {})
+
+
+class Woken(WorkQueue):
+    """What was added."""
+
+    def __init__(self) -> None:
+        self.keys: list[Key] = []
+
+    def add(self, key: Key) -> None:
+        self.keys.append(key)
+
+
+def relays_pod(secret: str) -> Object:
+    volumes = [{"name": "broker", "secret": {"secretName": secret}}]
+    return {"metadata": {"namespace": "mail", "name": "a", "labels": {POOL: "tx"}}, "spec": {"volumes": volumes}}
+
+
+BROKERS_POD = {"metadata": {"namespace": "mail", "name": "mail-rabbitmq-0", "labels": {QUEUE: "mail"}}, "spec": {}}
+QUEUE_CLUSTER = {"metadata": {"namespace": "mail", "name": "mail"}, "spec": {}}
+EVENTS = {
+    "a relay's pod comes or goes": ("pods", relays_pod("mail-rabbitmq-client"), True),
+    "one that logs in at somebody else's brokers": ("pods", relays_pod("somebodys"), False),
+    "a broker's pod": ("pods", BROKERS_POD, True),
+    "the brokers' other children": ("configmaps", BROKERS_POD, False),
+    "the queue": ("QueueCluster", QUEUE_CLUSTER, True),
+}
+
+
+@pytest.mark.parametrize(("param", "obj", "woken"), EVENTS.values(), ids=EVENTS)
+async def test_what_wakes_the_work_on_relays_users(param: str, obj: Object, woken: bool) -> None:
+    users = Woken()
+    wiring = Wiring(Woken(), Woken(), users, Liveness(lambda: True), Mirror())
+    see = wiring._resource if param == "QueueCluster" else wiring._child
+    await see(param, {"type": "ADDED", "object": obj})
+    assert users.keys == ([Key(USERS, "mail", "mail")] if woken else [])

@@ -23,7 +23,8 @@ from yarl import URL
 from relayfleet.act.broker.errors import BrokerFailed, BrokerRefused, BrokerUnreachable
 
 CONNECT, DEADLINE = 1.5, 8.0
-"""Seconds to reach a broker, and for a whole answer. A broker asks all the others, so one that is frozen makes the answer late."""
+"""Seconds to reach a broker, and for a whole answer unless the client is told otherwise. A broker asks all the others, so one that is frozen
+makes the answer late."""
 
 _QUEUE_COLUMNS = "name,vhost,type,leader,members,online,messages"
 
@@ -52,20 +53,29 @@ class Rights:
 
 
 EVERYTHING = Rights()
+"""Of relays in their virtual host, which holds nothing but their queues."""
 
 
 class Management:
-    """A client for one cluster; use it as an async context manager. Errors are those of `act.broker.errors`."""
+    """A client for one cluster; use it as an async context manager. `deadline`: seconds that one broker has to answer one question. Errors are those of `act.broker.errors`."""
 
-    def __init__(self, endpoints: Sequence[Endpoint], username: str, password: str, certificate_authority: str) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        username: str,
+        password: str,
+        certificate_authority: str,
+        deadline: float = DEADLINE,
+    ) -> None:
         self._endpoints = list(endpoints)
+        self._deadline = deadline
         login = base64.b64encode(f"{username}:{password}".encode()).decode()
         self._headers = {"Authorization": f"Basic {login}"}
         self._tls = ssl.create_default_context(cadata=certificate_authority)
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
-        timeout = aiohttp.ClientTimeout(total=DEADLINE, sock_connect=CONNECT)
+        timeout = aiohttp.ClientTimeout(total=self._deadline, sock_connect=CONNECT)
         self._session = aiohttp.ClientSession(headers=self._headers, timeout=timeout)
         return self
 
@@ -110,9 +120,29 @@ class Management:
         await self._call("PUT", path, asdict(rights))
         return True
 
-    async def delete_user(self, name: str) -> None:
-        """Remove a user; its connections are closed. Fine when there is none."""
-        await self._call("DELETE", f"users/{quote(name, safe='')}", missing_is_fine=True)
+    async def users(self) -> dict[str, str]:
+        """The hash of each user's password, by name; see `password_fits`."""
+        found = await self._list("users?columns=name,password_hash")
+        return {each["name"]: each.get("password_hash", "") for each in found}
+
+    async def permissions(self, vhost: str) -> dict[str, Rights]:
+        """What each user may do in the virtual host, by name."""
+        found = await self._list(f"vhosts/{quote(vhost, safe='')}/permissions")
+        return {each["user"]: Rights(*(each.get(key, "") for key in asdict(EVERYTHING))) for each in found}
+
+    async def put_user(self, name: str, password: str, vhost: str) -> None:
+        """Make a user without tags that may do everything in the virtual host, or make it so. Open connections stay."""
+        await self._call("PUT", f"users/{quote(name, safe='')}", {"password": password, "tags": ""})
+        await self._call("PUT", f"permissions/{quote(vhost, safe='')}/{quote(name, safe='')}", asdict(EVERYTHING))
+
+    async def delete_user(self, name: str) -> bool:
+        """Remove a user; its connections are closed, a moment later. False when there was none."""
+        return await self._call("DELETE", f"users/{quote(name, safe='')}", missing_is_fine=True) is not None
+
+    async def close_connections(self, user: str) -> None:
+        """Close all connections of a user, which may be gone by now; those that the brokers count this moment, not those that the statistics
+        list seconds later. Their channels end first, then the client is told; who has not said good-bye is cut off at the second call."""
+        await self._call("DELETE", f"connections/username/{quote(user, safe='')}")
 
     async def has_user(self, name: str) -> bool:
         """Whether there is such a user."""
@@ -161,7 +191,7 @@ class Management:
             raise RuntimeError("use Management as an async context manager")
         url = URL(endpoint.url(path), encoded=True)
         async with (
-            asyncio.timeout(DEADLINE),
+            asyncio.timeout(self._deadline),
             self._session.request(method, url, json=body, ssl=self._tls, server_hostname=endpoint.name) as response,
         ):
             if response.status == 404 and missing_is_fine:
@@ -171,7 +201,7 @@ class Management:
             text = await response.text()
             if response.status >= 300:
                 raise BrokerFailed(f"management API: {method} {path}: {response.status} {text[:200]}")
-            return await response.json() if text and response.content_type == "application/json" else None
+            return await response.json() if text and response.content_type == "application/json" else True
 
 
 def _cause(error: Exception) -> str:

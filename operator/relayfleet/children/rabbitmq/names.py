@@ -37,10 +37,12 @@ HOME = "/run/rabbitmq"
 
 VOLUME = "data"
 
+_BASE, _CLIENT = "-rabbitmq", "-client"
+
 
 def base(queue: dict[str, Any]) -> str:
     """The name of the StatefulSet, its Service and most other children."""
-    return f"{queue['metadata']['name']}-rabbitmq"
+    return f"{queue['metadata']['name']}{_BASE}"
 
 
 def admin_secret(queue: dict[str, Any]) -> str:
@@ -50,7 +52,13 @@ def admin_secret(queue: dict[str, Any]) -> str:
 
 def client_secret(queue: dict[str, Any]) -> str:
     """Secret that relays mount: username, password, ca.crt."""
-    return f"{base(queue)}-client"
+    return f"{base(queue)}{_CLIENT}"
+
+
+def queue_of_client_secret(secret: str) -> str | None:
+    """The name of the queue whose client Secret it is; None for another Secret."""
+    queue = secret.removesuffix(f"{_BASE}{_CLIENT}")
+    return queue if queue and queue != secret else None
 
 
 def tls_secret(queue: dict[str, Any]) -> str:

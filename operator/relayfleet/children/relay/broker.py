@@ -7,6 +7,7 @@ from typing import Any
 
 from relayfleet.api.queuecluster import ExternalBroker, ManagedRabbitMQ, QueueClusterSpec
 from relayfleet.children.rabbitmq import names as rabbitmq_names
+from relayfleet.protocol import brokeruser
 from relayfleet.protocol.relay_config import Broker
 
 
@@ -23,6 +24,25 @@ def access(queue: dict[str, Any], spec: QueueClusterSpec, prefix: str, quota_byt
     if spec.external:
         return _external(spec.external, prefix, quota_bytes)
     return _managed(queue, spec.rabbitmq or ManagedRabbitMQ(), prefix, quota_bytes)
+
+
+def managed(volume: dict[str, Any]) -> bool:
+    """Whether it is the volume of a queue whose brokers are ours, so that each relay can have a user of its own there."""
+    return "secret" in volume
+
+
+def queue_of(pod: dict[str, Any]) -> str | None:
+    """The managed queue at whose brokers a relay's pod logs in, by the Secret that it mounts; None for somebody else's brokers."""
+    volumes: list[dict[str, Any]] = pod["spec"].get("volumes") or []
+    volume = next((each for each in volumes if each["name"] == "broker"), {})
+    return rabbitmq_names.queue_of_client_secret(volume.get("secret", {}).get("secretName", ""))
+
+
+def has_own_user(pod: dict[str, Any]) -> bool:
+    """Whether a relay's pod logs in as a user of its own. One of an older template logs in as the user that it shares with others."""
+    containers = pod["spec"].get("containers") or []
+    variables = [each for container in containers for each in container.get("env") or []]
+    return {"name": brokeruser.VARIABLE, "value": brokeruser.OWN} in variables
 
 
 def _managed(queue: dict[str, Any], rabbitmq: ManagedRabbitMQ, prefix: str, quota_bytes: int) -> Access:

@@ -10,8 +10,8 @@ from relayfleet.api.meta import PodTemplate, seconds
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.children import sealing
 from relayfleet.children.meta import labels
-from relayfleet.children.relay import config, control, dependencies, names, signing
-from relayfleet.protocol import telemetry
+from relayfleet.children.relay import broker, config, control, dependencies, names, signing
+from relayfleet.protocol import brokeruser, telemetry
 
 MARGIN = 10.0
 """Seconds that the kubelet waits beyond the drain before it kills."""
@@ -40,7 +40,9 @@ def template(
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "topologySpreadConstraints": [_spread(pool, key) for key in ("kubernetes.io/hostname", ZONE)],
-        "containers": [_container(spec, [each["name"] for each in volumes], image, region)],
+        "containers": [
+            _container(spec, [each["name"] for each in volumes], image, region, own_user=broker.managed(broker_volume))
+        ],
         "volumes": volumes,
         **_placement(wanted),
     }
@@ -71,7 +73,7 @@ def _spread(pool: dict[str, Any], topology: str) -> dict[str, Any]:
     }
 
 
-def _container(spec: RelayPoolSpec, mounted: list[str], image: str, region: str) -> dict[str, Any]:
+def _container(spec: RelayPoolSpec, mounted: list[str], image: str, region: str, *, own_user: bool) -> dict[str, Any]:
     return {
         "name": "relay",
         "image": spec.template.image or image,
@@ -79,6 +81,7 @@ def _container(spec: RelayPoolSpec, mounted: list[str], image: str, region: str)
         "env": [
             {"name": "RELAYFLEET_RELAY_NAME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}},
             {"name": "RELAYFLEET_REGION", "value": region},
+            *([{"name": brokeruser.VARIABLE, "value": brokeruser.OWN}] if own_user else []),
         ],
         "ports": [
             {"name": "status", "containerPort": names.STATUS_PORT},

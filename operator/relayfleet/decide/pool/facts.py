@@ -91,6 +91,17 @@ class Resolvers:
 
 
 @dataclass(frozen=True, slots=True)
+class Fencing:
+    """Cutting relays off from the brokers. `managed`: the brokers are ours. `shared`: relays that log in as a user that they share, since an older
+    operator made them. `why_not`: why the brokers do not do what is asked. `cut`: relays that are cut off now."""
+
+    managed: bool = True
+    shared: tuple[str, ...] = ()
+    why_not: str = ""
+    cut: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """Everything at once.
 
@@ -110,6 +121,7 @@ class Pool:
     odd_cordons: tuple[str, ...] = ()
     dependencies: tuple[Declared, ...] = ()
     resolvers: Resolvers = Resolvers()
+    fencing: Fencing = Fencing()
 
     @property
     def listed(self) -> int:

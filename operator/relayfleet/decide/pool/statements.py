@@ -1,4 +1,5 @@
-"""What a pool's status says: four conditions, one of its dependencies and one of its resolvers, made of facts by checks that each know one cause.
+"""What a pool's status says: four conditions, and those of fencing, of its dependencies and of its resolvers, made of facts by checks that each
+know one cause.
 
 Ready: mail is accepted and sent. Degraded: it serves, but with less than was asked for, or something stands in the way that time alone
 does not cure. Reconciling: it is on its way, nobody has to act. Stalled: a person has to act on the pool itself.
@@ -9,17 +10,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from relayfleet.decide.pool import dependencies, resolvers
+from relayfleet.decide.pool import dependencies, fences, resolvers
 from relayfleet.decide.pool.facts import Pool
 from relayfleet.decide.pool.problems import Problem, problems
 from relayfleet.decide.statement import Statement
 
 
 def statements(pool: Pool) -> tuple[Statement, ...]:
-    """Ready, Degraded, Reconciling, Stalled, and DependenciesReady and ResolversReady where there is something to say."""
+    """Ready, Degraded, Reconciling, Stalled; Fencing of a pool that has a queue; DependenciesReady and ResolversReady where there is something to say."""
     four = (_ready(pool), _degraded(pool), _reconciling(pool), _stalled(pool))
-    asked = (dependencies.statement(pool.dependencies), resolvers.statement(pool.resolvers))
-    return (*four, *(each for each in asked if each))
+    more = (
+        fences.statement(pool),
+        dependencies.statement(pool.dependencies),
+        resolvers.statement(pool.resolvers),
+    )
+    return (*four, *(each for each in more if each))
 
 
 def invalid(message: str) -> tuple[Statement, ...]:

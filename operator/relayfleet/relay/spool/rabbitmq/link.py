@@ -17,11 +17,15 @@ from dataclasses import dataclass
 from relayfleet.amqp.channel import Channel
 from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.dial import Address, Login, connect, tls_context
-from relayfleet.amqp.errors import AmqpError, ConnectionLost
+from relayfleet.amqp.errors import AccessRefused, AmqpError, ConnectionLost
 from relayfleet.protocol.relay_config import Broker
 
 CONNECT_TIMEOUT = 2.0
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 3.0
+REFUSED_PAUSE = 0.6
+"""The longest pause while the broker refuses our user: it is made when the operator sees our pod, and given back as soon as a relay that was cut
+off answers again. Either should not be waited for."""
+
 SILENT = 1.2
 """Seconds without a byte, with an answer overdue, after which a connection is cut."""
 
@@ -85,6 +89,7 @@ class Link:
         self.connection: Connection | None = None
         self.address = ""
         self.why = "not connected yet"
+        self._refused = False
 
     def start(self) -> None:
         """Begin; `stop` ends it."""
@@ -118,17 +123,18 @@ class Link:
     async def _run(self) -> None:
         failures = 0
         while True:
-            began = time.monotonic()
+            began, refused = time.monotonic(), self._refused
             why = await self._once()
             failures = 1 if time.monotonic() - began > _STEADY else failures + 1
-            if why != self.why:
+            if why != self.why and not (refused and self._refused):
                 log.warning("broker %s: %s", self._purpose, why)
             self._went_down(why)
             self._turn += 1
-            await asyncio.sleep(_pause(failures))
+            await asyncio.sleep(_pause(failures, REFUSED_PAUSE if self._refused else _LONGEST_PAUSE))
 
     async def _once(self) -> str:
         """Connect and stay; returns why it ended."""
+        self._refused = False
         try:
             address = self._target.address(self._turn)
             self.address = str(address)
@@ -137,6 +143,9 @@ class Link:
             self.why = ""
             log.info("broker %s: connected to %s", self._purpose, address)
             return str(await asyncio.shield(channel.lost))
+        except AccessRefused as error:
+            self._refused = True  # by whichever node: they have the same users
+            return str(error)
         except (AmqpError, OSError, ValueError) as error:
             return str(error)
         except Exception as error:
@@ -151,6 +160,6 @@ class Link:
             self._down()
 
 
-def _pause(failures: int) -> float:
-    longest: float = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2.0 ** (failures - 1))
+def _pause(failures: int, most: float) -> float:
+    longest: float = min(most, _FIRST_PAUSE * 2.0 ** (failures - 1))
     return longest * random.uniform(0.5, 1.0)  # noqa: S311 - jitter

@@ -1,0 +1,106 @@
+"""A relay that froze is cut off from the brokers: what it held is tried elsewhere, and when it goes on it has no say in it any more."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from relayfleet.api.labels import POOL
+from tests.e2e.api import Object
+from tests.e2e.fleet import Fleet
+from tests.e2e.region import Region
+from tests.e2e.traffic import flowing
+from tests.e2e.waiting import NotYet, wait_for
+from tests.e2e.watching import READY, RETURNS, frozen, placed
+from tests.sink.client import Line, SinkClient
+
+pytestmark = pytest.mark.timeout(900)
+
+Sinks = dict[str, dict[str, SinkClient]]
+COUNT = 12
+HOLD = {"stage": "rcpt", "recipient": "held*@example.test", "delay": 20, "first": COUNT}
+"""Each mail is tried once by whoever takes it first, who then waits at RCPT. Later tries are answered at once."""
+ELSEWHERE = 10.0
+"""Seconds from the freeze until others have delivered what the relay held."""
+NOTHING_MORE = 15.0
+
+
+async def addresses(region: Region, fleet: Fleet) -> dict[str, str]:
+    """The relays by their pods' addresses, from which they send."""
+    pods = await region.api.list("Pod", fleet.namespace, {POOL: fleet.pool})
+    return {each["status"]["podIP"]: each["metadata"]["name"] for each in pods}
+
+
+async def tried(sink: SinkClient) -> dict[str, list[str]]:
+    """Who waits at RCPT, by address, and for whom."""
+    found: dict[str, list[str]] = {}
+    for each in await sink.deeds():
+        found.setdefault(each["client"], []).extend(each["recipients"])
+    return found
+
+
+async def waits_for_an_answer(sink: SinkClient) -> tuple[str, list[str]]:
+    """The relay that holds most of the mails, when all are held."""
+
+    async def holds() -> dict[str, list[str]]:
+        found = await tried(sink)
+        if sum(map(len, found.values())) < COUNT:
+            raise NotYet(str(found))
+        return found
+
+    found = await wait_for(holds, 30, f"{COUNT} mails wait at RCPT")
+    return max(found.items(), key=lambda each: len(each[1]))
+
+
+async def fencing(region: Region, fleet: Fleet, words: str, budget: float = 20.0) -> Object:
+    """The condition, as soon as its message has these words."""
+
+    async def holds() -> Object:
+        pool = await region.api.get("RelayPool", fleet.namespace, fleet.pool)
+        assert pool is not None
+        found: Object = next(each for each in pool["status"]["conditions"] if each["type"] == "Fencing")
+        if words not in found["message"]:
+            raise NotYet(str(found))
+        return found
+
+    return await wait_for(holds, budget, f"Fencing says {words!r}")
+
+
+async def deliveries(sink: SinkClient, recipients: list[str]) -> list[Line]:
+    """Mails to these that have arrived."""
+    return [each for each in await sink.messages() if {one["address"] for one in each["recipients"]} & set(recipients)]
+
+
+async def test_what_a_frozen_relay_holds_is_tried_elsewhere_and_thawed_it_sends_nothing_more(
+    eu: Region, watched: Fleet, sink: SinkClient, tmp_path: Path
+) -> None:
+    names = await addresses(eu, watched)
+    assert (await fencing(eu, watched, "is cut off from the brokers"))["status"] == "True"
+    await sink.put_rules(HOLD)
+    recipients = ("held{n}@example.test",)
+    async with flowing(eu, watched, tmp_path, COUNT, 10, recipients=recipients) as traffic:
+        await traffic.accepted(COUNT)
+        address, held = await waits_for_an_answer(sink)
+        relay = names[address]
+        async with frozen(eu, watched, relay):
+            began = time.time()
+            arrived = await sink.wait_for(len(held), 60, lambda each: each["recipients"][0]["address"] in held)
+            took = sorted(each["time"] - began for each in arrived)
+            print(f"{relay} froze with {len(held)} mails: delivered by others after {took[0]:.1f} to {took[-1]:.1f} s")
+            assert relay not in {names.get(each["client"]) for each in arrived}
+            assert took[-1] <= ELSEWHERE
+            assert (await fencing(eu, watched, relay))["reason"] == "Available"
+            events = await eu.api.list("Event", watched.namespace)
+            fences = [each for each in events if each.get("action") == "Fence"]
+            assert [(each["involvedObject"]["name"], each["reason"]) for each in fences] == [(relay, "Silent")]
+        await asyncio.sleep(NOTHING_MORE)
+        assert len(await deliveries(sink, held)) == len(held), "the thawed relay sent what others had sent"
+        await placed(eu, watched, relay, READY, budget=RETURNS)
+    verdict = traffic.verdict
+    assert verdict is not None
+    print(verdict)
+    assert verdict.accepted == COUNT
+    assert verdict.good
