@@ -82,13 +82,18 @@ def target(brokers: Brokers, number: int) -> BrokerTarget:
     )
 
 
-@contextlib.asynccontextmanager
-async def probing(brokers: Brokers) -> AsyncIterator[Probing]:
-    """The users are made as the operator makes them."""
-    memory = QueueMemory()
-    client = {"username": USER, "password": PASSWORD}
-    await queuebrokers.look_after([brokers.endpoint(each) for each in BROKERS], brokers.admin, client, pods(), memory)
+async def look_after(brokers: Brokers) -> None:
+    memory, client = QueueMemory(), {"username": USER, "password": PASSWORD}
+    endpoints = [brokers.endpoint(each) for each in BROKERS]
+    await queuebrokers.look_after(endpoints, brokers.admin, client, pods(), memory)
     assert not memory.unreachable
+
+
+@contextlib.asynccontextmanager
+async def probing(brokers: Brokers, *, looked_after: bool = True) -> AsyncIterator[Probing]:
+    """The users are made as the operator makes them, unless they are there."""
+    if looked_after:
+        await look_after(brokers)
     found = Probing(BrokerSights(), [])
     found.sights.present(tuple(Vantage(each, each) for each in VANTAGES))
     targets = {names.pod(QUEUE, number): target(brokers, number) for number in BROKERS}
@@ -223,3 +228,28 @@ async def test_when_a_majority_stands_still_the_third_is_named_too(brokers: Brok
             for number in (0, 1):
                 run("docker", "unpause", brokers.container(number))
         await found.until(lambda: not found.named(), BACK_WITHIN, "all are back")
+
+
+async def test_probers_that_begin_while_a_broker_stands_still_name_no_other(brokers: Brokers) -> None:
+    """Their canaries have to be made first, with a member on the broker that does not answer."""
+    async with probing(brokers) as found:
+        await found.all_confirm()  # the users are there
+    run("docker", "pause", brokers.container(1))
+    try:
+        async with probing(brokers, looked_after=False) as found:
+            took = await found.until(lambda: bool(found.named()), NAMED_WITHIN, "it is named")
+            print(f"named {took:.2f} s after the probers began: {found.named()}")
+            named: set[str] = set()
+            began, confirmed = time.monotonic(), dict[str, float]()
+            while time.monotonic() - began < 30:
+                named |= set(found.named())
+                for each in found.seen:
+                    if (each.kind, each.step) == ("Answered", "Publish"):
+                        confirmed.setdefault(each.key, each.at - began + took)
+                await asyncio.sleep(0.1)
+            print(f"first confirms after {confirmed}")
+            assert named == {names.pod(QUEUE, 1)}
+            assert set(confirmed) == {key(0), key(2)}
+    finally:
+        run("docker", "unpause", brokers.container(1))
+        await whole(brokers)

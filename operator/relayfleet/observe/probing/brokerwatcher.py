@@ -33,8 +33,8 @@ LIFE = 5.0
 """Seconds after which a connection that works is replaced by a new one."""
 SUSPECT_AFTER, GAP = 0.25, 0.25
 """Ten times what a confirm takes on disks of spinning metal; and the time between two words about a silence."""
-MAKING, MOVING = 15.0, 3.0
-"""Seconds for a canary to be made on all brokers: with one of them standing still it takes five and more, so a silence of that is told only
+MAKING, MOVING = 45.0, 3.0
+"""Seconds for a canary to be made on all brokers: with one of them standing still it takes fifteen to seventeen, so a silence of that is told only
 then; and for another one when there is one already."""
 OFTEN, OFTEN_FOR = 0.25, 3.0
 """Between two attempts at the beginning of a trouble, and how long that lasts; then it is once an interval."""
