@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.testbed import baseimage, engine, images
 from tests.testbed.shell import run
 
-LABEL = "relayfleet.test=relayfleet-throughput"
+LABEL = "relayfleet.test=throughput-tools"
 SINK, SINK_PORT = "127.0.0.2", 2529
 """Another loopback address than that of the servers, for whom their own address would be themselves."""
 RECIPIENT, SENDER_DOMAIN = f"to@[{SINK}]", "bench.example"
@@ -73,7 +73,7 @@ class Sink(Container):
 
     def __init__(self, folder: Path) -> None:
         self._counted = folder / "sink.count"
-        command = f"exec smtp-sink -c -m 1000 {SINK}:{SINK_PORT} 1024 > /bench/{self._counted.name}"
+        command = f"exec smtp-sink -u postfix -c -m 1000 {SINK}:{SINK_PORT} 1024 > /bench/{self._counted.name}"
         super().__init__("sink", ["-v", f"{folder}:/bench"], command)
 
     @property
