@@ -4,11 +4,14 @@ throughput.intake.2k            accepted while the destination is silent: nothin
 throughput.intake.2k.relaying   accepted while what was accepted is delivered as well: what the client sees in the next line's runs
 throughput.relay.2k, .50k       from the client's start until the sink has counted the last mail
 throughput.relay.2k.dkim        the same, each mail signed with RSA-2048; Postfix does not sign, so it has no peer
+throughput.latency.deferred.p99     milliseconds that new mail takes to the sink while records wait for their next attempt; the peer is the
+                                same relay with none waiting
 
 Ours is one relay process and three brokers with all that production has: TLS between them, each `250` after a majority's confirm, claims
 and outcomes in the journal, logs. Everything shares the machine's cores, client and sink too.
 
-THROUGHPUT_MAILS is the number of small mails in a run (default 20,000; large ones are a quarter), THROUGHPUT_ROUNDS that of runs.
+THROUGHPUT_MAILS is the number of small mails in a run (default 20,000; large ones are a quarter), THROUGHPUT_ROUNDS that of runs,
+THROUGHPUT_DEFERRED that of waiting records (default 100,000, half a minute to put there; a million takes 7 GB of disk).
 """
 
 from __future__ import annotations
@@ -19,14 +22,17 @@ import statistics
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tests.bench import _throughput_deferred as deferred
 from tests.bench._throughput_tools import SESSIONS, SINK, Load
 from tests.bench._throughput_world import Round, Side, World, disk, world
 
 RESULTS = Path(__file__).resolve().parents[2] / "build" / "bench"
 MAILS = int(os.environ.get("THROUGHPUT_MAILS") or 20_000)
+DEFERRED = int(os.environ.get("THROUGHPUT_DEFERRED") or 100_000)
 ROUNDS = int(os.environ.get("THROUGHPUT_ROUNDS") or 3)
 SMALL, LARGE = Load("2k", 2048, MAILS), Load("50k", 51_200, MAILS // 4)
 WARM_UP = Load("warm-up", 2048, min(MAILS, 1000))
@@ -40,7 +46,7 @@ Row = dict[str, Any]
 async def run() -> list[Row]:
     """Rows of the benchmark."""
     async with world(RESULTS / "throughput", LONGEST_SECONDS) as made:
-        return [*await _relaying(made), *await _signing(made), *await _taking(made)]
+        return [*await _relaying(made), *await _signing(made), *await _taking(made), *await _deferring(made)]
 
 
 async def _relaying(made: World) -> list[Row]:
@@ -71,6 +77,33 @@ async def _taking(made: World) -> list[Row]:
         made.postfix.only_take(SILENT_PORT)
         rounds, peer = await _in_turn(made.accept, relay, made.postfix, SMALL)
     return [_row(made, "intake.2k", SMALL, _accepted, rounds, peer)]
+
+
+async def _deferring(made: World) -> list[Row]:
+    pool = "deferred"
+    async with deferred.timing_sink() as sink:
+        with made.relay(pool, sink_port=deferred.LATENCY_PORT).running() as relay:
+            await relay.ready()
+            await deferred.measure(relay.port, sink, "warm-up")
+            without = await deferred.measure(relay.port, sink, "without")
+            seconds = await deferred.fill(made.brokers, pool, DEFERRED)
+            loaded = await deferred.measure(relay.port, sink, "with")
+    row = {
+        "name": "throughput.latency.deferred.p99",
+        "value": loaded.p99,
+        "unit": "ms",
+        "peer": "none deferred",
+        "peer_value": without.p99,
+        "n": loaded.mails,
+        "detail": {
+            "deferred": DEFERRED,
+            "seconds_to_put_them": round(seconds, 1),
+            "ratio": round(loaded.p99 / without.p99, 2),
+            "with": asdict(loaded),
+            "without": asdict(without),
+        },
+    }
+    return [row]
 
 
 async def _in_turn(
