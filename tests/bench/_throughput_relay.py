@@ -44,6 +44,7 @@ PORT = 2526
 QUOTA_BYTES = 16 * 1024**3
 """Above what the bench ever leaves in the queue."""
 READY_SECONDS, LEAVE_SECONDS = 60.0, 60.0
+SESSIONS_OUT = Delivery().sessions_per_destination
 DKIM = (SigningDomain(SENDER_DOMAIN, (SigningKey("bench", "bench", "private.pem"),)),)
 _SAMPLE = re.compile(rb"^(\w+)(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
 
@@ -72,14 +73,23 @@ class Relay:
     name, port = "relayfleet", PORT
 
     def __init__(
-        self, brokers: Brokers, folder: Path, pool: str, *, dkim: bool = False, sink_port: int = SINK_PORT
+        self,
+        brokers: Brokers,
+        folder: Path,
+        pool: str,
+        *,
+        dkim: bool = False,
+        sink_port: int = SINK_PORT,
+        sessions: int = SESSIONS_OUT,
     ) -> None:
         self._brokers = brokers
         self._folder = folder / pool
         broker = dataclasses.replace(brokers.as_told_to_relays(), queue_prefix=pool, quota_bytes=QUOTA_BYTES)
         texts = {f"broker/{name}": text for name, text in CLIENT.items()}
         texts["broker/ca.crt"] = brokers.admin["ca.crt"]
-        texts["relay/relay.json"] = dump(_config(broker, sink_port, dkim))
+        texts["relay/relay.json"] = dump(
+            _config(broker, Delivery(port=sink_port, sessions_per_destination=sessions), dkim)
+        )
         texts["dkim/bench/private.pem"] = _key()
         for place, text in texts.items():
             path = self._folder / place
@@ -132,7 +142,7 @@ class Relay:
         raise RuntimeError(f"the relay does not come up: see {self._folder}")
 
 
-def _config(broker: Broker, sink_port: int, dkim: bool) -> RelayConfig:
+def _config(broker: Broker, delivery: Delivery, dkim: bool) -> RelayConfig:
     return RelayConfig(
         pool="throughput/throughput",
         region="eu",
@@ -141,7 +151,7 @@ def _config(broker: Broker, sink_port: int, dkim: bool) -> RelayConfig:
         sources=(Source("bench", "127.0.0.1", "relay.bench.example"),),
         allowed_networks=("127.0.0.0/8",),
         limits=Limits(session_messages=10**9, session_seconds=1e9),
-        delivery=Delivery(port=sink_port),
+        delivery=delivery,
         drain=Drain(unlist=0.0, grace=5.0),
         dkim=DKIM if dkim else (),
     )

@@ -3,7 +3,8 @@
 throughput.intake.2k            accepted while the destination is silent: nothing but the intake. Postfix's own brake is off there.
 throughput.intake.2k.relaying   accepted while what was accepted is delivered as well: what the client sees in the next line's runs
 throughput.relay.2k, .50k       from the client's start until the sink has counted the last mail
-throughput.relay.2k.dkim        the same, each mail signed with RSA-2048; Postfix does not sign, so it has no peer
+throughput.relay.2k.20-sessions     small mails again, with as many sessions to the sink as Postfix opens by default; ours are 8
+throughput.relay.2k.dkim        as relay.2k, each mail signed with RSA-2048; Postfix does not sign, so it has no peer
 throughput.latency.deferred.p99     milliseconds that new mail takes to the sink while records wait for their next attempt; the peer is the
                                 same relay with none waiting
 
@@ -37,6 +38,7 @@ ROUNDS = int(os.environ.get("THROUGHPUT_ROUNDS") or 3)
 SMALL, LARGE = Load("2k", 2048, MAILS), Load("50k", 51_200, MAILS // 4)
 WARM_UP = Load("warm-up", 2048, min(MAILS, 1000))
 SILENT_PORT = 2530
+POSTFIX_SESSIONS_OUT = 20
 LONGEST_SECONDS = 3600.0
 
 Rounds = Sequence[Round]
@@ -54,9 +56,13 @@ async def _relaying(made: World) -> list[Row]:
         await relay.ready()
         small, small_peer = await _in_turn(made.deliver, relay, made.postfix, SMALL)
         large, large_peer = await _in_turn(made.deliver, relay, made.postfix, LARGE)
+    with made.relay("wide", sessions=POSTFIX_SESSIONS_OUT).running() as relay:
+        await relay.ready()
+        wide, wide_peer = await _in_turn(made.deliver, relay, made.postfix, SMALL)
     return [
         _row(made, "intake.2k.relaying", SMALL, _accepted, small, small_peer),
         _row(made, "relay.2k", SMALL, _relayed, small, small_peer),
+        _row(made, f"relay.2k.{POSTFIX_SESSIONS_OUT}-sessions", SMALL, _relayed, wide, wide_peer),
         _row(made, "relay.50k", LARGE, _relayed, large, large_peer),
     ]
 
