@@ -29,8 +29,8 @@ ra:transfer_leadership({Name, Leader}, {Name, '%s'}).
 class FaultBrokers(Brokers):
     """Numbers 0 to 2."""
 
-    def __init__(self) -> None:
-        super().__init__(NETWORK, PREFIX)
+    def __init__(self, network: str = NETWORK, prefix: str = PREFIX) -> None:
+        super().__init__(network, prefix)
 
     @property
     def gateway(self) -> str:

@@ -14,7 +14,8 @@ from relayfleet.relay.spool.record import Record
 
 @dataclass(eq=False, slots=True)
 class MemoryJournal:
-    """Fits `interface.Journal`. A test may let the next claims fail (`fail_next`) or outcomes (`fail_outcomes`), claims come late (`pause`) or be old (`age`)."""
+    """Fits `interface.Journal`. A test may let the next claims fail (`fail_next`) or outcomes (`fail_outcomes`), claims come late (`pause`) or be old (`age`),
+    and outcomes wait (`hold`)."""
 
     claims: list[tuple[str, tuple[str, ...], str, str]] = field(default_factory=list)
     outcomes: list[tuple[str, tuple[str, ...], bool, str]] = field(default_factory=list)
@@ -24,6 +25,7 @@ class MemoryJournal:
     fail_outcomes: deque[Exception] = field(default_factory=deque)
     pause: float = 0.0
     age: float = 0.0
+    hold: asyncio.Event | None = None
 
     async def seen(self, record: Record) -> Seen:
         return self.known.get(record.key, Seen())
@@ -42,4 +44,6 @@ class MemoryJournal:
     async def outcome(self, held: Held, recipients: Sequence[str], delivered: bool, answer: str) -> None:
         if self.fail_outcomes:
             raise self.fail_outcomes.popleft()
+        if self.hold is not None:
+            await self.hold.wait()
         self.outcomes.append((held.record.key, tuple(recipients), delivered, answer))

@@ -76,6 +76,27 @@ async def test_sessions_are_reused_and_limited_in_mails(sink: Sink, client: Sink
     assert (await client.stats())["sessions"] == 3
 
 
+@pytest.mark.parametrize("leaves", [False, True])
+async def test_a_session_writes_no_dot_before_the_last_outcome_is_stated(
+    sink: Sink, client: SinkClient, leaves: bool
+) -> None:
+    async with desk(ZONE, sink.smtp_ports[0], delivery=Delivery(sessions_per_destination=1)) as subject:
+        subject.journal.hold = asyncio.Event()
+        for _ in range(2):
+            await subject.spool.put(a_record("bob@one.test"))
+        await until(lambda: len(subject.journal.claims) == 2)
+        await asyncio.sleep(0.1)
+        assert len(await client.messages()) == 1
+        if leaves:
+            await subject.service.drain(0.0)
+            assert subject.journal.withdrawn == [(subject.journal.claims[1][0], ("bob@one.test",))]
+        else:
+            subject.journal.hold.set()
+            await until(lambda: subject.service.counters.records_settled == 2)
+    assert len(await client.messages()) == (1 if leaves else 2)
+    assert (await client.stats())["sessions"] == 1
+
+
 async def test_never_more_sessions_to_a_destination_than_allowed(sink: Sink, client: SinkClient) -> None:
     await client.put_rules({"stage": "dot", "delay": 0.02})
     async with desk(ZONE, sink.smtp_ports[0], delivery=Delivery(sessions_per_destination=3)) as subject:

@@ -124,28 +124,37 @@ class Courier:
             envelope = _envelope(held.record, some, await letter.prefix())
             if reason := unfit(envelope, session.peer):
                 return [unfitting(each, reason, place) for each in envelope.recipients]
-            run = Transaction(session, envelope, self.witness.claims(held, place), deadline)
+            run = Transaction(session, envelope, self.witness.claims(held, place, session.stated), deadline)
             fresh = session.mails == 0
             self.begins(held)
-            failure: Exception | None = None
-            try:
-                await run.run()
-            except (SessionError, ClaimExpiredError, SpoolError) as error:
-                session.abort()
-                if isinstance(error, PeerTimeoutError):
-                    self.pool.marks.put(destination.source, session.address, error)
-                if isinstance(error, SessionError) and not fresh and not run.answered:
-                    return None
-                failure = error
-            self._count(run, place, failure)
-            outcomes = self._outcomes(run, place, session.peer.dsn, failure)
-            await self.witness.outcome(held, run, failure)
-            return outcomes
+            failure = await self._run(run, destination.source)
+            session.stated = stated = asyncio.Event()
         except BaseException:
             session.abort()
             raise
         finally:
+            # Before the outcome is stated: meanwhile the session carries the next mail, as far as its dot.
             destination.give_back(session)
+        try:
+            if isinstance(failure, SessionError) and not fresh and not run.answered:
+                return None
+            self._count(run, place, failure)
+            outcomes = self._outcomes(run, place, session.peer.dsn, failure)
+            await self.witness.outcome(held, run, failure)
+            return outcomes
+        finally:
+            stated.set()
+
+    async def _run(self, run: Transaction, source: Source) -> Exception | None:
+        """What ended it before its time; its session is of no use then."""
+        try:
+            await run.run()
+        except (SessionError, ClaimExpiredError, SpoolError) as error:
+            run.session.abort()
+            if isinstance(error, PeerTimeoutError):
+                self.pool.marks.put(source, run.session.address, error)
+            return error
+        return None
 
     def _count(self, run: Transaction, place: Place, failure: Exception | None) -> None:
         """A peer that answered for every recipient has replied, however it closed; an attempt that we gave up ourselves says nothing of it."""

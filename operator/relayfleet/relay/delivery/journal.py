@@ -35,22 +35,32 @@ class Witness:
         self.journal = journal
         self._late: set[asyncio.Task[None]] = set()
 
-    def claims(self, held: Held, place: Place) -> Claims:
-        """What a transaction calls right before its dot."""
+    def claims(self, held: Held, place: Place, stated: asyncio.Event) -> Claims:
+        """What a transaction calls right before its dot. It also waits until the outcome of the session's last mail is `stated`, or given up:
+        the claim is then granted, and only grows older."""
 
-        async def claim(recipients: Sequence[Recipient]) -> Claim:
+        async def granted(recipients: Sequence[Recipient]) -> Claim:
             addresses = [each.address for each in recipients]
-            until = time.monotonic() + CLAIM_SECONDS
-            while True:
-                try:
-                    return await self.journal.claim(held, addresses, place.source, place.host)
-                except SpoolError as error:
-                    if time.monotonic() >= until:
-                        raise
-                    log.warning("id=%s the journal is away: %s", held.record.id, error)
-                    await asyncio.sleep(CLAIM_PAUSE)
+            claim = await self._claim(held, addresses, place)
+            try:
+                await stated.wait()
+            except BaseException:
+                self.journal.withdraw(held, addresses, claim)
+                raise
+            return claim
 
-        return claim
+        return granted
+
+    async def _claim(self, held: Held, addresses: Sequence[str], place: Place) -> Claim:
+        until = time.monotonic() + CLAIM_SECONDS
+        while True:
+            try:
+                return await self.journal.claim(held, addresses, place.source, place.host)
+            except SpoolError as error:
+                if time.monotonic() >= until:
+                    raise
+                log.warning("id=%s the journal is away: %s", held.record.id, error)
+                await asyncio.sleep(CLAIM_PAUSE)
 
     async def outcome(self, held: Held, run: Transaction, failure: Exception | None) -> None:
         """State the answer to the dot. Without one the claim stays open. A journal that cannot be reached stops nothing: the claim stays

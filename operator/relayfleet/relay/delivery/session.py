@@ -34,7 +34,8 @@ _POLL_SECONDS = 0.005
 
 
 class Session(asyncio.Protocol):
-    """An open connection. `host` is the name from MX, `address` where it really goes; `mails` counts transactions begun."""
+    """An open connection. `host` is the name from MX, `address` where it really goes; `mails` counts transactions begun. `stated` is set when
+    the journal knows what came of the last one: the next dot waits for that, so that a relay which dies leaves one mail a session uncertain."""
 
     def __init__(self, host: str, address: str) -> None:
         self.host, self.address = host, address
@@ -42,6 +43,8 @@ class Session(asyncio.Protocol):
         self.tls = False
         self.mails = 0
         self.needs_reset = False
+        self.stated = asyncio.Event()
+        self.stated.set()
         self._loop = asyncio.get_running_loop()
         self.opened_at = self.used_at = self._loop.time()
         self.unasked: Reply | None = None

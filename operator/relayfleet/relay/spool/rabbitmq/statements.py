@@ -1,4 +1,5 @@
-"""What a relay writes to the journal: statements wait for those before them and leave together, at most two messages under way.
+"""What a relay writes to the journal: statements wait for those before them and leave together, one message at a time. Each message
+costs three brokers more than what is in it, so outcomes, which only an acknowledgement waits for, wait a moment for the next claim's message.
 
 Withdrawals wait for nobody: they are owed, and stated again until a majority has them.
 """
@@ -13,7 +14,8 @@ from relayfleet.amqp.publishing import PublishChannel
 from relayfleet.relay.spool.interface import SpoolUnavailable
 from relayfleet.relay.spool.rabbitmq.entries import Entry, encode
 
-UNDER_WAY = 2
+GATHER = 0.005
+"""Seconds that outcomes wait for company. A session's next claim comes sooner while there is mail."""
 MOST_OWED = 20_000
 """Withdrawals that are remembered; beyond that the oldest claims stay open, and their mails wait ten minutes."""
 _AT_ONCE = 500
@@ -26,7 +28,8 @@ class Statements:
         self._stream = stream
         self.channel: PublishChannel | None = None
         self._why = "it is not connected yet"
-        self._under_way = 0
+        self._under_way = self._urgent = False
+        self._soon: asyncio.TimerHandle | None = None
         self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
         self._owed: deque[Entry] = deque(maxlen=MOST_OWED)
 
@@ -38,7 +41,7 @@ class Statements:
     def lost(self, why: str) -> None:
         """The channel is gone: whoever waits to be sent hears so."""
         self.channel, self._why = None, why
-        waiting, self._waiting = self._waiting, []
+        waiting, self._waiting, self._urgent = self._waiting, [], False
         for _, stored in waiting:
             _pass_on(AmqpError(why), stored)
 
@@ -48,7 +51,8 @@ class Statements:
             raise SpoolUnavailable(f"the journal cannot be written: {self._why}")
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, stored))
-        self._send()
+        self._urgent = self._urgent or entry.kind != "outcome"
+        self._send_in_time()
         try:
             await stored
         except AmqpError as error:
@@ -67,19 +71,29 @@ class Statements:
         except (SpoolUnavailable, TimeoutError):
             self._owed.extendleft(reversed(due))
 
+    def _send_in_time(self) -> None:
+        if self._urgent:
+            self._send()
+        elif self._waiting and self._soon is None:
+            self._soon = asyncio.get_running_loop().call_later(GATHER, self._gathered)
+
+    def _gathered(self) -> None:
+        self._soon, self._urgent = None, bool(self._waiting)
+        self._send()
+
     def _send(self) -> None:
-        if not self._waiting or self._under_way >= UNDER_WAY or self.channel is None or not self.channel.is_open:
+        if not self._waiting or self._under_way or self.channel is None or not self.channel.is_open:
             return
         batch, self._waiting = self._waiting, []
-        self._under_way += 1
+        self._under_way, self._urgent = True, False
         publish = self.channel.publish(self._stream, encode(entry for entry, _ in batch), "journal")
         publish.stored.add_done_callback(lambda done: self._sent(batch, done))
 
     def _sent(self, batch: list[tuple[Entry, asyncio.Future[None]]], done: asyncio.Future[None]) -> None:
-        self._under_way -= 1
+        self._under_way = False
         for _, stored in batch:
             _pass_on(done.exception(), stored)
-        self._send()
+        self._send_in_time()
 
 
 def _pass_on(error: BaseException | None, waiter: asyncio.Future[None]) -> None:
