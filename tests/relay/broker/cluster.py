@@ -119,6 +119,11 @@ class Brokers:
         listening = [each[1] for each in sockets if each[3] == "0A" and not each[1].startswith("0100007F")]
         return {int(each.rsplit(":", 1)[1], 16) for each in listening} - _docker_dns(listening)
 
+    def clear(self) -> None:
+        """Remove all queues, with what is in them."""
+        text = '[rabbit_amqqueue:delete(Each, false, false, <<"tests">>) || Each <- rabbit_amqqueue:list()].'
+        run("docker", "exec", self.container(0), "rabbitmqctl", "eval", text)
+
     def logs(self, number: int) -> str:
         """What a broker said last."""
         return run("sh", "-c", f"docker logs --tail 30 {self.container(number)} 2>&1")

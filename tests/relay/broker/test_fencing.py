@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -36,6 +36,13 @@ SEED = "the password that relays share"
 HELD = 200
 WITHIN = 2.0
 """Seconds from a fence until others have all records that the relay held."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def left_as_found(_brokers: Brokers) -> Iterator[None]:
+    """These tests leave queues with records in them."""
+    yield
+    _brokers.clear()
 
 
 def target(brokers: Brokers, prefix: str) -> Broker:

@@ -262,29 +262,6 @@ async def test_the_largest_record_is_taken(brokers: Brokers) -> None:
         await channel.delete("large", 10)
 
 
-async def test_a_broker_that_comes_later_joins_and_serves(brokers: Brokers) -> None:
-    """The last test: the cluster stays larger."""
-    endpoints = [brokers.endpoint(number) for number in BROKERS]
-    client = {"username": USER, "password": PASSWORD}
-    await queuebrokers.look_after(endpoints, brokers.admin, client, pods(), QueueMemory())
-    brokers.grow(3)
-
-    async def joined() -> bool:
-        async with brokers.management() as management:
-            return names.node(QUEUE, 3) in (await queuebrokers.read(management)).running
-
-    await until(joined, "a fourth broker runs", seconds=90)
-
-    async def serves() -> bool:
-        try:
-            await (await brokers.log_in(USER, PASSWORD, number=3)).close()
-        except AmqpError:
-            return False
-        return True
-
-    await until(serves, "and knows the relays' user", seconds=60)
-
-
 def _queue(seen: Seen | None, name: str) -> Queue:
     assert seen is not None
     return next(each for each in seen.queues if each.name == name)
