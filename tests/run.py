@@ -45,16 +45,14 @@ WAITING = tuple(f"tests/unit/{each}" for each in ("control", "probing", "runtime
 UNIT = (Step("unit tests", pytest("tests/unit", *(f"--ignore={each}" for each in WAITING))),)
 UNIT_WAITING = (Step("unit tests that wait", pytest(*WAITING)),)
 CLUSTERS = Step("clusters", (sys.executable, "-m", "tests.testbed", "up"))
-# Brokers are killed and waited for. The relays' brokers and the operator's are two sets, so neither waits for the other.
-WITH_BROKERS = ("tests/relay/spool", "tests/relay/control")
-OF_OPERATOR = "tests/relay/broker"
+# Brokers are killed and waited for; what needs none of them need not wait too.
+WITH_BROKERS = ("tests/relay/spool", "tests/relay/broker", "tests/relay/control")
 BROKERS = (Step("relay tests with brokers", pytest("--durations=10", *WITH_BROKERS)),)
 SOCKETS = (
     Step(
         "relay tests without brokers",
-        pytest("--durations=5", "tests/relay", *(f"--ignore={each}" for each in (*WITH_BROKERS, OF_OPERATOR))),
+        pytest("--durations=5", "tests/relay", *(f"--ignore={each}" for each in WITH_BROKERS)),
     ),
-    Step("the operator's hands at brokers", pytest("--durations=10", OF_OPERATOR)),
 )
 # With the variable, clusters that are not up are a failure and not a reason to skip.
 E2E = (Step("end-to-end tests", ("env", "RELAYFLEET_E2E=1", *pytest("--durations=30", "tests/e2e"))),)
