@@ -22,7 +22,19 @@ from tests.e2e.fleet import Fleet
 from tests.e2e.objects import queue_cluster
 from tests.e2e.region import Region
 from tests.e2e.traffic import Traffic, flowing
-from tests.e2e.watching import LAST_RESORT, LEAVES, OUT, READY, RETURNS, cordoned, frozen, placed, places, relays
+from tests.e2e.watching import (
+    LAST_RESORT,
+    LEAVES,
+    OUT,
+    READY,
+    RETURNS,
+    all_return,
+    cordoned,
+    frozen,
+    placed,
+    places,
+    relays,
+)
 from tests.sink.client import SinkClient
 from tests.testbed import faults, network_faults
 
@@ -198,7 +210,7 @@ async def test_without_an_api_server_mail_flows_and_afterwards_cordons_work(
         async with frozen(eu, watched, relay):
             await placed(eu, watched, relay, LAST_RESORT, OUT, budget=90)
     assert_all_arrived(traffic, 900)
-    await placed(eu, watched, relay, READY, budget=RETURNS)
+    await all_return(eu, watched)
 
 
 async def test_a_dead_relay_is_told_from_a_broker_that_stands_still_at_the_same_time(
@@ -214,7 +226,7 @@ async def test_a_dead_relay_is_told_from_a_broker_that_stands_still_at_the_same_
                 assert (await cordoned(eu, watched, relay))["reason"] == "Silent"
     looks.assert_not_blamed(*others)
     assert_all_arrived(traffic, 600)
-    await placed(eu, watched, relay, READY, budget=RETURNS)
+    await all_return(eu, watched)
 
 
 async def test_a_relay_that_comes_and_goes_stays_out_for_longer_each_time(eu: Region, watched: Fleet) -> None:

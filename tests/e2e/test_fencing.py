@@ -14,7 +14,7 @@ from tests.e2e.fleet import Fleet
 from tests.e2e.region import Region
 from tests.e2e.traffic import flowing
 from tests.e2e.waiting import NotYet, wait_for
-from tests.e2e.watching import READY, RETURNS, frozen, placed
+from tests.e2e.watching import all_return, frozen
 from tests.sink.client import Line, SinkClient
 
 pytestmark = pytest.mark.timeout(900)
@@ -98,7 +98,7 @@ async def test_what_a_frozen_relay_holds_is_tried_elsewhere_and_thawed_it_sends_
             assert [(each["involvedObject"]["name"], each["reason"]) for each in fences] == [(relay, "Silent")]
         await asyncio.sleep(NOTHING_MORE)
         assert len(await deliveries(sink, held)) == len(held), "the thawed relay sent what others had sent"
-        await placed(eu, watched, relay, READY, budget=RETURNS)
+        await all_return(eu, watched)
     verdict = traffic.verdict
     assert verdict is not None
     print(verdict)

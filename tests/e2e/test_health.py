@@ -16,7 +16,19 @@ from tests.e2e.mailing import NotAccepted, send_from_inside
 from tests.e2e.region import Region
 from tests.e2e.traffic import flowing
 from tests.e2e.waiting import NotYet, wait_for
-from tests.e2e.watching import LAST_RESORT, LEAVES, OUT, READY, RETURNS, cordoned, frozen, placed, places, relays
+from tests.e2e.watching import (
+    LAST_RESORT,
+    LEAVES,
+    OUT,
+    READY,
+    RETURNS,
+    all_return,
+    cordoned,
+    frozen,
+    placed,
+    places,
+    relays,
+)
 from tests.sink.client import SinkClient
 from tests.testbed import faults
 
@@ -36,8 +48,8 @@ async def test_a_frozen_relay_leaves_traffic_and_comes_back(
             await placed(eu, watched, relay, LAST_RESORT, OUT, budget=LEAVES)
             said = await cordoned(eu, watched, relay)
             assert said["reason"] == "Silent", said
-            assert {each: (await places(eu, watched))[each] for each in others} == dict.fromkeys(others, READY)
-        await placed(eu, watched, relay, READY, budget=RETURNS)
+            assert_in_service(await places(eu, watched), others)
+        await all_return(eu, watched)
     assert traffic.verdict is not None
     print(traffic.verdict)
     assert traffic.verdict.lost == ()
@@ -47,7 +59,12 @@ async def test_a_relay_whose_process_dies_leaves_traffic_and_comes_back(eu: Regi
     relay, *_ = await relays(eu, watched)
     faults.kill_pod_process(eu.name, watched.namespace, relay)
     await placed(eu, watched, relay, OUT, LAST_RESORT, budget=LEAVES)
-    await placed(eu, watched, relay, READY, budget=RETURNS)
+    await all_return(eu, watched)
+
+
+def assert_in_service(found: dict[str, tuple[bool, bool, bool]], names: list[str]) -> None:
+    """None of these was taken for dead. One that busy cores let stand still for a moment is rightly passed over while others take traffic."""
+    assert {found[each] for each in names} <= {READY, LAST_RESORT}, found
 
 
 async def answers(region: Region, fleet: Fleet, relay: str, code: int, budget: float) -> None:
@@ -80,7 +97,7 @@ async def test_a_relay_that_is_cordoned_hard_turns_clients_away_itself_until_it_
     await answers(eu, watched, other, 250, budget=LEAVES)
     await eu.api.patch("Pod", watched.namespace, relay, {"metadata": {"annotations": {CORDON: None}}})
     await answers(eu, watched, relay, 250, budget=LEAVES)
-    await placed(eu, watched, relay, READY, budget=RETURNS)
+    await all_return(eu, watched)
 
 
 async def test_a_new_leader_leaves_a_cordoned_relay_where_it_is(eu: Region, watched: Fleet) -> None:
@@ -96,8 +113,9 @@ async def test_a_new_leader_leaves_a_cordoned_relay_where_it_is(eu: Region, watc
             await asyncio.sleep(0.2)
         assert (await operating.leader(eu))[1] > epoch
         assert READY not in [each[relay] for each in seen]
-        assert all(each[other] == READY for each in seen for other in others), seen
-    await placed(eu, watched, relay, READY, budget=RETURNS)
+        for each in seen:
+            assert_in_service(each, others)
+    await all_return(eu, watched)
 
 
 async def test_two_bad_relays_leave_and_the_last_one_never(eu: Region, watched: Fleet) -> None:
@@ -105,11 +123,10 @@ async def test_two_bad_relays_leave_and_the_last_one_never(eu: Region, watched: 
     async with frozen(eu, watched, names[0]), frozen(eu, watched, names[1]):
         for each in names[:2]:
             await placed(eu, watched, each, LAST_RESORT, OUT, budget=LEAVES)
-        assert (await places(eu, watched))[names[2]] == READY
+        assert_in_service(await places(eu, watched), names[2:])
         async with frozen(eu, watched, names[2]):
             for _ in range(25):
                 states = (await places(eu, watched)).values()
                 assert any(serving for _, serving, _ in states), states
                 await asyncio.sleep(0.2)
-    for each in names:
-        await placed(eu, watched, each, READY, budget=RETURNS)
+    await all_return(eu, watched)
