@@ -14,7 +14,8 @@ from tests.e2e.region import Region
 
 POD = "mailclient"
 _TO_THE_DOT = re.compile(r"^ ?[-~]> \.\n<[-~*]+ +(\d{3})[ -](.*)$", re.MULTILINE)
-_REFUSED = re.compile(r"^<[~-]?\*\* +(\d{3})[ -](.*)$", re.MULTILINE)
+_REFUSED = re.compile(r"^<[*~]\* +(\d{3})[ -](.*)$", re.MULTILINE)
+"""swaks marks an error by `<**`, over TLS by `<~*`."""
 
 
 class NotAccepted(Exception):  # noqa: N818 - an answer, not a mistake
