@@ -28,7 +28,7 @@ from tests.testbed import faults, network_faults
 pytestmark = pytest.mark.timeout(900)
 
 Sinks = dict[str, dict[str, SinkClient]]
-NAMED, HEALS = 15.0, 30.0
+NAMED, HEALS = 30.0, 60.0
 """Seconds that a test waits for the words of the status."""
 LASTS = 15.0
 """Seconds for which a fault lasts after it is named: enough for a verdict on a relay, which shall not come."""
