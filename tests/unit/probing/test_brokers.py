@@ -265,7 +265,10 @@ async def test_a_broker_that_takes_connections_and_says_nothing_is_silent() -> N
         assert len(scene.peers) <= 3, "each connection gets its time"
 
 
-async def test_a_broker_that_is_slower_than_the_deadline_is_heard_in_the_end() -> None:
+async def test_a_broker_that_is_slower_than_the_deadline_is_heard_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    # On busy cores this process is away now and then, and what it misses so is no silence of the broker's.
+    monkeypatch.setattr(Pulse, "just_back", lambda *_: False)
+
     def slowly(peer: Peer, channel: int) -> None:
         tag = peer.published
         asyncio.get_running_loop().call_later(1.2, lambda: peer.send(commands.Basic.Ack(tag), channel))

@@ -9,7 +9,10 @@ from pathlib import Path
 from random import Random
 
 import dns.message
+import dns.name
+import dns.rdatatype
 import pytest
+import uvloop
 
 from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.routing import lookup as lookup_module
@@ -17,6 +20,7 @@ from relayfleet.relay.routing import servers as servers_module
 from relayfleet.relay.routing import standings as standings_module
 from relayfleet.relay.routing.errors import DnsError, DnsPermanent, DnsTemporary
 from relayfleet.relay.routing.lookup import Lookup
+from relayfleet.relay.routing.query import query
 from relayfleet.relay.routing.resolver import STALE_AFTER, Exchange, Resolver
 from relayfleet.relay.routing.router import Router
 from relayfleet.relay.routing.servers import parse_servers, servers_to_ask, system_servers, written
@@ -284,6 +288,26 @@ async def test_what_is_no_answer_to_the_question_is_passed_over(server: Responde
 
     server.response = wrong_first  # type: ignore[method-assign]
     assert (await Lookup([server.address]).ask("example.org", "MX")).values
+
+
+def test_a_question_that_is_called_off_leaves_no_socket_at_any_moment_of_it() -> None:
+    """On uvloop, which leaves the transport of a datagram socket open when its maker is cancelled."""
+    name, kind = dns.name.from_text("example.org"), dns.rdatatype.MX
+
+    async def ask_and_call_off(turns: int) -> None:
+        async with responder(ZONE) as server:
+            before = len(list(Path("/proc/self/fd").iterdir()))
+            asking = asyncio.create_task(query(name, kind, server.address, 5.0))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asking.cancel()
+            outcome = await asyncio.gather(asking, return_exceptions=True)
+            after = len(list(Path("/proc/self/fd").iterdir()))
+            assert after == before, f"called off after {turns} turns of the loop: {outcome}"
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        for turns in range(8):
+            runner.run(ask_and_call_off(turns))
 
 
 async def test_routes(server: Responder) -> None:

@@ -7,6 +7,7 @@ sockets never hear of it, and would wait as long as for one that is off.
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import dns.asyncquery
 import dns.exception
@@ -19,6 +20,9 @@ from relayfleet.relay.routing.servers import Server
 
 EDNS_PAYLOAD = 1232
 """Largest UDP answer that is not fragmented on the usual paths (DNS flag day 2020)."""
+
+MOST_BYTES = 65535
+"""Of a datagram."""
 
 USABLE = (dns.rcode.NOERROR, dns.rcode.NXDOMAIN)
 """Answers to the question; all other codes say why there is none."""
@@ -41,39 +45,23 @@ async def query(
 
 async def _by_udp(question: dns.message.Message, server: Server) -> dns.message.Message | None:
     """None: the answer is too large for UDP."""
-    loop = asyncio.get_running_loop()
-    transport, listening = await loop.create_datagram_endpoint(lambda: _Listening(question), remote_addr=server)
+    # No transport: who is cancelled while uvloop makes one for datagrams leaves it open, and the loop then never closes.
+    family = socket.AF_INET6 if ":" in server[0] else socket.AF_INET
+    with socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK) as sock:
+        sock.connect(server)
+        sock.send(question.to_wire())
+        while True:
+            found, is_cut = _message(await asyncio.get_running_loop().sock_recv(sock, MOST_BYTES))
+            # Anybody can send something under the server's name.
+            if found is not None and question.is_response(found):
+                return None if is_cut else found
+
+
+def _message(data: bytes) -> tuple[dns.message.Message | None, bool]:
+    """The message, and whether it was cut to fit; None: it is none."""
     try:
-        transport.sendto(question.to_wire())
-        return await listening.response
-    finally:
-        transport.close()
-
-
-class _Listening(asyncio.DatagramProtocol):
-    """Waits for the response. What is no response to the question is passed over: anybody can send it, under the server's name."""
-
-    def __init__(self, question: dns.message.Message) -> None:
-        self._question = question
-        self.response: asyncio.Future[dns.message.Message | None] = asyncio.get_running_loop().create_future()
-
-    def datagram_received(self, data: bytes, addr: object) -> None:
-        try:
-            found: dns.message.Message | None = dns.message.from_wire(data, raise_on_truncation=True)
-        except dns.message.Truncated as error:
-            if not self._question.is_response(error.message()):  # type: ignore[no-untyped-call]
-                return
-            found = None
-        except Exception:
-            return  # whatever a parser makes of bytes that anybody may have sent
-        if (found is None or self._question.is_response(found)) and not self.response.done():
-            self.response.set_result(found)
-
-    def error_received(self, exc: Exception) -> None:
-        if not self.response.done():
-            self.response.set_exception(exc)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        if not self.response.done():
-            self.response.set_exception(exc or EOFError("the socket was closed"))
-            self.response.exception()  # whoever closed it does not wait for it any more
+        return dns.message.from_wire(data, raise_on_truncation=True), False
+    except dns.message.Truncated as error:
+        return error.message(), True  # type: ignore[no-untyped-call]
+    except Exception:  # whatever a parser makes of bytes that anybody may have sent
+        return None, False
