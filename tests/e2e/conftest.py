@@ -23,7 +23,7 @@ from tests.e2e.fleet import Fleet, bring_up_everywhere, well
 from tests.e2e.mailing import client_pod
 from tests.e2e.region import Region
 from tests.e2e.waiting import gone, wait_for
-from tests.e2e.watching import watched_pool
+from tests.e2e.watching import all_well, begin_watched_pool, forgiven, watched_pool
 from tests.sink.client import SinkClient
 from tests.sink.manifests import namespace as namespace_object
 from tests.testbed import clusters, loading
@@ -140,8 +140,27 @@ def sink(sinks: dict[str, dict[str, SinkClient]]) -> SinkClient:
     return sinks["eu"]["mx1"]
 
 
+@pytest.fixture(scope="session")
+def leaving(places: Mapping[str, Place]) -> Iterator[list[str]]:
+    """Namespaces that were deleted. Nobody waits for each, but at the end all have to be gone."""
+    names: list[str] = []
+    yield names
+
+    async def all_gone(place: Place) -> None:
+        async with Api(access(place.kubeconfig)) as api:
+            for name in names:
+                await gone(api, namespace_object(name), NAMESPACE_SECONDS)
+
+    async def everywhere() -> None:
+        await asyncio.gather(*(all_gone(place) for place in places.values()))
+
+    asyncio.run(everywhere())
+
+
 @pytest.fixture
-async def namespace(regions: dict[str, Region], request: pytest.FixtureRequest) -> AsyncIterator[str]:
+async def namespace(
+    regions: dict[str, Region], leaving: list[str], request: pytest.FixtureRequest
+) -> AsyncIterator[str]:
     """A namespace of the test's own, of the same name in every region, in which pods must be restricted."""
     test = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
     name = f"e2e-{test[:40].strip('-')}-{secrets.token_hex(2)}"
@@ -154,8 +173,7 @@ async def namespace(regions: dict[str, Region], request: pytest.FixtureRequest) 
             folder = await artefacts.keep(region, (name, *SYSTEM_NAMESPACES), test)
             print(f"what {region.name} held is in {folder}")
         await region.api.delete("Namespace", None, name)
-    for region in regions.values():
-        await gone(region.api, namespace_object(name), NAMESPACE_SECONDS)
+    leaving.append(name)
 
 
 @pytest.fixture
@@ -212,3 +230,28 @@ async def watched(eu: Region, fleet: Fleet) -> AsyncIterator[Fleet]:
     """A pool of the test's own in eu, all well, whose relays may be cordoned."""
     async with watched_pool(eu, fleet) as pool:
         yield pool
+
+
+@pytest.fixture(scope="session")
+def unharmed_pools(places: Mapping[str, Place]) -> Iterator[list[Fleet]]:
+    """None or one, which goes at the end."""
+    pools: list[Fleet] = []
+    yield pools
+
+    async def remove() -> None:
+        async with Api(access(places["eu"].kubeconfig)) as api:
+            for each in pools:
+                await api.delete("RelayPool", each.namespace, each.pool)
+
+    asyncio.run(remove())
+
+
+@pytest.fixture
+async def unharmed(eu: Region, fleet: Fleet, unharmed_pools: list[Fleet]) -> Fleet:
+    """A pool as `watched`, shared by tests that claim that none of its relays comes to harm."""
+    if not unharmed_pools:
+        unharmed_pools.append(await begin_watched_pool(eu, fleet))
+    else:
+        await forgiven(eu, unharmed_pools[0])
+    await all_well(eu, unharmed_pools[0])
+    return unharmed_pools[0]

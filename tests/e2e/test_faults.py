@@ -129,25 +129,29 @@ async def pods(region: Region, namespace: str, part: str) -> list[str]:
     return sorted(each["metadata"]["name"] for each in found if part in each["metadata"]["name"])
 
 
-async def test_a_dead_provider_is_blamed_on_no_relay(eu: Region, watched: Fleet, sinks: Sinks, tmp_path: Path) -> None:
-    names = await relays(eu, watched)
+async def test_a_dead_provider_is_blamed_on_no_relay(eu: Region, unharmed: Fleet, sinks: Sinks, tmp_path: Path) -> None:
+    names = await relays(eu, unharmed)
     (tmp_path / "dead").mkdir()
     to_the_dead = flowing(
-        eu, watched, tmp_path / "dead", 300, 15, recipients=("r{n}@dead.example.test",), arrives=False
+        eu, unharmed, tmp_path / "dead", 300, 15, recipients=("r{n}@dead.example.test",), arrives=False
     )
-    async with flowing(eu, watched, tmp_path, 300, 15) as traffic, looked_at(eu, watched) as looks, to_the_dead as dead:
+    async with (
+        flowing(eu, unharmed, tmp_path, 300, 15) as traffic,
+        looked_at(eu, unharmed) as looks,
+        to_the_dead as dead,
+    ):
         await dead.accepted(250)
     looks.assert_not_blamed(*names)
     assert_all_arrived(traffic, 300)
 
 
 async def test_resolvers_that_answer_nobody_are_blamed_on_no_relay(
-    eu: Region, watched: Fleet, sinks: Sinks, tmp_path: Path
+    eu: Region, unharmed: Fleet, sinks: Sinks, tmp_path: Path
 ) -> None:
-    names = await relays(eu, watched)
+    names = await relays(eu, unharmed)
     resolvers = await pods(eu, "kube-system", "coredns")
     assert resolvers
-    async with flowing(eu, watched, tmp_path, 600, 15) as traffic, looked_at(eu, watched) as looks:
+    async with flowing(eu, unharmed, tmp_path, 600, 15) as traffic, looked_at(eu, unharmed) as looks:
         await traffic.accepted(60)
         async with broken(*(faults.frozen_pod("eu", "kube-system", each) for each in resolvers)):
             await asyncio.sleep(LASTS)
@@ -156,14 +160,14 @@ async def test_resolvers_that_answer_nobody_are_blamed_on_no_relay(
 
 
 async def test_a_broker_that_stands_still_is_blamed_on_no_relay_and_is_named_by_its_queue(
-    eu: Region, watched: Fleet, sinks: Sinks, tmp_path: Path
+    eu: Region, unharmed: Fleet, sinks: Sinks, tmp_path: Path
 ) -> None:
-    names, broker = await relays(eu, watched), f"{watched.queue}-rabbitmq-0"
-    queue = queue_cluster(watched.namespace, watched.queue)
+    names, broker = await relays(eu, unharmed), f"{unharmed.queue}-rabbitmq-0"
+    queue = queue_cluster(unharmed.namespace, unharmed.queue)
     await waiting.condition(eu.api, queue, "Degraded", "False", RETURNS)
-    async with flowing(eu, watched, tmp_path, 600, 15) as traffic, looked_at(eu, watched) as looks:
+    async with flowing(eu, unharmed, tmp_path, 600, 15) as traffic, looked_at(eu, unharmed) as looks:
         await traffic.accepted(60)
-        async with broken(faults.frozen_pod("eu", watched.namespace, broker)):
+        async with broken(faults.frozen_pod("eu", unharmed.namespace, broker)):
             began = time.monotonic()
             found = await waiting.condition(eu.api, queue, "Degraded", "True", NAMED, "BrokerSilent")
             took = time.monotonic() - began
@@ -179,14 +183,14 @@ async def test_a_broker_that_stands_still_is_blamed_on_no_relay_and_is_named_by_
 
 
 async def test_an_operator_that_is_cut_off_from_relays_takes_none_for_dead(
-    eu: Region, watched: Fleet, sinks: Sinks, tmp_path: Path
+    eu: Region, unharmed: Fleet, sinks: Sinks, tmp_path: Path
 ) -> None:
     """Both of its replicas lose every packet to and from the relays, while the API server hears them."""
-    names = await relays(eu, watched)
-    addresses = [str((await _pod(eu, watched, each))["status"]["podIP"]) for each in names]
+    names = await relays(eu, unharmed)
+    addresses = [str((await _pod(eu, unharmed, each))["status"]["podIP"]) for each in names]
     replicas = [str(each["metadata"]["name"]) for each in await operating.replicas(eu)]
     cuts = [network_faults.blocked("eu", operating.NAMESPACE, each, peers=addresses) for each in replicas]
-    async with flowing(eu, watched, tmp_path, 600, 15) as traffic, looked_at(eu, watched) as looks:
+    async with flowing(eu, unharmed, tmp_path, 600, 15) as traffic, looked_at(eu, unharmed) as looks:
         await traffic.accepted(60)
         async with broken(*cuts):
             await asyncio.sleep(LASTS)

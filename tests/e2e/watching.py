@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from relayfleet.api.labels import POOL, SLICE_SERVICE
+from relayfleet.api.labels import CORDON, POOL, SLICE_SERVICE
 from tests.e2e import operating, waiting
 from tests.e2e.api import Object
 from tests.e2e.fleet import Fleet
@@ -116,20 +116,39 @@ async def swept(region: Region, fleet: Fleet) -> None:
 async def watched_pool(eu: Region, fleet: Fleet, **spec: Any) -> AsyncIterator[Fleet]:
     """A pool of its own, whose relays have no past: all are listed, and both replicas of the operator watch them. `spec`: what else it asks
     for."""
-    await swept(eu, fleet)
-    found = Fleet(fleet.namespace, f"watched-{secrets.token_hex(2)}", fleet.queue)
-    selector = {"matchLabels": {"pool": fleet.pool}}
-    pool = relay_pool(found.namespace, found.pool, found.queue, 3, sendingIPSelector=selector, **spec)
-    await eu.apply(pool)
+    found = await begin_watched_pool(eu, fleet, **spec)
     try:
-        for kind, status in (("Ready", "True"), ("Degraded", "False"), ("Reconciling", "False")):
-            await waiting.condition(eu.api, pool, kind, status, RETURNS)
-        for each in await relays(eu, found):
-            await placed(eu, found, each, READY, budget=RETURNS)
-        await _seen_by_both(eu)
+        await all_well(eu, found)
         yield found
     finally:
         await eu.api.delete("RelayPool", found.namespace, found.pool)
+
+
+async def begin_watched_pool(eu: Region, fleet: Fleet, **spec: Any) -> Fleet:
+    """A new pool beside the fleet's, which whoever wants it has to delete."""
+    await swept(eu, fleet)
+    found = Fleet(fleet.namespace, f"watched-{secrets.token_hex(2)}", fleet.queue)
+    selector = {"matchLabels": {"pool": found.pool}}
+    await eu.apply(relay_pool(found.namespace, found.pool, found.queue, 3, sendingIPSelector=selector, **spec))
+    return found
+
+
+async def all_well(eu: Region, fleet: Fleet) -> None:
+    """Return when all relays of a watched pool are listed, and both replicas of the operator watch them."""
+    pool = relay_pool(fleet.namespace, fleet.pool, fleet.queue, 3)
+    for kind, status in (("Ready", "True"), ("Degraded", "False"), ("Reconciling", "False")):
+        await waiting.condition(eu.api, pool, kind, status, RETURNS)
+    for each in await relays(eu, fleet):
+        await placed(eu, fleet, each, READY, budget=RETURNS)
+    await _seen_by_both(eu)
+
+
+async def forgiven(eu: Region, fleet: Fleet) -> None:
+    """The relays have no past any more: what one test did to them, or the busy cores, is not held against them in the next."""
+    for word in ("None", None):
+        for each in await relays(eu, fleet):
+            await eu.api.patch("Pod", fleet.namespace, each, {"metadata": {"annotations": {CORDON: word}}})
+            await placed(eu, fleet, each, READY, budget=RETURNS)
 
 
 async def _seen_by_both(region: Region) -> None:
