@@ -22,6 +22,7 @@ from tests.e2e.api import Api, Object, Objects, access
 from tests.e2e.fleet import Fleet, bring_up_everywhere, well
 from tests.e2e.mailing import client_pod
 from tests.e2e.region import Region
+from tests.e2e.signing import KEY_RECORDS
 from tests.e2e.waiting import gone, wait_for
 from tests.e2e.watching import all_well, begin_watched_pool, forgiven, watched_pool
 from tests.sink.client import SinkClient
@@ -96,7 +97,7 @@ def world(places: Mapping[str, Place], images: Mapping[str, str]) -> None:
 
     async def install(place: Place) -> None:
         async with Api(access(place.kubeconfig)) as api:
-            await receiving.install(Region(place, api), images)
+            await receiving.install(Region(place, api), images, KEY_RECORDS)
 
     async def everywhere() -> None:
         await asyncio.gather(*(install(place) for place in places.values()))

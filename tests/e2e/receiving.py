@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from tests.e2e.api import Api, Object
 from tests.e2e.region import Region, address_of
@@ -24,15 +25,15 @@ DEAD_HOST = 253
 KEEP_RAW = "--keep-raw=2000"
 
 
-async def install(region: Region, images: Mapping[str, str]) -> None:
-    """Bring up sinks and DNS; `images` has `sink` and `dns`."""
+async def install(region: Region, images: Mapping[str, str], texts: Mapping[str, str] = MappingProxyType({})) -> None:
+    """Bring up sinks and DNS; `images` has `sink` and `dns`, `texts` the TXT records of `example.test`, by name in it."""
     api = region.api
     await api.apply(namespace(NAMESPACE))
     objects = [each for name in SINKS for each in sink(NAMESPACE, name, images["sink"], KEEP_RAW)]
     await api.apply(*objects, dns_service(NAMESPACE))
     addresses = {name: await _cluster_ip(api, name) for name in SINKS}
     addresses |= {"dead": network.address(DEAD_HOST), "refusing": min((await region.node_addresses()).values())}
-    server = dns(NAMESPACE, images["dns"], zone(addresses))
+    server = dns(NAMESPACE, images["dns"], zone(addresses, texts))
     await api.apply(*server)
     for each in [*objects, *server]:
         if each["kind"] == "Deployment":

@@ -1,4 +1,5 @@
-"""A pool that signs: what arrives verifies by an implementation that is not ours, and a key of no use keeps mail back and says so."""
+"""A pool that signs: what arrives verifies by an implementation that is not ours, a key that is not in DNS yet is not used, and one of no use
+keeps mail back and says so."""
 
 from __future__ import annotations
 
@@ -15,19 +16,23 @@ from tests.e2e.fleet import USER, Fleet
 from tests.e2e.mailing import send_from_inside
 from tests.e2e.objects import relay_pool
 from tests.e2e.region import Region
+from tests.e2e.signing import KEY_RECORDS
 from tests.sink.client import SinkClient
-from tests.unit.signing.keys import dns_text, ed25519_key, pem, rsa_key
+from tests.sink.zone import DOMAIN
+from tests.unit.signing.keys import ed25519_key, pem, rsa_key
 from tests.unit.signing.oracle import verified
 
 MAIL = "From: sender@{domain}\r\nTo: {to}\r\nSubject: signed\r\nDate: Tue, 24 Nov 2026 12:00:00 +0000\r\nMessage-ID: <{to}>\r\n\r\nhello\r\n"
-PUBLISHED = {
-    "rsa1._domainkey.example.test": dns_text(rsa_key()),
-    "ed1._domainkey.example.test": dns_text(ed25519_key()),
-}
+PUBLISHED = {f"{name}.{DOMAIN}": text.encode() for name, text in KEY_RECORDS.items()}
 
 
 def keys(namespace: str, name: str) -> Object:
-    contents = {"rsa.pem": pem(rsa_key()), "ed.pem": pem(ed25519_key()), "broken.pem": b"no key\n"}
+    contents = {
+        "rsa.pem": pem(rsa_key()),
+        "ed.pem": pem(ed25519_key()),
+        "next.pem": pem(rsa_key(number=1)),
+        "broken.pem": b"no key\n",
+    }
     data = {entry: base64.b64encode(content).decode() for entry, content in contents.items()}
     return {
         "apiVersion": "v1",
@@ -39,17 +44,22 @@ def keys(namespace: str, name: str) -> Object:
 
 @pytest.fixture
 async def pool(eu: Region, fleet: Fleet) -> AsyncIterator[Object]:
-    """One relay that signs for example.test, and would for broken.test if it had a key."""
+    """One relay that signs for example.test, by a next key as soon as that is in DNS, and would for broken.test if it had a key."""
     name = f"signing-{secrets.token_hex(2)}"
     domains = [
         {
             "domain": "example.test",
             "keys": [
+                {"selector": "next", "secretRef": {"name": name, "key": "next.pem"}},
                 {"selector": "rsa1", "secretRef": {"name": name, "key": "rsa.pem"}},
                 {"selector": "ed1", "secretRef": {"name": name, "key": "ed.pem"}},
             ],
         },
-        {"domain": "broken.test", "keys": [{"selector": "s1", "secretRef": {"name": name, "key": "broken.pem"}}]},
+        {
+            "domain": "broken.test",
+            "keys": [{"selector": "s1", "secretRef": {"name": name, "key": "broken.pem"}}],
+            "verifyDNS": False,
+        },
     ]
     selector = {"matchLabels": {"pool": fleet.pool}}
     wanted = relay_pool(fleet.namespace, name, fleet.queue, 1, sendingIPSelector=selector, dkim=domains)

@@ -8,6 +8,7 @@ nomx.…                      no MX, only an address (RFC 5321 5.1)
 nullmx.…                    takes no mail (RFC 7505)
 nodata.…, dangling.…        neither MX nor address; an MX whose name does not exist
 alias.…                     a CNAME for example.test
+…._domainkey                public keys of DKIM, those that the caller has
 servfail.…                  a zone that its server cannot load
 nxdomain.example.test       is not there at all
 """
@@ -15,6 +16,7 @@ nxdomain.example.test       is not there at all
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 DOMAIN = "example.test"
 PORT = 5353
@@ -33,8 +35,8 @@ _DOMAINS: Mapping[str, tuple[tuple[int, str], ...]] = {
 }
 
 
-def zone(addresses: Mapping[str, str]) -> str:
-    """The zone file. `addresses`: one for each of HOSTS; a short TTL, so that a test may change them."""
+def zone(addresses: Mapping[str, str], texts: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The zone file. `addresses`: one for each of HOSTS; `texts`: TXT records by name in the zone; a short TTL, so that a test may change them."""
     lines = [
         "$TTL 5",
         f"@ SOA ns.{DOMAIN}. hostmaster.{DOMAIN}. 1 3600 600 86400 5",
@@ -49,7 +51,13 @@ def zone(addresses: Mapping[str, str]) -> str:
         f"alias CNAME {DOMAIN}.",
     ]
     lines += [f"{name} MX {preference} {host}" for name, hosts in _DOMAINS.items() for preference, host in hosts]
+    lines += [f"{name} TXT {_strings(text)}" for name, text in texts.items()]
     return "\n".join(lines) + "\n"
+
+
+def _strings(text: str) -> str:
+    """A string of a TXT record has 255 bytes at most."""
+    return " ".join(f'"{text[at : at + 255]}"' for at in range(0, len(text), 255))
 
 
 def named_conf(folder: str, port: int = PORT) -> str:

@@ -50,6 +50,7 @@ class Reason(StrEnum):
     SECRET_NOT_FOUND = "SecretNotFound"
     SECRET_INVALID = "SecretInvalid"
     SIGNING_KEY_UNAVAILABLE = "SigningKeyUnavailable"
+    SIGNING_KEY_NOT_PUBLISHED = "SigningKeyNotPublished"
     SEALING_KEY_UNAVAILABLE = "SealingKeyUnavailable"
     NO_SENDING_IP = "NoSendingIP"
     IMAGE_NOT_PULLED = "ImageNotPulled"

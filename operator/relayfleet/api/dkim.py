@@ -9,7 +9,8 @@ from pydantic import Field
 from relayfleet.api.meta import LocalRef, Model, list_map, rule, rules
 
 MOST_DOMAINS = 100
-MOST_KEYS = 2
+MOST_KEYS = 4
+"""An RSA and an Ed25519 key, and the successor of each."""
 
 _LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?"
 DOMAIN = rf"^({_LABEL}[.])+{_LABEL}$"
@@ -67,9 +68,17 @@ class SigningDomain(Model):
             **rules(
                 rule(
                     "self.all(a, self.exists_one(b, a.secretRef.name == b.secretRef.name && a.secretRef.key == b.secretRef.key))",
-                    "two keys of a domain need an entry of a Secret each: one RSA and one Ed25519",
+                    "the keys of a domain need an entry of a Secret each: one private key cannot have two selectors",
                 )
             ),
         },
-        description="One signature by each. RSA is what everybody verifies; Ed25519 beside it is for those who know RFC 8463.",
+        description="RSA is what everybody verifies; Ed25519 beside it is for those who know RFC 8463. Of several keys of one algorithm the first that "
+        "is in DNS signs. To rotate, put the new key before the old one and publish it; when it signs, take the old one out here, and days later its "
+        "record out of DNS. With `verifyDNS: false` all keys sign.",
+    )
+    verify_dns: bool = Field(
+        default=True,
+        description="Relays look up the public half of each key by their own resolvers, every few minutes. A key that is certainly not in DNS is "
+        "not used while another one is, and the condition Degraded (SigningKeyNotPublished) says what to publish; DNS that does not answer changes "
+        "nothing. False: keys are used without a look, for domains that these resolvers see otherwise than the world does.",
     )

@@ -62,8 +62,8 @@ def rules(*each: dict[str, str]) -> dict[str, Any]:
 
 
 def field_name(name: str) -> str:
-    """`sending_ip_selector` → `sendingIPSelector`: camelCase with the acronym as Kubernetes writes it."""
-    return re.sub(r"Ip(?=s?([A-Z]|$))", "IP", to_camel(name))
+    """`sending_ip_selector` → `sendingIPSelector`: camelCase with acronyms as Kubernetes writes them."""
+    return re.sub(r"(Ip|Dns)(?=s?([A-Z]|$))", lambda found: found[1].upper(), to_camel(name))
 
 
 class Model(BaseModel):

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from relayfleet.act.kubernetes.pods import gate
 from relayfleet.api.labels import CORDON
+from relayfleet.controllers.relaysigning import SILENT, Words
 from relayfleet.decide.health.verdict import Verdict
 from relayfleet.decide.health.words import Level, Manual, Reason
 from relayfleet.decide.pool.facts import Pod, Waiting
@@ -79,7 +80,7 @@ def facts(
     place: Place,
     now: datetime.datetime,
     mount_failures: Mapping[str, str],
-    signing: str = "",
+    signing: Words = SILENT,
     sealing: str = "",
 ) -> Pod:
     """The relay for decisions about the status; `mount_failures` by uid of pod; `signing`, `sealing`: its own words on its keys."""
@@ -96,7 +97,8 @@ def facts(
         unschedulable=scheduled.get("message", "no node fits") if unscheduled else "",
         waiting=waiting,
         mount_failure=mount_failures.get(pod["metadata"]["uid"], "") if creating else "",
-        signing=signing,
+        signing=signing.unavailable,
+        unpublished=signing.unpublished,
         sealing=sealing,
     )
 

@@ -106,10 +106,12 @@ class SigningKey:
 
 @dataclass(frozen=True, slots=True)
 class SigningDomain:
-    """A domain (A-labels, lower case) whose mail is signed by each of the keys."""
+    """A domain (A-labels, lower case) whose mail is signed. `verify_dns`: of the keys of one algorithm by the first that is in DNS; else, and where
+    an older operator said nothing, by each of the keys."""
 
     domain: str
     keys: tuple[SigningKey, ...]
+    verify_dns: bool = False
 
 
 @dataclass(frozen=True, slots=True)

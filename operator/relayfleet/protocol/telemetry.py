@@ -24,6 +24,9 @@ MOST_BYTES = 256 * 1024
 MOST_ROWS = 64
 MOST_DEPENDENCIES = 16
 MOST_RESOLVERS = 8
+MOST_TEXT = 256
+MOST_UNPUBLISHED = 2048
+"""Characters: a sentence with the longest name and the record of an RSA key of 4096 bits in it."""
 
 SERVER_NAME = "relay.relayfleet"
 """The host name in the certificate of every relay: pods have no names that last, so the CA and this name say who it is."""
@@ -114,7 +117,7 @@ class Window:
     of both; `unfit`: why the relay cannot serve, by its own judgement, or ""; `strain`: the share of its tightest limit in use, 0 to 1;
     `stand`: by the last order; `age`: seconds since the middle of the window; `signing`: why mail waits for its DKIM key, and what to do, or "";
     `dependencies` and `resolvers`: all that the relay asks, as it sees them now, which is no word about the relay; `opens`: it can open sealed
-    records; `sealing`: why sealed mail waits, and what to do, or ""."""
+    records; `sealing`: why sealed mail waits, and what to do, or ""; `unpublished`: which DKIM key is not in DNS, and what to publish, or ""."""
 
     accepted: int = 0
     deferred: int = 0
@@ -130,6 +133,7 @@ class Window:
     opens: bool = False
     sealing: str = ""
     resolvers: tuple[Dependency, ...] = ()
+    unpublished: str = ""
 
 
 Word = Hello | Order
@@ -196,6 +200,7 @@ def _window(window: dict[str, Any]) -> Window:
         window.get("opens") is True,
         _text(window.get("sealing", "")),
         tuple(_dependency(row) for row in _rows(window.get("resolvers", []), MOST_RESOLVERS)),
+        _text(window.get("unpublished", ""), MOST_UNPUBLISHED),
     )
 
 
@@ -229,10 +234,10 @@ def _count(value: Any) -> int:
     return value
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, most: int = MOST_TEXT) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is no text")
-    return value[:256]
+    return value[:most]
 
 
 def _finite(value: Any) -> float:

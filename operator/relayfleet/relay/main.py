@@ -47,6 +47,7 @@ from relayfleet.relay.status import (
     relay_metrics,
     resolver_metrics,
     sealing_metrics,
+    signing_metrics,
 )
 
 log = logging.getLogger(__name__)
@@ -138,6 +139,7 @@ class Relay:
             self.obedience.run(),
             self.dependencies.run(),
             self.resolvers.run(),
+            self.delivery.signing.publication.run(self.lookup),
             self._mind(control),
         ):
             await self.start()
@@ -151,6 +153,7 @@ class Relay:
         self.spool.start()
         self.journal.start()
         await self.server.start()
+        await self.delivery.signing.publication.first()
         self.delivery.start()
 
     async def drain(self) -> None:
@@ -189,6 +192,7 @@ class Relay:
             self.dependencies.told,
             lambda: (self.sealer.opens, self.sealer.trouble),
             self.resolvers.told,
+            lambda: self.delivery.signing.publication.trouble,
         )
         return ControlServer(Keys(self._files.control), windows, self.obedience.obey, address)
 
@@ -198,6 +202,7 @@ class Relay:
         yield from dependency_metrics(self.dependencies)
         yield from sealing_metrics(self.sealer)
         yield from resolver_metrics(self.resolvers, self.lookup, self.names)
+        yield from signing_metrics(self.delivery.signing)
 
     def _settled_and_released(self) -> tuple[int, int]:
         return self.delivery.counters.records_settled, self.delivery.counters.records_released

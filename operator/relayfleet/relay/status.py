@@ -22,6 +22,7 @@ from relayfleet.relay.dependencies.service import Dependencies
 from relayfleet.relay.routing.lookup import Lookup
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.server import SmtpServer
+from relayfleet.relay.signing.letter import Signing
 from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
 from relayfleet.relay.spool.sealer import Sealer
 
@@ -112,6 +113,31 @@ def sealing_metrics(sealer: Sealer) -> Iterable[Metric]:
     yield records
 
 
+def signing_metrics(signing: Signing) -> Iterable[Metric]:
+    """What DKIM did with mail, and which of its keys are in DNS."""
+    mails = CounterMetricFamily(
+        "relayfleet_relay_signing", "Mails by what DKIM did with them; KeyUnavailable waits.", labels=["result"]
+    )
+    for result, count in signing.counts.items():
+        mails.add_metric([result], count)
+    yield mails
+    keys = GaugeMetricFamily(
+        "relayfleet_relay_signing_key",
+        "For a DKIM key by what is known of it in DNS: 1 while it signs, 0 while it does not.",
+        labels=["domain", "selector", "state"],
+    )
+    for each in signing.publication.standings:
+        for signer, verdict in zip(each.signers, each.verdicts, strict=True):
+            keys.add_metric([each.domain, signer.selector, verdict.state.value], float(signer in each.chosen))
+    yield keys
+    looks = CounterMetricFamily(
+        "relayfleet_relay_signing_lookups", "Questions for DKIM keys that were answered or failed.", labels=["outcome"]
+    )
+    for outcome, count in signing.publication.counts.items():
+        looks.add_metric([outcome], count)
+    yield looks
+
+
 def resolver_metrics(resolvers: Resolvers, lookup: Lookup, names: Resolver) -> Iterable[Metric]:
     """What the relay sees of its resolvers by probes and by live traffic, and what its memory of names is good for."""
     state = GaugeMetricFamily(
@@ -174,12 +200,6 @@ def relay_metrics(server: SmtpServer, delivery: DeliveryService, spool: RabbitMQ
     for (provider, reason), count in out.answers.items():
         answers.add_metric([provider, reason], count)
     yield answers
-    signing = CounterMetricFamily(
-        "relayfleet_relay_signing", "Mails by what DKIM did with them; KeyUnavailable waits.", labels=["result"]
-    )
-    for result, count in delivery.signing.counts.items():
-        signing.add_metric([result], count)
-    yield signing
     yield CounterMetricFamily("relayfleet_relay_settled", "Records that were settled.", out.records_settled)
     yield CounterMetricFamily("relayfleet_relay_released", "Records handed back to the queue.", out.records_released)
     yield CounterMetricFamily(

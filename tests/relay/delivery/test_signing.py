@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from relayfleet.protocol.relay_config import SigningDomain
+from relayfleet.protocol.relay_config import SigningDomain, SigningKey
+from relayfleet.relay.routing.lookup import Lookup
 from relayfleet.relay.signing.letter import Signing
 from tests.fakes.peer import EHLO, Peer, Talk, peer
 from tests.relay.delivery.desk import BODY, Desk, a_record, desk, until
-from tests.unit.signing.keys import BOTH, RSA, dns_text, mounted, pem, rsa_key
+from tests.unit.signing.keys import BOTH, ED25519, RSA, dns_text, mounted, pem, rsa_key, zone_text
 from tests.unit.signing.oracle import PUBLISHED, unstuffed, verified
 
 ZONE = {
@@ -126,6 +127,29 @@ async def test_a_key_that_changes_while_mail_waits_signs_it(tmp_path: Path) -> N
         await until(lambda: bool(receiver.wire))
         (mail,) = receiver.mails
         assert (verified(mail), verified(mail, newer), signatures(mail)) == ([False], [True], 1)
+
+
+async def test_a_rotation_on_the_wire_by_two_selectors(tmp_path: Path) -> None:
+    old, new = RSA, SigningKey("rsa2", "keys", "new.pem")
+    published = {**PUBLISHED, "rsa2._domainkey.sender.test": dns_text(rsa_key(number=1))}
+    zone = {(name, "TXT"): [zone_text(text.decode())] for name, text in published.items()}
+    domain = SigningDomain("sender.test", (new, old, ED25519), verify_dns=True)
+    signing = Signing(mounted(tmp_path, new_pem=pem(rsa_key(number=1))), (domain,))
+    async with scene(signing) as (subject, receiver, _):
+        lookup = Lookup([subject.dns.address])
+        for selectors in (["rsa1", "ed1"], ["rsa2", "ed1"]):
+            shown = {key: text for key, text in zone.items() if any(key[0].startswith(each) for each in selectors)}
+            subject.dns.records = {**ZONE, **shown}
+            signing.reload(())
+            await signing.publication.look(lookup)
+            signing.reload((domain,))
+            await signing.publication.look(lookup)
+            asked = len(subject.dns.asked)
+            await subject.deliver(a_record("bob@one.test"))
+            mail = receiver.mails[-1]
+            assert verified(mail, {name: published[name] for name, _ in shown}) == [True, True]
+            assert re.findall(rb"s=(\w+);", mail) == [each.encode() for each in selectors]
+            assert not any(kind == "TXT" for _, kind in subject.dns.asked[asked:])
 
 
 async def test_a_report_of_ours_is_signed_by_the_domain_it_is_from(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def test_an_entry_has_a_name_by_default() -> None:
     "wrong",
     [
         pytest.param(stated(), id="no key"),
-        pytest.param(stated(key("a"), key("b"), key("c")), id="three keys"),
+        pytest.param(stated(*(key(each, key=f"{each}.pem") for each in "abcde")), id="five keys"),
         pytest.param(stated({"selector": "a"}), id="no Secret"),
         pytest.param(stated(key(key="../tls.key")), id="a path"),
         pytest.param(stated(key(key="..")), id="the folder above"),
@@ -84,6 +84,15 @@ def test_what_makes_no_sense(wrong: dict[str, Any]) -> None:
         RelayPoolSpec.model_validate(POOL | {"dkim": [wrong]})
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(wrong, structural(SigningDomain))
+
+
+def test_keys_are_looked_up_in_dns_unless_it_is_said_that_they_are_not() -> None:
+    rotating = stated(*(key(each, key=f"{each}.pem") for each in ("rsa2", "rsa1", "ed2", "ed1")))
+    spec = RelayPoolSpec.model_validate(
+        POOL | {"dkim": [rotating, stated(key(), domain="a.test") | {"verifyDNS": False}]}
+    )
+    assert [each.verify_dns for each in spec.dkim] == [True, False]
+    assert structural(SigningDomain)["properties"]["verifyDNS"]["default"] is True
 
 
 def test_domains_and_selectors_are_told_apart_by_the_api_server() -> None:

@@ -40,7 +40,7 @@ EXTERNAL = {
 }
 
 
-DKIM = [
+DKIM: list[dict[str, Any]] = [
     {
         "domain": "b.example",
         "keys": [
@@ -49,7 +49,7 @@ DKIM = [
         ],
     },
     {"domain": "a.example", "keys": [{"selector": "r", "secretRef": {"name": "a-keys"}}]},
-    {"domain": "c.example", "keys": [{"selector": "r", "secretRef": {"name": "shared"}}]},
+    {"domain": "c.example", "keys": [{"selector": "r", "secretRef": {"name": "shared"}}], "verifyDNS": False},
 ]
 
 
@@ -144,6 +144,7 @@ def test_relays_are_told_who_signs_and_where_the_key_is() -> None:
         ("a.example", ["r"]),
         ("c.example", ["r"]),
     ]
+    assert [each.verify_dns for each in told] == [True, True, False]
     assert (told[0].keys[1].secret, told[0].keys[1].entry) == ("shared", "ed.pem")
 
 

@@ -39,7 +39,7 @@ class Scene:
         self.intake = (7, 3)
         self.load = 0.0
         self.stand = Stand.SERVE
-        self.signing = ""
+        self.signing = self.unpublished = ""
         self.sealing = (False, "")
         vitals = Vitals(lambda: self.load, self.pulse, files, memory)
         self.dependencies: tuple[Dependency, ...] = ()
@@ -53,6 +53,7 @@ class Scene:
             lambda: self.dependencies,
             lambda: self.sealing,
             lambda: self.resolvers,
+            lambda: self.unpublished,
         )
         self.windows.begin(100.0)
 
@@ -73,6 +74,11 @@ def test_trouble_with_a_key_is_told_at_once_and_its_end_too() -> None:
     assert scene.windows.next(100.4) is None
     scene.signing = ""
     assert scene.next(100.6).signing == ""
+    scene.unpublished = "publish it"
+    assert scene.next(100.8).unpublished == "publish it"
+    assert scene.windows.next(101.0) is None
+    scene.unpublished = ""
+    assert scene.next(101.2).unpublished == ""
 
 
 def test_a_window_is_told_at_once_when_something_happened_and_once_a_beat_otherwise() -> None:

@@ -293,14 +293,29 @@ async def test_a_key_that_a_relay_cannot_use_is_told_until_it_can() -> None:
     assert condition(kube, "Degraded") == ("False", "AsAsked")
 
 
+async def test_a_key_that_is_not_in_dns_is_told_until_it_is() -> None:
+    kube = world(*listed_pods())
+    both = context(kube)
+    both.signing.take_window(("mail", "tx"), "b", Window(unpublished="publish it"))
+    await reconcile(both, "mail", "tx")
+    assert condition(kube, "Degraded") == ("True", "SigningKeyNotPublished")
+    assert condition(kube) == ("True", "Serving")
+    both.signing.take_window(("mail", "tx"), "b", Window())
+    await reconcile(both, "mail", "tx")
+    assert condition(kube, "Degraded") == ("False", "AsAsked")
+
+
 def test_only_news_of_keys_wake_a_pool_and_relays_that_left_are_forgotten() -> None:
     woken: list[tuple[str, str]] = []
     news = SigningNews(lambda *pool: woken.append(pool))
     for text in ("", "a", "a", "b"):
         news.take_window(("mail", "tx"), "gone", Window(signing=text))
-    assert woken == [("mail", "tx")] * 2
+    for text in ("", "a", "a"):
+        news.take_window(("mail", "tx"), "gone", Window(signing="b", unpublished=text))
+    assert woken == [("mail", "tx")] * 3
+    assert news.of(("mail", "tx"), "gone") == ("b", "a")
     news.keep(("mail", "tx"), {"other"})
-    assert news.of(("mail", "tx"), "gone") == ""
+    assert news.of(("mail", "tx"), "gone") == ("", "")
 
 
 async def test_dkim_that_is_not_stated_changes_no_template_of_an_older_operator() -> None:

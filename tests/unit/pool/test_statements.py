@@ -33,6 +33,7 @@ NO_SECRET = Pod(
     mount_failure='MountVolume.SetUp failed for volume "auth" : secret "submitters" not found',
 )
 UNSIGNED = replace(UP[2], signing="mail of a.test is kept back: entry private.pem of Secret a cannot be used, make one")
+UNPUBLISHED = replace(UP[1], unpublished='DKIM key s1 of a.test signs all the same. Publish "v=DKIM1; k=rsa; p=abc"')
 WELL = Pool("eu", 3, Queue("mail"), Sources(("eu-1",)), UP)
 NEW = replace(WELL, pods=(STARTING,) * 3)
 
@@ -122,6 +123,27 @@ def said(pool: Pool) -> dict[str, str]:
             "not AsAsked",
             "Rolling",
             id="a relay that is about to go lacks the new Secret",
+        ),
+        pytest.param(
+            replace(WELL, pods=(UP[0], UNPUBLISHED, UP[2])),
+            "Serving",
+            "SigningKeyNotPublished",
+            "not AsAsked",
+            id="a DKIM key is not in DNS",
+        ),
+        pytest.param(
+            replace(WELL, pods=(UP[0], UNPUBLISHED, UNSIGNED)),
+            "Serving",
+            "SigningKeyUnavailable",
+            "not AsAsked",
+            id="mail that waits is worse than a key that is not in DNS",
+        ),
+        pytest.param(
+            replace(WELL, pods=(UP[0], UNPUBLISHED, UP[2]), outdated=1),
+            "Serving",
+            "not AsAsked",
+            "Rolling",
+            id="a relay that is about to go has the old keys",
         ),
         pytest.param(replace(WELL, paused=True), "Paused", "not AsAsked", "not Paused", id="paused"),
         pytest.param(
@@ -239,12 +261,15 @@ def test_a_relay_without_a_problem(pod: Pod) -> None:
 def test_a_key_of_no_use_is_told_with_its_cure_and_where_it_was_seen() -> None:
     (_, degraded, *_) = statements(replace(WELL, pods=(UNSIGNED, *UP[:2])))
     assert degraded.message == f"{UNSIGNED.signing} (relay c)"
+    (_, degraded, *_) = statements(replace(WELL, pods=(UP[0], UNPUBLISHED, UP[2])))
+    assert degraded.message == f"{UNPUBLISHED.unpublished} (relay b)"
 
 
 def test_every_reason_is_a_word_of_the_contract() -> None:
     pools = [
         WELL,
         replace(WELL, pods=(UNSIGNED,)),
+        replace(WELL, pods=(UNPUBLISHED,)),
         NEW,
         replace(WELL, paused=True),
         replace(WELL, wanted=0, pods=()),

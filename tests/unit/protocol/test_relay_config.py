@@ -27,7 +27,7 @@ CONFIG = RelayConfig(
     listeners=(Listener("submission", (2520,)),),
     sources=(Source("eu-1", "203.0.113.10", "eu-1.mail.example.com", "192.0.2.7"),),
     allowed_networks=("192.0.2.0/24",),
-    dkim=(SigningDomain("example.com", (SigningKey("s1", "keys", "private.pem"),)),),
+    dkim=(SigningDomain("example.com", (SigningKey("s1", "keys", "private.pem"),), verify_dns=True),),
     dependencies=(
         Dependency("port", Target(tcp=TcpTarget("a:1")), 1.0, 0.2, "UseBackup", Target(tcp=TcpTarget("b:1"))),
         Dependency("web", Target(http=HttpTarget("https://a/", Trust(True, "web.example")))),
@@ -58,6 +58,8 @@ def test_fields_that_an_older_operator_did_not_write_have_defaults() -> None:
     assert load(json.dumps(document)) == CONFIG
     del document["dependencies"]
     assert load(json.dumps(document)).dependencies == ()
+    del document["dkim"][0]["verify_dns"]
+    assert load(json.dumps(document)).dkim[0].verify_dns is False
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from relayfleet.protocol.telemetry import (
     MOST_DEPENDENCIES,
     MOST_RESOLVERS,
     MOST_ROWS,
+    MOST_UNPUBLISHED,
     Attempts,
     Confirms,
     Dependency,
@@ -178,6 +179,7 @@ def test_text_without_end_is_cut() -> None:
     assert decode_word(encode(Order(Stand.LEAVE, "r" * 5000))) == Order(Stand.LEAVE, "r" * 256)
     assert decode_window(encode(Window(unfit="u" * 5000))).unfit == "u" * 256
     assert decode_window(encode(Window(signing="s" * 5000))).signing == "s" * 256
+    assert decode_window(encode(Window(unpublished="u" * 5000))).unpublished == "u" * MOST_UNPUBLISHED
     endless = Window(dependencies=(Dependency("d" * 5000, DependencyState.DOWN, 1.0, "w" * 5000),))
     assert decode_window(encode(endless)).dependencies == (Dependency("d" * 256, DependencyState.DOWN, 1.0, "w" * 256),)
 

@@ -51,6 +51,11 @@ def dns_text(key: Private) -> bytes:
     return b"v=DKIM1; k=rsa; p=" + base64.b64encode(der)
 
 
+def zone_text(record: str) -> str:
+    """The record as a zone file has it: in strings of 255 bytes at most."""
+    return " ".join(f'"{record[at : at + 255]}"' for at in range(0, max(len(record), 1), 255))
+
+
 def mounted(root: Path, **contents: bytes) -> Path:
     """A folder with a Secret `keys` in it; `rsa` and `ed` unless told otherwise. `_` in a name stands for the dot."""
     folder = root / "keys"

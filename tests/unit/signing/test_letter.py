@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from relayfleet.relay.routing.lookup import Answer
 from relayfleet.relay.signing import letter as module
 from relayfleet.relay.signing.canonical import body_digest
 from relayfleet.relay.signing.keyring import SigningKeyUnavailableError
@@ -15,7 +17,7 @@ from relayfleet.relay.signing.letter import IN_A_THREAD, Signing
 from relayfleet.relay.spool.record import Recipient, Record
 from tests.fakes.spool import MemoryHeld, MemorySpool
 from tests.unit.signing.keys import BOTH, mounted
-from tests.unit.signing.oracle import unstuffed, verified
+from tests.unit.signing.oracle import PUBLISHED, unstuffed, verified
 
 MAIL = b"From: a@sender.test\r\nSubject: hello\r\n\r\nhello\r\n..dot\r\n"
 
@@ -79,3 +81,20 @@ async def test_only_large_mails_are_hashed_in_a_thread(
     message = MAIL + b"a line of a large mail\r\n" * (size // 24)
     assert verified(unstuffed(await signing.letter(held(message)).prefix() + message)) == [True, True]
     assert [each is threading.main_thread() for each in threads] == [inside]
+
+
+async def test_a_domain_is_looked_up_or_not_as_it_says(tmp_path: Path) -> None:
+    class Empty:
+        async def ask(self, name: str, kind: str) -> Answer:
+            return Answer((f'"{PUBLISHED[name].decode()}"',) if name.startswith("ed1") else (), 60.0)
+
+    signing = Signing(mounted(tmp_path), (replace(BOTH[0], verify_dns=True), replace(BOTH[0], domain="other.test")))
+    await signing.publication.look(Empty())
+    selectors = []
+    for message in (MAIL, MAIL.replace(b"sender", b"other")):
+        prefix = await signing.letter(held(message)).prefix()
+        selectors.append([each for each in ("rsa1", "ed1") if f"s={each};".encode() in prefix])
+    assert selectors == [["ed1"], ["rsa1", "ed1"]]
+    signing.reload(BOTH)
+    assert (await signing.letter(held()).prefix()).count(b"DKIM-Signature:") == 2
+    assert signing.publication.trouble == ""

@@ -39,3 +39,12 @@ def test_the_address_of(host: str, address: str) -> None:
 def test_what_is_not_there_is_not_there() -> None:
     parsed = dns.zone.from_text(zone(ADDRESSES), DOMAIN)
     assert not {"nobody", "nxdomain", "servfail"} & {str(name) for name in parsed.nodes}
+
+
+def test_long_texts_are_cut_into_strings() -> None:
+    text = "v=DKIM1; p=" + "A" * 600
+    found = dns.zone.from_text(zone(ADDRESSES, {"s1._domainkey": text}), DOMAIN).get_rdataset("s1._domainkey", "TXT")
+    assert found is not None
+    (record,) = found
+    assert [len(each) for each in record.strings] == [255, 255, 101]
+    assert b"".join(record.strings).decode() == text

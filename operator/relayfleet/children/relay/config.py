@@ -96,7 +96,7 @@ def _source(name: str, spec: SendingIPSpec) -> Source:
 
 def _signing(stated: dkim.SigningDomain) -> SigningDomain:
     keys = (SigningKey(each.selector, each.secret_ref.name, each.secret_ref.key) for each in stated.keys)
-    return SigningDomain(stated.domain, tuple(keys))
+    return SigningDomain(stated.domain, tuple(keys), stated.verify_dns)
 
 
 def _limits(limits: relaypool.Limits) -> Limits:

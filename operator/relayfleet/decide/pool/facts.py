@@ -22,7 +22,7 @@ class Waiting:
 class Pod:
     """A relay pod that is not being deleted. `listed`: it gets new connections. `serves`: its containers are ready. `age`: seconds since it was created, or since its
     readiness last changed. `unschedulable`, `waiting`, `mount_failure`: what holds it up. `signing`: why mail waits there for its DKIM key, or is signed by an old one.
-    `sealing`: why sealed mail waits there."""
+    `unpublished`: which DKIM key is not in DNS by its resolvers. `sealing`: why sealed mail waits there."""
 
     name: str
     listed: bool = False
@@ -33,6 +33,7 @@ class Pod:
     waiting: Waiting | None = None
     mount_failure: str = ""
     signing: str = ""
+    unpublished: str = ""
     sealing: str = ""
 
 

@@ -135,7 +135,7 @@ def _short(pool: Pool) -> Problem | None:
     if hurt:
         more = f" (and {len(hurt) - 1} more)" if len(hurt) > 1 else ""
         return Problem(hurt[0].reason, f"{_serving(pool)}: {hurt[0].message}{more}")
-    if found := _unsigned(pool) or _unopened(pool) or resolvers.hindering(pool.resolvers):
+    if found := _unsigned(pool) or _unopened(pool) or _unpublished(pool) or resolvers.hindering(pool.resolvers):
         return found
     if pool.odd_cordons:
         return _odd(pool)
@@ -150,6 +150,14 @@ def _unsigned(pool: Pool) -> Problem | None:
     if not told:
         return None
     return Problem("SigningKeyUnavailable", f"{told[0][1]} (relay {told[0][0]})")
+
+
+def _unpublished(pool: Pool) -> Problem | None:
+    """One relay that cannot see the record is enough to tell: the world's receivers are as different as relays are."""
+    told = sorted((each.name, each.unpublished) for each in pool.pods if each.unpublished)
+    if pool.outdated or not pool.settled or not told:
+        return None
+    return Problem("SigningKeyNotPublished", f"{told[0][1]} (relay {told[0][0]})")
 
 
 def _unopened(pool: Pool) -> Problem | None:

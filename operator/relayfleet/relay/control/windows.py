@@ -16,7 +16,8 @@ BACK = 0.2
 
 class Windows:
     """`intake` gives the totals of mails accepted and deferred since the start, `stand` how the relay stands by its last order, `signing` why mail
-    waits for a key, or "", `dependencies` and `resolvers` what it sees of those, `sealing` whether it opens sealed records and why some wait, or "". `now` is in seconds, by any clock that goes on."""
+    waits for a key, or "", `dependencies` and `resolvers` what it sees of those, `sealing` whether it opens sealed records and why some wait, or "", `unpublished`
+    which DKIM key is not in DNS, or "". `now` is in seconds, by any clock that goes on."""
 
     def __init__(
         self,
@@ -28,6 +29,7 @@ class Windows:
         dependencies: Callable[[], tuple[Dependency, ...]] = tuple,
         sealing: Callable[[], tuple[bool, str]] = lambda: (False, ""),
         resolvers: Callable[[], tuple[Dependency, ...]] = tuple,
+        unpublished: Callable[[], str] = lambda: "",
     ) -> None:
         self._tally = tally
         self._intake = intake
@@ -37,6 +39,7 @@ class Windows:
         self._dependencies = dependencies
         self._sealing = sealing
         self._resolvers = resolvers
+        self._unpublished = unpublished
         self.begin(0.0)
 
     def begin(self, now: float) -> None:
@@ -75,6 +78,7 @@ class Windows:
             opens=opens,
             sealing=sealing,
             resolvers=self._resolvers(),
+            unpublished=self._unpublished(),
         )
 
     def _news(self, window: Window) -> bool:
@@ -84,5 +88,5 @@ class Windows:
 
 def _state(window: Window) -> tuple[object, ...]:
     """What of it is news when it changes."""
-    words = (window.unfit, window.stand, window.signing, window.opens, window.sealing)
+    words = (window.unfit, window.stand, window.signing, window.unpublished, window.opens, window.sealing)
     return (*words, *((each.name, each.state) for each in (*window.dependencies, *window.resolvers)))

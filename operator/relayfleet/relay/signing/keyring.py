@@ -8,7 +8,7 @@ old one until they go. A domain that never had good keys signs nothing.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +64,12 @@ class Keyring:
         if not held.signers:
             raise SigningKeyUnavailableError(held.trouble)
         return held.signers
+
+    @property
+    def usable(self) -> Mapping[str, tuple[Signer, ...]]:
+        """The keys of each domain that has any."""
+        self._look()
+        return {name: held.signers for name, held in self._held.items() if held.signers}
 
     @property
     def trouble(self) -> str:

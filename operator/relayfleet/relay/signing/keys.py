@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 
 FEWEST_BITS, MOST_BITS = 2048, 4096
 """Receivers distrust shorter RSA keys, and need not know longer ones (RFC 8301 section 3.2)."""
@@ -24,10 +24,12 @@ class KeyUnusableError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """`algorithm` is the a= of the signature; `sign` takes what RFC 6376 section 3.7 has hashed for it."""
+    """`algorithm` is the a= of the signature; `sign` takes what RFC 6376 section 3.7 has hashed for it. `public`: the public half in the forms
+    that p= may have, the one to publish first."""
 
     algorithm: str
     sign: Callable[[bytes], bytes] = field(repr=False)
+    public: tuple[bytes, ...] = field(repr=False)
 
 
 def parse(pem: bytes) -> Key:
@@ -59,14 +61,20 @@ def _checked(key: object) -> Key:
                     f"RSA keys need {FEWEST_BITS} to {MOST_BITS} bits, it has {key.key_size}: {MAKE_ONE}"
                 )
             key.public_key().verify(_rsa(key)(b"test"), b"test", PKCS1v15(), hashes.SHA256())
-            return Key("rsa-sha256", _rsa(key))
+            return Key("rsa-sha256", _rsa(key), _rsa_public(key))
         case Ed25519PrivateKey():
-            return Key("ed25519-sha256", _ed25519(key))
+            return Key("ed25519-sha256", _ed25519(key), (key.public_key().public_bytes_raw(),))
     raise KeyUnusableError(f"it is neither an RSA nor an Ed25519 key: {MAKE_ONE}")
 
 
 def _rsa(key: RSAPrivateKey) -> Callable[[bytes], bytes]:
     return lambda data: key.sign(data, PKCS1v15(), hashes.SHA256())
+
+
+def _rsa_public(key: RSAPrivateKey) -> tuple[bytes, ...]:
+    # RFC 6376 names RSAPublicKey, its examples and all the world have SubjectPublicKeyInfo: receivers take both.
+    forms = PublicFormat.SubjectPublicKeyInfo, PublicFormat.PKCS1
+    return tuple(key.public_key().public_bytes(Encoding.DER, each) for each in forms)
 
 
 def _ed25519(key: Ed25519PrivateKey) -> Callable[[bytes], bytes]:

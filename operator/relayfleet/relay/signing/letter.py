@@ -9,7 +9,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from relayfleet.protocol.relay_config import SigningDomain
 from relayfleet.relay.signing.canonical import body_digest
 from relayfleet.relay.signing.head import Head, HeadError, author_domain, read
 from relayfleet.relay.signing.keyring import Keyring, SigningKeyUnavailableError
+from relayfleet.relay.signing.publication import Publication
 from relayfleet.relay.signing.signature import Signer, field, hashed
 from relayfleet.relay.spool.interface import Held
 
@@ -64,17 +65,25 @@ class Letter:
 
 
 class Signing:
-    """What the delivery has of DKIM. `counts`: letters by what became of them."""
+    """What the delivery has of DKIM. `counts`: letters by what became of them; `publication`: which keys are in DNS, as long as it runs."""
 
     def __init__(self, folder: Path = Path(), domains: Sequence[SigningDomain] = ()) -> None:
-        self._keyring = Keyring(folder, domains)
-        self._idle = not domains
+        self._keyring = Keyring(folder)
+        self.publication = Publication(self._verified)
         self.counts: Counter[str] = Counter()
+        self.reload(domains)
 
     def reload(self, domains: Sequence[SigningDomain]) -> None:
         """Sign for these from now on."""
         self._idle = not domains
+        self._looked_up = frozenset(each.domain for each in domains if each.verify_dns)
         self._keyring.reload(domains)
+
+    def _verified(self) -> Mapping[str, tuple[Signer, ...]]:
+        """The keys that are looked up before they are used."""
+        if not self._looked_up:
+            return {}
+        return {domain: keys for domain, keys in self._keyring.usable.items() if domain in self._looked_up}
 
     @property
     def trouble(self) -> str:
@@ -104,4 +113,8 @@ class Signing:
     def _plan(self, message: bytes) -> Plan | None:
         head = read(message)
         domain = self._keyring.domain_for(author_domain(head))
-        return Plan(head, domain, self._keyring.signers(domain)) if domain else None
+        return Plan(head, domain, self._signers(domain)) if domain else None
+
+    def _signers(self, domain: str) -> tuple[Signer, ...]:
+        keys = self._keyring.signers(domain)
+        return self.publication.chosen(domain, keys) if domain in self._looked_up else keys
