@@ -115,6 +115,14 @@ class SigningDomain:
 
 
 @dataclass(frozen=True, slots=True)
+class SuppressionEntry:
+    """A file of the suppression list, by the name of the Secret and of the entry in it."""
+
+    secret: str
+    entry: str
+
+
+@dataclass(frozen=True, slots=True)
 class Submitter:
     """A credential that may send for these domains (A-labels, lower case) and what is below them, and for no others."""
 
@@ -150,6 +158,7 @@ class RelayConfig:
     dependencies: tuple[Dependency, ...] = ()
     seal: bool = False
     submitters: tuple[Submitter, ...] = ()
+    suppression: tuple[SuppressionEntry, ...] = ()
     version: int = VERSION
 
 

@@ -117,7 +117,8 @@ class Window:
     of both; `unfit`: why the relay cannot serve, by its own judgement, or ""; `strain`: the share of its tightest limit in use, 0 to 1;
     `stand`: by the last order; `age`: seconds since the middle of the window; `signing`: why mail waits for its DKIM key, and what to do, or "";
     `dependencies` and `resolvers`: all that the relay asks, as it sees them now, which is no word about the relay; `opens`: it can open sealed
-    records; `sealing`: why sealed mail waits, and what to do, or ""; `unpublished`: which DKIM key is not in DNS, and what to publish, or ""."""
+    records; `sealing`: why sealed mail waits, and what to do, or ""; `unpublished`: which DKIM key is not in DNS, and what to publish, or "";
+    `suppression`: what is wrong with the suppression list, and what to do, or "", and `withholds`: no mail leaves for it."""
 
     accepted: int = 0
     deferred: int = 0
@@ -134,6 +135,8 @@ class Window:
     sealing: str = ""
     resolvers: tuple[Dependency, ...] = ()
     unpublished: str = ""
+    suppression: str = ""
+    withholds: bool = False
 
 
 Word = Hello | Order
@@ -201,6 +204,8 @@ def _window(window: dict[str, Any]) -> Window:
         _text(window.get("sealing", "")),
         tuple(_dependency(row) for row in _rows(window.get("resolvers", []), MOST_RESOLVERS)),
         _text(window.get("unpublished", ""), MOST_UNPUBLISHED),
+        suppression=_text(window.get("suppression", "")),
+        withholds=window.get("withholds") is True,
     )
 
 

@@ -49,6 +49,11 @@ class Files:
         return self.root / "dkim"
 
     @property
+    def suppression(self) -> Path:
+        """Missing where there is no suppression list."""
+        return self.root / "suppression"
+
+    @property
     def broker_ca(self) -> Path:
         return self.root / "broker" / "ca.crt"
 

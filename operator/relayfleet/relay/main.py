@@ -48,7 +48,9 @@ from relayfleet.relay.status import (
     resolver_metrics,
     sealing_metrics,
     signing_metrics,
+    suppression_metrics,
 )
+from relayfleet.relay.suppression.suppression import SuppressionList
 
 log = logging.getLogger(__name__)
 
@@ -109,6 +111,7 @@ class Relay:
         self.resolvers = Resolvers(self.lookup.standings, _helo_name(config))
         sources = SourcesInTurn(config.sources)
         signing = Signing(files.dkim, config.dkim)
+        self.suppression = SuppressionList(files.suppression, config.suppression)
         self.delivery = DeliveryService(
             config,
             self.spool,
@@ -119,6 +122,7 @@ class Relay:
             tally=tally,
             discard=discard,
             signing=signing,
+            suppression=self.suppression,
         )
         self.obedience = Obedience(self.server, self.delivery)
         self._was_ready = False
@@ -135,6 +139,7 @@ class Relay:
             status.serve(status_port),
             watch(self._files.config, self._reload),
             watch(self._files.sealing, self.sealer.reload),
+            watch(self._files.suppression, self.suppression.read),
             control.run(control_port),
             self.obedience.run(),
             self.dependencies.run(),
@@ -149,11 +154,12 @@ class Relay:
         return 0
 
     async def start(self) -> None:
-        """Connect to the queue in the background, listen, and begin to deliver."""
+        """Connect to the queue in the background, listen, and begin to deliver once it is known to whom nothing may be sent."""
         self.spool.start()
         self.journal.start()
         await self.server.start()
         await self.delivery.signing.publication.first()
+        await self.suppression.read()
         self.delivery.start()
 
     async def drain(self) -> None:
@@ -193,6 +199,7 @@ class Relay:
             lambda: (self.sealer.opens, self.sealer.trouble),
             self.resolvers.told,
             lambda: self.delivery.signing.publication.trouble,
+            suppression=lambda: (self.suppression.trouble, self.suppression.withholds),
         )
         return ControlServer(Keys(self._files.control), windows, self.obedience.obey, address)
 
@@ -201,6 +208,7 @@ class Relay:
         yield from control_metrics(control.counters)
         yield from dependency_metrics(self.dependencies)
         yield from sealing_metrics(self.sealer)
+        yield from suppression_metrics(self.suppression)
         yield from resolver_metrics(self.resolvers, self.lookup, self.names)
         yield from signing_metrics(self.delivery.signing)
 
@@ -223,6 +231,7 @@ class Relay:
         self.journal.reconfigure(config.broker)
         self.sealer.seals = config.seal
         await self.server.reload(config)
+        await self.suppression.reload(config.suppression)
         self.delivery.reload(config)
         self.dependencies.reload(config.dependencies)
         self.lookup.reconfigure(resolvers)

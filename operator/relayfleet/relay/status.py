@@ -25,6 +25,7 @@ from relayfleet.relay.server import SmtpServer
 from relayfleet.relay.signing.letter import Signing
 from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
 from relayfleet.relay.spool.sealer import Sealer
+from relayfleet.relay.suppression.suppression import SuppressionList
 
 
 class Status:
@@ -136,6 +137,18 @@ def signing_metrics(signing: Signing) -> Iterable[Metric]:
     for outcome, count in signing.publication.counts.items():
         looks.add_metric([outcome], count)
     yield looks
+
+
+def suppression_metrics(suppression: SuppressionList) -> Iterable[Metric]:
+    """How long the list is, and whether mail waits for want of one. What became of recipients is in `answers`, reason Suppressed."""
+    yield GaugeMetricFamily(
+        "relayfleet_relay_suppression_entries", "Entries of the suppression list in use.", suppression.size
+    )
+    yield GaugeMetricFamily(
+        "relayfleet_relay_suppression_withholds",
+        "1 while no mail leaves since the suppression list cannot be read.",
+        float(suppression.withholds),
+    )
 
 
 def resolver_metrics(resolvers: Resolvers, lookup: Lookup, names: Resolver) -> Iterable[Metric]:

@@ -16,6 +16,7 @@ from relayfleet.relay.routing.lookup import Lookup
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.signing.letter import Signing
 from relayfleet.relay.spool.record import Recipient, Record, new_id
+from relayfleet.relay.suppression.suppression import SuppressionList
 from tests.fakes.dns import Records, Responder, responder
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.spool import MemorySpool
@@ -71,6 +72,7 @@ async def desk(
     delivery: Delivery | None = None,
     discard: Discard | None = None,
     signing: Signing | None = None,
+    suppression: SuppressionList | None = None,
 ) -> AsyncIterator[Desk]:
     """A running service that finds its way by `zone`."""
     config = RelayConfig(
@@ -95,6 +97,7 @@ async def desk(
             random=Random(1),
             discard=discard,
             signing=signing,
+            suppression=suppression,
         )
         service.start()
         try:

@@ -16,6 +16,7 @@ from relayfleet.protocol.relay_config import (
     SigningDomain,
     SigningKey,
     Source,
+    SuppressionEntry,
     dump,
     load,
 )
@@ -34,6 +35,7 @@ CONFIG = RelayConfig(
         Dependency("db", Target(postgresql=PostgreSQLTarget("a:5432", "mail", "SELECT 2")), on_failure="TempFail"),
         Dependency("names", Target(dns=DnsTarget("a:53", "example.com", "MX"))),
     ),
+    suppression=(SuppressionEntry("bounced", "addresses.txt"),),
     delivery=Delivery(resolvers=("192.0.2.53:53", "[2001:db8::53]:53")),
 )
 
@@ -60,6 +62,8 @@ def test_fields_that_an_older_operator_did_not_write_have_defaults() -> None:
     assert load(json.dumps(document)).dependencies == ()
     del document["dkim"][0]["verify_dns"]
     assert load(json.dumps(document)).dkim[0].verify_dns is False
+    del document["suppression"]
+    assert load(json.dumps(document)).suppression == ()
 
 
 @pytest.mark.parametrize(

@@ -51,6 +51,8 @@ WINDOWS = st.builds(
     age=AMOUNTS,
     opens=st.booleans(),
     sealing=NAMES,
+    suppression=NAMES,
+    withholds=st.booleans(),
     **{name: st.lists(rows, max_size=4).map(tuple) for name, rows in ROWS.items()},
 )
 JSON = st.recursive(

@@ -17,7 +17,8 @@ BACK = 0.2
 class Windows:
     """`intake` gives the totals of mails accepted and deferred since the start, `stand` how the relay stands by its last order, `signing` why mail
     waits for a key, or "", `dependencies` and `resolvers` what it sees of those, `sealing` whether it opens sealed records and why some wait, or "", `unpublished`
-    which DKIM key is not in DNS, or "". `now` is in seconds, by any clock that goes on."""
+    which DKIM key is not in DNS, or "", `suppression` what is wrong with the suppression list, or "", and whether mail waits for it. `now` is in
+    seconds, by any clock that goes on."""
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class Windows:
         sealing: Callable[[], tuple[bool, str]] = lambda: (False, ""),
         resolvers: Callable[[], tuple[Dependency, ...]] = tuple,
         unpublished: Callable[[], str] = lambda: "",
+        suppression: Callable[[], tuple[str, bool]] = lambda: ("", False),
     ) -> None:
         self._tally = tally
         self._intake = intake
@@ -40,6 +42,7 @@ class Windows:
         self._sealing = sealing
         self._resolvers = resolvers
         self._unpublished = unpublished
+        self._suppression = suppression
         self.begin(0.0)
 
     def begin(self, now: float) -> None:
@@ -65,6 +68,7 @@ class Windows:
         accepted, deferred = self._totals
         self._totals = self._intake()
         opens, sealing = self._sealing()
+        suppression, withholds = self._suppression()
         return Window(
             self._totals[0] - accepted,
             self._totals[1] - deferred,
@@ -79,6 +83,8 @@ class Windows:
             sealing=sealing,
             resolvers=self._resolvers(),
             unpublished=self._unpublished(),
+            suppression=suppression,
+            withholds=withholds,
         )
 
     def _news(self, window: Window) -> bool:
@@ -88,5 +94,14 @@ class Windows:
 
 def _state(window: Window) -> tuple[object, ...]:
     """What of it is news when it changes."""
-    words = (window.unfit, window.stand, window.signing, window.unpublished, window.opens, window.sealing)
+    words = (
+        window.unfit,
+        window.stand,
+        window.signing,
+        window.unpublished,
+        window.opens,
+        window.sealing,
+        window.suppression,
+        window.withholds,
+    )
     return (*words, *((each.name, each.state) for each in (*window.dependencies, *window.resolvers)))

@@ -15,6 +15,7 @@ from relayfleet.relay.replies.verdict import Action, Scope, Verdict
 from relayfleet.relay.routing.errors import DnsError, DnsPermanent
 from relayfleet.relay.signing.keyring import SigningKeyUnavailableError
 from relayfleet.relay.spool.record import Recipient
+from relayfleet.relay.suppression.suppression import SuppressionListUnavailableError
 
 UNROUTABLE = Verdict(Scope.DESTINATION, "NoRoute", Action.FAIL, "dns")
 DNS_FAILED = Verdict(Scope.DESTINATION, "DNSFailed", Action.RETRY, "dns")
@@ -25,6 +26,8 @@ UNCERTAIN = Verdict(Scope.PATH, "Uncertain", Action.RETRY, "end-of-data")
 NO_SOURCE = Verdict(Scope.LOCAL, "SourceUnusable", Action.RETRY_OTHER_IP, "source")
 NO_CLAIM = Verdict(Scope.LOCAL, "JournalUnavailable", Action.RETRY, "journal")
 NO_SIGNATURE = Verdict(Scope.LOCAL, "SigningKeyUnavailable", Action.RETRY, "dkim")
+NO_LIST = Verdict(Scope.LOCAL, "SuppressionListUnavailable", Action.RETRY, "suppression-list")
+SUPPRESSED = Verdict(Scope.RECIPIENT, "Suppressed", Action.FAIL, "suppression-list")
 UNFIT = Verdict(Scope.MESSAGE, "Unfit", Action.FAIL, "peer-lacks-extension")
 MOST_TEXT = 500
 
@@ -41,8 +44,8 @@ def answered(
 
 
 def unanswered(recipient: Recipient, error: Exception, place: Place, classifier: Classifier, past_dot: bool) -> Outcome:
-    """The outcome when no reply came. `error` is a DnsError, an SmtpError, that the mail cannot be signed, or what the journal raised before the
-    dot."""
+    """The outcome when no reply came. `error` is a DnsError, an SmtpError, that the mail cannot be signed, that there is no suppression
+    list, or what the journal raised before the dot."""
     if isinstance(error, RefusedError):
         return answered(recipient, error.phase, error.reply, place, classifier, dsn=True)
     if isinstance(error, DnsError):
@@ -65,6 +68,12 @@ def uncertain(recipient: Recipient) -> Outcome:
     return Outcome(recipient, Fate.UNCERTAIN, "end", 0, "4.4.2", text, Place(), UNCERTAIN)
 
 
+def suppressed(recipient: Recipient, entry: str) -> Outcome:
+    """Nobody is asked: the recipient is on the suppression list, by this entry. 5.7.1 is what others say then (RFC 3463: not authorized)."""
+    text = f"the pool's suppression list has {entry}: nothing is sent there"
+    return Outcome(recipient, Fate.PERMANENT, "local", 0, "5.7.1", text[:MOST_TEXT], Place(), SUPPRESSED)
+
+
 def unfitting(recipient: Recipient, reason: Unfit, place: Place) -> Outcome:
     """The peer lacks what the mail needs."""
     return Outcome(recipient, Fate.PERMANENT, "mail", 0, reason.status, reason.text, place, UNFIT)
@@ -81,6 +90,8 @@ def _absence(error: Exception) -> tuple[str, Verdict]:
         return "4.4.2", SESSION_LOST
     if isinstance(error, SigningKeyUnavailableError):
         return "4.7.5", NO_SIGNATURE
+    if isinstance(error, SuppressionListUnavailableError):
+        return "4.3.5", NO_LIST
     return "4.3.0", NO_CLAIM
 
 

@@ -1,6 +1,6 @@
 """The delivery service: takes records from the queue, has their recipients delivered, and settles what is left.
 
-    take → ask the journal → split by domain → sign → deliver → decide → store successors and reports → acknowledge
+    take → ask the journal → ask the suppression list → split by domain → sign → deliver → decide → store successors and reports → acknowledge
 
 At most `delivery.prefetch` records are in hand; the queue keeps the rest. A record is acknowledged only after its successors are stored.
 Whatever goes wrong inside, the record goes back to the queue: it is never dropped here. What our own code fails on again and again goes to quarantine.
@@ -20,7 +20,7 @@ from relayfleet.relay.delivery import settlement
 from relayfleet.relay.delivery.courier import Courier
 from relayfleet.relay.delivery.hands import Hands
 from relayfleet.relay.delivery.journal import Witness
-from relayfleet.relay.delivery.judging import UNROUTABLE, unanswered, uncertain
+from relayfleet.relay.delivery.judging import UNROUTABLE, suppressed, unanswered, uncertain
 from relayfleet.relay.delivery.outcome import Fate, Outcome, Place
 from relayfleet.relay.delivery.sessions import SessionPool
 from relayfleet.relay.delivery.sources import SourceChooser
@@ -46,6 +46,7 @@ from relayfleet.relay.spool.interface import (
     SpoolTooLarge,
 )
 from relayfleet.relay.spool.record import Recipient
+from relayfleet.relay.suppression.suppression import SuppressionList, SuppressionListUnavailableError
 
 SWEEP_SECONDS = 5.0
 PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0, 60.0)
@@ -76,11 +77,13 @@ class DeliveryService:
         tally: Tally | None = None,
         discard: Discard | None = None,
         signing: Signing | None = None,
+        suppression: SuppressionList | None = None,
     ) -> None:
         self._spool, self._journal, self._resolver = spool, journal, resolver
         self._hostname = hostname
         self._discard = discard or Discard(None)
         self.signing = signing or Signing()
+        self._suppression = suppression or SuppressionList()
         self._random = random or Random()  # noqa: S311 - spreads load, guards nothing
         self.classifier = Classifier(load_rules() if rules is None else rules)
         self.pool = SessionPool(self._router(config), config.delivery, tally or Tally())
@@ -278,7 +281,12 @@ class DeliveryService:
                 await asyncio.sleep(pause)
 
     async def _attempt(self, held: Held, recipients: Sequence[Recipient]) -> list[Outcome]:
-        domains, hopeless = _by_domain(recipients)
+        try:
+            listed, others = self._by_list(recipients)
+        except SuppressionListUnavailableError as error:
+            return self._kept_back(held, recipients, error)
+        domains, unroutable = _by_domain(others)
+        hopeless = listed + unroutable
         for outcome in hopeless:
             tell(self.counters, held.record, [outcome], 0.0)
         if not domains:
@@ -299,8 +307,15 @@ class DeliveryService:
             parts = await _all([bounded(domain, group) for domain, group in domains.items()])
         return hopeless + [outcome for part in parts for outcome in part]
 
+    def _by_list(self, recipients: Sequence[Recipient]) -> tuple[list[Outcome], list[Recipient]]:
+        """The outcomes of those who are on the suppression list now, and all others. Raises SuppressionListUnavailableError."""
+        entries = [(each, self._suppression.lists(each.address)) for each in recipients]
+        return [suppressed(each, entry) for each, entry in entries if entry], [
+            each for each, entry in entries if not entry
+        ]
+
     def _kept_back(self, held: Held, recipients: Sequence[Recipient], error: Exception) -> list[Outcome]:
-        """No peer is asked: a mail that should be signed does not leave without."""
+        """No peer is asked: a mail that should be signed does not leave without, and none while nobody knows who is not to be sent to."""
         outcomes = [unanswered(each, error, Place(), self.classifier, past_dot=False) for each in recipients]
         tell(self.counters, held.record, outcomes, 0.0)
         return outcomes

@@ -1,0 +1,1 @@
+"""The suppression list: to whom nothing is sent, whoever asks for it."""
