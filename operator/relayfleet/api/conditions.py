@@ -52,6 +52,8 @@ class Reason(StrEnum):
     SIGNING_KEY_UNAVAILABLE = "SigningKeyUnavailable"
     SIGNING_KEY_NOT_PUBLISHED = "SigningKeyNotPublished"
     SEALING_KEY_UNAVAILABLE = "SealingKeyUnavailable"
+    SUPPRESSION_LIST_UNAVAILABLE = "SuppressionListUnavailable"
+    SUPPRESSION_LIST_INVALID = "SuppressionListInvalid"
     NO_SENDING_IP = "NoSendingIP"
     IMAGE_NOT_PULLED = "ImageNotPulled"
     UNSCHEDULABLE = "Unschedulable"

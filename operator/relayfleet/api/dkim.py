@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 from pydantic import Field
 
-from relayfleet.api.meta import LocalRef, Model, list_map, rule, rules
+from relayfleet.api.meta import EntryName, LocalRef, Model, list_map, rule, rules
 
 MOST_DOMAINS = 100
 MOST_KEYS = 4
@@ -20,9 +18,7 @@ SELECTOR = rf"^{_LABEL}([.]{_LABEL})*$"
 class KeyRef(LocalRef):
     """One entry of a Secret in the same namespace."""
 
-    key: Annotated[str, Field(pattern=r"^[-_a-zA-Z0-9][-._a-zA-Z0-9]*$", min_length=1, max_length=253)] = Field(
-        default="private.pem", description="Entry of the Secret."
-    )
+    key: EntryName = Field(default="private.pem", description="Entry of the Secret.")
 
 
 class SigningKey(Model):

@@ -82,6 +82,10 @@ class LocalRef(Model):
     name: Name = Field(description="Name of the object, in the namespace of this resource.")
 
 
+EntryName = Annotated[str, Field(pattern=r"^[-_a-zA-Z0-9][-._a-zA-Z0-9]*$", min_length=1, max_length=253)]
+"""The name of an entry of a Secret."""
+
+
 class LabelSelectorRequirement(Model):
     """One expression of a label selector."""
 

@@ -24,6 +24,7 @@ from relayfleet.api.meta import (
     rules,
 )
 from relayfleet.api.submitters import MOST_SUBMITTERS, Submitter
+from relayfleet.api.suppression import SuppressionList
 
 MOST_RESOLVERS = 8
 
@@ -237,6 +238,11 @@ class RelayPoolSpec(Model):
         max_length=MOST_DOMAINS,
         json_schema_extra=list_map("domain"),
         description="Domains whose mail is signed as it leaves. Mail of one whose key cannot be read waits; mail of others leaves unsigned.",
+    )
+    suppression_list: SuppressionList | None = Field(
+        default=None,
+        description="To whom nothing is sent. Asked at each attempt: a recipient that is on it fails for good with 5.7.1, and the sender gets a report. While "
+        "it cannot be read the last good one is in use, and mail waits where there is none. Default: everybody may get mail.",
     )
     limits: Limits = Field(default=Limits(), description="Bounds of one relay's SMTP service.")
     quota: Quantity = Field(

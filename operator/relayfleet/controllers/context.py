@@ -1,5 +1,5 @@
 """What every controller gets: the API server, the settings, the recorder, the verdicts on relays, what relays tell
-of dependencies and of their keys, what is seen of brokers, what the watches told, and a memory that lives as long as the leader does."""
+of dependencies, of their keys and of the suppression list, what is seen of brokers, what the watches told, and a memory that lives as long as the leader does."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from relayfleet.controllers.relayhealth import Health
 from relayfleet.controllers.relaypeers import Links
 from relayfleet.controllers.relaysealing import SealingNews
 from relayfleet.controllers.relaysigning import SigningNews
+from relayfleet.controllers.relaysuppression import SuppressionNews
 from relayfleet.kube.client import Kube
 from relayfleet.kube.mirror import Mirror
 from relayfleet.runtime.settings import Settings
@@ -35,6 +36,7 @@ class Context:
     memory: dict[Any, Any] = field(default_factory=dict)
     signing: SigningNews = field(default_factory=SigningNews)
     sealing: SealingNews = field(default_factory=SealingNews)
+    suppression: SuppressionNews = field(default_factory=SuppressionNews)
     brokers: BrokerSights = field(default_factory=BrokerSights)
     fences: Fences = field(default_factory=Fences)
     permit: Callable[[], None] = lambda: None

@@ -26,6 +26,7 @@ from relayfleet.children.relay import (
     pod,
     service,
     signing,
+    suppression,
 )
 from relayfleet.controllers import relaycontrol, relaywatch
 from relayfleet.controllers.context import Context
@@ -126,7 +127,7 @@ class Children:
     def _inputs(self, broker_volume: Object) -> Object:
         """What the user stated about the pods: a change of it, and nothing else, rolls them. What is not stated is left out where it came
         later than pods that run."""
-        asked = dependencies.volume(self._spec.dependencies)
+        asked, listed = dependencies.volume(self._spec.dependencies), self._spec.suppression_list
         return {
             "template": self._spec.template.as_dict(),
             "auth": self._spec.auth_secret_ref and self._spec.auth_secret_ref.name,
@@ -136,6 +137,7 @@ class Children:
             # Only where it is stated, so that pools from before it keep their digest, and their relays.
             **({"dkim": signing.volume(self._spec.dkim)} if self._spec.dkim else {}),
             **({"dependencies": asked} if asked else {}),
+            **({"suppression": suppression.volume(listed)} if listed else {}),
             # Not what they are: that is configuration. Stated first, relays must be of a template whose image knows of them.
             **({"submitters": True} if self._spec.submitters else {}),
         }

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from relayfleet.act.kubernetes.pods import gate
 from relayfleet.api.labels import CORDON
+from relayfleet.controllers import relaysuppression
 from relayfleet.controllers.relaysigning import SILENT, Words
 from relayfleet.decide.health.verdict import Verdict
 from relayfleet.decide.health.words import Level, Manual, Reason
@@ -82,8 +83,10 @@ def facts(
     mount_failures: Mapping[str, str],
     signing: Words = SILENT,
     sealing: str = "",
+    suppression: relaysuppression.Word = relaysuppression.SILENT,
 ) -> Pod:
-    """The relay for decisions about the status; `mount_failures` by uid of pod; `signing`, `sealing`: its own words on its keys."""
+    """The relay for decisions about the status; `mount_failures` by uid of pod; `signing`, `sealing`, `suppression`: its own words on
+    its keys and on the suppression list."""
     scheduled = _condition(pod, "PodScheduled")
     unscheduled = scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
     waiting = _waiting(pod)
@@ -100,6 +103,8 @@ def facts(
         signing=signing.unavailable,
         unpublished=signing.unpublished,
         sealing=sealing,
+        suppression=suppression.trouble,
+        withholds=suppression.withholds,
     )
 
 

@@ -37,6 +37,7 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
         context.memory.pop(memory_key(namespace, name), None)
         relaycontrol.forget(context, (namespace, name))
         context.signing.keep((namespace, name), ())
+        context.suppression.keep((namespace, name), ())
         context.sealing.keep((namespace, name), ())
         context.dependencies.forget((namespace, name))
         return None  # its children go by their owner references
@@ -117,8 +118,9 @@ async def _facts(
     outcome: Outcome,
 ) -> facts.Pool:
     whose, now = relaywatch.pool_name(pool), datetime.datetime.now(datetime.UTC)
-    context.signing.keep(whose, {each["metadata"]["name"] for each in relays})
     failures, present = await _mount_failures(context, relays, now), [each["metadata"]["name"] for each in relays]
+    context.signing.keep(whose, present)
+    context.suppression.keep(whose, present)
     status = (outcome.deployment or {}).get("status", {})
     generation = (outcome.deployment or {}).get("metadata", {}).get("generation")
     return facts.Pool(
@@ -134,6 +136,7 @@ async def _facts(
                 failures,
                 context.signing.of(whose, each["metadata"]["name"]),
                 context.sealing.of(whose, each["metadata"]["name"]),
+                context.suppression.of(whose, each["metadata"]["name"]),
             )
             for each in relays
         ),

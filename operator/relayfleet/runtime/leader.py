@@ -18,6 +18,7 @@ from relayfleet.controllers.relayfences import Fences
 from relayfleet.controllers.relayhealth import Health, PoolName
 from relayfleet.controllers.relaysealing import SealingNews
 from relayfleet.controllers.relaysigning import SigningNews
+from relayfleet.controllers.relaysuppression import SuppressionNews
 from relayfleet.controllers.trouble import Reconcile, reconciled
 from relayfleet.decide.health.roster import Vantage
 from relayfleet.kube.client import Kube
@@ -61,6 +62,7 @@ class Leader:
             SealingNews(self._again),
             Reports(self._again),
         )
+        self._suppression = SuppressionNews(self._again)
         self.links = RelayLinks(telemetry.Hello(settings.identity, lease.epoch), self._take)
         self._context = Context(
             kube,
@@ -71,6 +73,7 @@ class Leader:
             self._reports,
             signing=self._signing,
             sealing=self._sealing,
+            suppression=self._suppression,
             brokers=self._sights,
             fences=self._fences,
             permit=lease.check,
@@ -119,6 +122,7 @@ class Leader:
         self._health.take_window(pool, relay, window)
         self._signing.take_window(pool, relay, window)
         self._sealing.take_window(pool, relay, window)
+        self._suppression.take_window(pool, relay, window)
         self._reports.take(pool, relay, window)
         self._sights.take_window(window)
 

@@ -53,6 +53,11 @@ DKIM: list[dict[str, Any]] = [
 ]
 
 
+NOT_SENT_TO = {
+    "secretRefs": [{"name": "left"}, {"name": "bounced", "key": "b.txt"}, {"name": "bounced", "key": "a.txt"}]
+}
+
+
 def access(**spec: Any) -> broker.Access:
     return broker.access(*queue(**spec), prefix="p", quota_bytes=1)
 
@@ -102,11 +107,11 @@ def test_relays_run_restricted_and_without_a_token() -> None:
 
 
 def test_files_are_mounted_where_relays_look_for_them() -> None:
-    (container,) = template(dkim=DKIM)["spec"]["containers"]
+    (container,) = template(dkim=DKIM, suppressionList=NOT_SENT_TO)["spec"]["containers"]
     files = Files()
     mounted = {each["mountPath"] for each in container["volumeMounts"]}
     secrets = (files.auth, files.key.parent, files.broker_ca.parent, files.control, files.dkim, files.sealing)
-    folders = (files.config.parent, *secrets)
+    folders = (files.config.parent, *secrets, files.suppression)
     assert mounted == {str(each) for each in folders}
 
 
@@ -146,6 +151,21 @@ def test_relays_are_told_who_signs_and_where_the_key_is() -> None:
     ]
     assert [each.verify_dns for each in told] == [True, True, False]
     assert (told[0].keys[1].secret, told[0].keys[1].entry) == ("shared", "ed.pem")
+
+
+def test_the_suppression_list_is_mounted_where_relays_are_told_that_it_is_whatever_its_order() -> None:
+    for stated in (NOT_SENT_TO, {"secretRefs": NOT_SENT_TO["secretRefs"][::-1]}):
+        obj = pool(suppressionList=stated)
+        (volume,) = (
+            each for each in template(suppressionList=stated)["spec"]["volumes"] if each["name"] == "suppression"
+        )
+        sources = [each["secret"] for each in volume["projected"]["sources"]]
+        assert not any("optional" in each for each in sources), "a Secret that is missing stops the new pod"
+        paths = [item["path"] for each in sources for item in each["items"]]
+        document = config.document(obj, pool_spec(obj), [], access().broker, "eu")
+        told = load(config.rendered(document)[0]).suppression
+        assert paths == [f"{each.secret}/{each.entry}" for each in told]
+        assert paths == ["bounced/a.txt", "bounced/b.txt", "left/addresses.txt"]
 
 
 def test_what_is_not_asked_for_is_not_mounted() -> None:

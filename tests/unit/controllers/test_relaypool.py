@@ -11,6 +11,7 @@ from relayfleet.api.labels import CONFIG_DIGEST, DELETION_COST, INPUTS, PAUSED, 
 from relayfleet.children.relay import broker
 from relayfleet.controllers.relaypool import CALM, UNCALM, reconcile
 from relayfleet.controllers.relaysigning import SigningNews
+from relayfleet.controllers.relaysuppression import SuppressionNews
 from relayfleet.decide import rollout
 from relayfleet.kube.client import Object
 from relayfleet.kube.errors import KubeInvalid
@@ -318,6 +319,16 @@ def test_only_news_of_keys_wake_a_pool_and_relays_that_left_are_forgotten() -> N
     assert news.of(("mail", "tx"), "gone") == ("", "")
 
 
+def test_only_news_of_the_suppression_list_wake_a_pool_and_relays_that_left_are_forgotten() -> None:
+    woken: list[tuple[str, str]] = []
+    news, pool = SuppressionNews(lambda *pool: woken.append(pool)), ("mail", "tx")
+    for text, withholds in (("", False), ("a", True), ("a", True), ("a", False)):
+        news.take_window(pool, "gone", Window(suppression=text, withholds=withholds))
+    assert woken == [pool] * 2
+    news.keep(pool, {"other"})
+    assert news.of(pool, "gone") == ("", False)
+
+
 async def test_dkim_that_is_not_stated_changes_no_template_of_an_older_operator() -> None:
     """The digest that decides on rollouts must not know of a field that old pools do not have."""
     kube = world()
@@ -332,6 +343,38 @@ async def test_dkim_that_is_not_stated_changes_no_template_of_an_older_operator(
     ]
     await reconcile(context(kube), "mail", "tx")
     assert kube.seen("Deployment", "tx-relay")["metadata"]["annotations"][INPUTS] != before
+
+
+async def test_a_suppression_list_that_is_stated_replaces_the_relays_and_its_order_does_not() -> None:
+    kube = world()
+    both = context(kube)
+    await reconcile(both, "mail", "tx")
+    inputs = [kube.seen("Deployment", "tx-relay")["metadata"]["annotations"][INPUTS]]
+    refs = [{"name": "bounced", "key": "addresses.txt"}, {"name": "left", "key": "addresses.txt"}]
+    for stated in (refs, refs[::-1]):
+        kube.objects["RelayPool", "mail", "tx"]["spec"]["suppressionList"] = {"secretRefs": stated}
+        await reconcile(both, "mail", "tx")
+        told = [{"secret": each["name"], "entry": each["key"]} for each in refs]
+        assert config(kube)["suppression"] == told
+        inputs.append(kube.seen("Deployment", "tx-relay")["metadata"]["annotations"][INPUTS])
+    assert inputs[0] != inputs[1] == inputs[2]
+
+
+async def test_a_suppression_list_of_no_use_is_told_until_it_is_good() -> None:
+    kube = world(*listed_pods())
+    both = context(kube)
+    for name in "abc":
+        both.suppression.take_window(("mail", "tx"), name, Window(suppression="mail is kept back: x", withholds=True))
+    await reconcile(both, "mail", "tx")
+    assert condition(kube) == ("False", "SuppressionListUnavailable")
+    both.suppression.take_window(("mail", "tx"), "a", Window())
+    both.suppression.take_window(("mail", "tx"), "b", Window())
+    await reconcile(both, "mail", "tx")
+    assert condition(kube) == ("True", "Serving")
+    assert condition(kube, "Degraded") == ("True", "SuppressionListUnavailable")
+    both.suppression.take_window(("mail", "tx"), "c", Window())
+    await reconcile(both, "mail", "tx")
+    assert condition(kube, "Degraded") == ("False", "AsAsked")
 
 
 async def test_submitters_that_are_stated_first_need_relays_that_know_of_them_and_then_are_configuration() -> None:

@@ -34,6 +34,8 @@ NO_SECRET = Pod(
 )
 UNSIGNED = replace(UP[2], signing="mail of a.test is kept back: entry private.pem of Secret a cannot be used, make one")
 UNPUBLISHED = replace(UP[1], unpublished='DKIM key s1 of a.test signs all the same. Publish "v=DKIM1; k=rsa; p=abc"')
+UNLISTED = tuple(replace(each, suppression="mail is kept back: create it", withholds=True) for each in UP)
+ODDLY_LISTED = replace(UP[2], suppression="lines 3 of entry a of Secret b suppress nobody")
 WELL = Pool("eu", 3, Queue("mail"), Sources(("eu-1",)), UP)
 NEW = replace(WELL, pods=(STARTING,) * 3)
 
@@ -145,6 +147,41 @@ def said(pool: Pool) -> dict[str, str]:
             "Rolling",
             id="a relay that is about to go has the old keys",
         ),
+        pytest.param(
+            replace(WELL, pods=UNLISTED),
+            "not SuppressionListUnavailable",
+            "SuppressionListUnavailable",
+            "not AsAsked",
+            id="no relay can read the suppression list: none sends",
+        ),
+        pytest.param(
+            replace(WELL, pods=UNLISTED, outdated=3),
+            "not SuppressionListUnavailable",
+            "SuppressionListUnavailable",
+            "Rolling",
+            id="the Secret of a new suppression list is missing: none sends",
+        ),
+        pytest.param(
+            replace(WELL, pods=(*UNLISTED[:2], UP[2])),
+            "Serving",
+            "SuppressionListUnavailable",
+            "not AsAsked",
+            id="some relays cannot read the suppression list",
+        ),
+        pytest.param(
+            replace(WELL, pods=(*UNLISTED[:2], UP[2]), outdated=2),
+            "Serving",
+            "not AsAsked",
+            "Rolling",
+            id="relays that are about to go lack the Secret of a new suppression list",
+        ),
+        pytest.param(
+            replace(WELL, pods=(*UP[:2], ODDLY_LISTED)),
+            "Serving",
+            "SuppressionListInvalid",
+            "not AsAsked",
+            id="the suppression list has lines of no use, or the last good one is in use",
+        ),
         pytest.param(replace(WELL, paused=True), "Paused", "not AsAsked", "not Paused", id="paused"),
         pytest.param(
             replace(WELL, odd_cordons=("d",)), "Serving", "Cordoned", "not AsAsked", id="a cordon that is no known word"
@@ -185,6 +222,15 @@ def test_no_sending_ip_says_why_those_that_match_do_not_count() -> None:
     ("pod", "reason", "words"),
     [
         pytest.param(NO_SECRET, "SecretNotFound", ["submitters", "authSecretRef", "create it"], id="Secret missing"),
+        pytest.param(
+            replace(
+                NO_SECRET,
+                mount_failure='MountVolume.SetUp failed for volume "suppression" : secret "bounced" not found',
+            ),
+            "SecretNotFound",
+            ["bounced", "suppressionList", "create it"],
+            id="Secret of the suppression list missing",
+        ),
         pytest.param(
             Pod("d", mount_failure='MountVolume.SetUp failed for volume "dependencies" : secret "asker" not found'),
             "SecretNotFound",
@@ -270,6 +316,8 @@ def test_every_reason_is_a_word_of_the_contract() -> None:
         WELL,
         replace(WELL, pods=(UNSIGNED,)),
         replace(WELL, pods=(UNPUBLISHED,)),
+        replace(WELL, pods=UNLISTED),
+        replace(WELL, pods=(ODDLY_LISTED,)),
         NEW,
         replace(WELL, paused=True),
         replace(WELL, wanted=0, pods=()),

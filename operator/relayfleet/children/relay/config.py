@@ -13,7 +13,7 @@ from relayfleet.api import dkim, relaypool
 from relayfleet.api.meta import seconds, size_in_bytes
 from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.meta import metadata
-from relayfleet.children.relay import dependencies, names, resolvers
+from relayfleet.children.relay import dependencies, names, resolvers, suppression
 from relayfleet.protocol.relay_config import (
     Broker,
     Delivery,
@@ -61,6 +61,7 @@ def document(
         dependencies=dependencies.told(spec.dependencies),
         seal=seal,
         submitters=tuple(Submitter(each.name, tuple(each.domains)) for each in spec.submitters),
+        suppression=suppression.told(spec.suppression_list),
     )
 
 

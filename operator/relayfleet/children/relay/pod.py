@@ -10,7 +10,7 @@ from relayfleet.api.meta import PodTemplate, seconds
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.children import sealing
 from relayfleet.children.meta import labels
-from relayfleet.children.relay import broker, config, control, dependencies, names, signing
+from relayfleet.children.relay import broker, config, control, dependencies, names, signing, suppression
 from relayfleet.protocol import brokeruser, telemetry
 
 MARGIN = 10.0
@@ -123,6 +123,8 @@ def _volumes(pool: str, spec: RelayPoolSpec, broker_volume: dict[str, Any]) -> l
         found.append({"name": "tls", "secret": tls})
     if spec.dkim:
         found.append({"name": "dkim", "projected": signing.volume(spec.dkim)})
+    if spec.suppression_list:
+        found.append({"name": "suppression", "projected": suppression.volume(spec.suppression_list)})
     if asked := dependencies.volume(spec.dependencies):
         found.append(asked)
     found.append(sealing.volume(spec.queue_ref.name))

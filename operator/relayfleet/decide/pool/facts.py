@@ -22,7 +22,8 @@ class Waiting:
 class Pod:
     """A relay pod that is not being deleted. `listed`: it gets new connections. `serves`: its containers are ready. `age`: seconds since it was created, or since its
     readiness last changed. `unschedulable`, `waiting`, `mount_failure`: what holds it up. `signing`: why mail waits there for its DKIM key, or is signed by an old one.
-    `unpublished`: which DKIM key is not in DNS by its resolvers. `sealing`: why sealed mail waits there."""
+    `unpublished`: which DKIM key is not in DNS by its resolvers. `sealing`: why sealed mail waits there. `suppression`: what is wrong with the
+    suppression list there; `withholds`: it sends nothing for that."""
 
     name: str
     listed: bool = False
@@ -35,6 +36,8 @@ class Pod:
     signing: str = ""
     unpublished: str = ""
     sealing: str = ""
+    suppression: str = ""
+    withholds: bool = False
 
 
 @dataclass(frozen=True, slots=True)

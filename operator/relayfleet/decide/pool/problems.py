@@ -28,6 +28,7 @@ _PURPOSE = {
     "auth": "authSecretRef",
     "tls": "tlsSecretRef",
     "dkim": "secretRef of a key in dkim",
+    "suppression": "suppressionList",
     "broker": "the QueueCluster's credentials",
     "sealing": "the QueueCluster's sealing keys, see its conditions",
     "dependencies": "dependencies",

@@ -105,6 +105,18 @@ def _no_source(pool: Pool) -> Problem | None:
     )
 
 
+def _withheld(pool: Pool) -> Problem | None:
+    """No relay in traffic knows to whom nothing may be sent, so none sends. Relays that are about to go count as well: a Secret that is missing
+    keeps their successors from coming."""
+    takers = set(pool.takers)
+    told = sorted((each.name, each.suppression) for each in pool.pods if each.name in takers and each.withholds)
+    if not told or len(told) < len(takers):
+        return None
+    return Problem(
+        "SuppressionListUnavailable", f"mail is accepted and held, none is sent: {told[0][1]} (relay {told[0][0]})"
+    )
+
+
 def _deferring(pool: Pool) -> Problem | None:
     return dependencies.deferring(pool.dependencies, pool.takers)
 
@@ -115,6 +127,7 @@ _BLOCKERS: tuple[Callable[[Pool], Problem | None], ...] = (
     _no_relay,
     _deferring,
     _no_source,
+    _withheld,
 )
 
 
@@ -130,12 +143,19 @@ def _short(pool: Pool) -> Problem | None:
     if not pool.listed and not pool.last_resort:
         return hurt[0] if hurt and pool.wanted else None
     queue = _no_queue(pool) or (None if pool.queue.coming else _queue_not_ready(pool))
-    if found := queue or _deferring(pool) or _no_source(pool) or dependencies.hindering(pool.dependencies):
+    if (
+        found := queue
+        or _deferring(pool)
+        or _no_source(pool)
+        or _withheld(pool)
+        or dependencies.hindering(pool.dependencies)
+    ):
         return found
     if hurt:
         more = f" (and {len(hurt) - 1} more)" if len(hurt) > 1 else ""
         return Problem(hurt[0].reason, f"{_serving(pool)}: {hurt[0].message}{more}")
-    if found := _unsigned(pool) or _unopened(pool) or _unpublished(pool) or resolvers.hindering(pool.resolvers):
+    waits = _unsigned(pool) or _unlisted(pool) or _unopened(pool)
+    if found := waits or _unpublished(pool) or resolvers.hindering(pool.resolvers):
         return found
     if pool.odd_cordons:
         return _odd(pool)
@@ -158,6 +178,18 @@ def _unpublished(pool: Pool) -> Problem | None:
     if pool.outdated or not pool.settled or not told:
         return None
     return Problem("SigningKeyNotPublished", f"{told[0][1]} (relay {told[0][0]})")
+
+
+def _unlisted(pool: Pool) -> Problem | None:
+    """As with keys: relays of an older template lack the Secrets of a newer one."""
+    if pool.outdated or not pool.settled:
+        return None
+    told = sorted((not each.withholds, each.name, each.suppression) for each in pool.pods if each.suppression)
+    if not told:
+        return None
+    goes_on, name, text = told[0]
+    reason = "SuppressionListInvalid" if goes_on else "SuppressionListUnavailable"
+    return Problem(reason, f"{text} (relay {name})")
 
 
 def _unopened(pool: Pool) -> Problem | None:
