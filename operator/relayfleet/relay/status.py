@@ -201,6 +201,14 @@ def relay_metrics(server: SmtpServer, delivery: DeliveryService, spool: RabbitMQ
     for reply, count in intake.refused.items():
         refused.add_metric([reply], count)
     yield refused
+    expiries = CounterMetricFamily(
+        "relayfleet_relay_expires",
+        "Mails with Relayfleet-Expires: Taken, or Ignored since nobody can read what it says.",
+        labels=["result"],
+    )
+    for result, count in intake.expiries.items():
+        expiries.add_metric([result], count)
+    yield expiries
     recipients = CounterMetricFamily(
         "relayfleet_relay_recipients", "Recipients attempted, by what came of it.", labels=["fate"]
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from email.utils import formatdate
 
 import pytest
 from hypothesis import given
@@ -72,6 +73,22 @@ def test_a_mail_that_is_too_old_bounces_with_its_last_answer(fate: Fate) -> None
     assert report.record.sender == ""
     assert b"Status: 4.4.7" in report.record.message
     assert OUTCOMES[fate].text.encode() in report.record.message
+
+
+@pytest.mark.parametrize("fate", [Fate.TRANSIENT, Fate.UNCERTAIN])
+def test_a_mail_that_its_sender_gives_up_bounces_as_one_that_is_too_old_for_the_pool(fate: Fate) -> None:
+    (report,) = decide(record(expires_at=NOW), [OUTCOMES[fate]], NOW, Retry(), 0.5, "relay.test").successors
+    assert (report.record.sender, report.record.expires_at) == ("", 0.0)
+    assert b"Status: 4.4.7" in report.record.message
+    (later,) = decide(record(expires_at=NOW + 600), [OUTCOMES[fate]], NOW, Retry(), 0.5, "relay.test").successors
+    assert later.record.expires_at == NOW + 600
+
+
+def test_a_report_of_delay_says_until_when_it_is_tried() -> None:
+    asked = replace(OUTCOMES[Fate.TRANSIENT], recipient=Recipient("t@x.test", "DELAY"))
+    waiting = record(accepted_at=NOW - 13000, next_at=NOW - 10, attempt=7, expires_at=NOW + 9000)
+    _, report = decide(waiting, [asked], NOW, Retry(), 0.5, "relay.test").successors
+    assert f"Will-Retry-Until: {formatdate(NOW + 9000)}\r\n".encode() in report.record.message
 
 
 def test_a_failing_report_is_dropped_and_said() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayfleet.protocol.relay_config import Retry
-from relayfleet.relay.retry.backoff import JITTER, expired, next_delay
+from relayfleet.relay.retry.backoff import JITTER, expired, next_delay, shortened
 
 DEFAULT = Retry()
 
@@ -64,3 +64,11 @@ def test_the_default_schedule_tries_for_five_days_and_once_more_at_the_very_end(
 
 def test_a_clock_that_went_back_makes_no_negative_wait() -> None:
     assert next_delay(DEFAULT, 0, 0.5, age=-50.0) > 0
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "lifetime"),
+    [(0.0, 432000.0), (1060.0, 60.0), (1000.0, 0.0), (1.0, 0.0), (433000.0, 432000.0), (1e12, 432000.0)],
+)
+def test_a_life_is_made_shorter_and_never_longer(expires_at: float, lifetime: float) -> None:
+    assert shortened(DEFAULT, 1000.0, expires_at) == Retry(lifetime=lifetime)

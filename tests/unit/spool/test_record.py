@@ -23,6 +23,7 @@ records = st.builds(
     part=text,
     body_8bit=st.booleans(),
     last_answer=text,
+    expires_at=st.floats(0, 1e10),
 )
 
 
@@ -46,6 +47,11 @@ def test_a_damaged_head_is_refused(junk: bytes) -> None:
 def test_fields_of_a_newer_relay_are_ignored() -> None:
     head = json.dumps({"id": "A", "sender": "a@b", "recipients": [["c@d", "", ""]], "shard": 3}).encode()
     assert decode(MAGIC + struct.pack("!I", len(head)) + head + b"x\r\n").recipients == (Recipient("c@d"),)
+
+
+def test_a_record_of_an_older_relay_expires_with_the_pool() -> None:
+    head = json.dumps({"id": "A", "sender": "a@b", "recipients": []}).encode()
+    assert decode(MAGIC + struct.pack("!I", len(head)) + head).expires_at == 0.0
 
 
 def test_ids_are_unique_and_sort_by_time() -> None:

@@ -28,7 +28,9 @@ NO_CLAIM = Verdict(Scope.LOCAL, "JournalUnavailable", Action.RETRY, "journal")
 NO_SIGNATURE = Verdict(Scope.LOCAL, "SigningKeyUnavailable", Action.RETRY, "dkim")
 NO_LIST = Verdict(Scope.LOCAL, "SuppressionListUnavailable", Action.RETRY, "suppression-list")
 SUPPRESSED = Verdict(Scope.RECIPIENT, "Suppressed", Action.FAIL, "suppression-list")
+EXPIRED = Verdict(Scope.MESSAGE, "Expired", Action.FAIL, "relayfleet-expires")
 UNFIT = Verdict(Scope.MESSAGE, "Unfit", Action.FAIL, "peer-lacks-extension")
+EXPIRED_STATUS = "4.4.7"
 MOST_TEXT = 500
 
 
@@ -72,6 +74,12 @@ def suppressed(recipient: Recipient, entry: str) -> Outcome:
     """Nobody is asked: the recipient is on the suppression list, by this entry. 5.7.1 is what others say then (RFC 3463: not authorized)."""
     text = f"the pool's suppression list has {entry}: nothing is sent there"
     return Outcome(recipient, Fate.PERMANENT, "local", 0, "5.7.1", text[:MOST_TEXT], Place(), SUPPRESSED)
+
+
+def expired(recipient: Recipient, last_answer: str) -> Outcome:
+    """Nobody is asked: its sender gave the mail up some time ago."""
+    text = "not delivered in the time that its sender allows" + (f"; last answer: {last_answer}" if last_answer else "")
+    return Outcome(recipient, Fate.PERMANENT, "local", 0, EXPIRED_STATUS, text[:MOST_TEXT], Place(), EXPIRED)
 
 
 def unfitting(recipient: Recipient, reason: Unfit, place: Place) -> Outcome:

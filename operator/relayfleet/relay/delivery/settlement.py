@@ -15,15 +15,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relayfleet.protocol.relay_config import Retry
+from relayfleet.relay.delivery.judging import EXPIRED_STATUS
 from relayfleet.relay.delivery.outcome import Fate, Outcome
 from relayfleet.relay.reports import notify
 from relayfleet.relay.reports.dsn import Entry, ReportAction
-from relayfleet.relay.retry.backoff import UNCERTAIN_SECONDS, expired, next_delay
+from relayfleet.relay.retry.backoff import UNCERTAIN_SECONDS, expired, next_delay, shortened
 from relayfleet.relay.spool.interface import Successor
 from relayfleet.relay.spool.record import Record
 
 GREYLISTED = "Greylisted"
-EXPIRED_STATUS = "4.4.7"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +48,7 @@ def decide(
 ) -> Settlement:
     """The successors of `record`. `now` is Unix time, `random` in [0, 1). Not `owned`: its sender is somebody else's than of the credential that
     sent it, and is told nothing."""
+    retry = shortened(retry, record.accepted_at, record.expires_at)
     age = max(now - record.accepted_at, 0.0)
     over = expired(retry, age)
     deferred = [each for each in outcomes if each.fate in (Fate.TRANSIENT, Fate.UNCERTAIN) and not over]

@@ -1,6 +1,7 @@
 """The delivery service: takes records from the queue, has their recipients delivered, and settles what is left.
 
-    take → ask the journal → ask the suppression list → split by domain → sign → deliver → decide → store successors and reports → acknowledge
+    take → ask the journal → look at its expiry → ask the suppression list → split by domain → sign → deliver → decide
+         → store successors and reports → acknowledge
 
 At most `delivery.prefetch` records are in hand; the queue keeps the rest. A record is acknowledged only after its successors are stored.
 Whatever goes wrong inside, the record goes back to the queue: it is never dropped here. What our own code fails on again and again goes to quarantine.
@@ -20,7 +21,7 @@ from relayfleet.relay.delivery import settlement
 from relayfleet.relay.delivery.courier import Courier
 from relayfleet.relay.delivery.hands import Hands
 from relayfleet.relay.delivery.journal import Witness
-from relayfleet.relay.delivery.judging import UNROUTABLE, suppressed, unanswered, uncertain
+from relayfleet.relay.delivery.judging import UNROUTABLE, expired, suppressed, unanswered, uncertain
 from relayfleet.relay.delivery.outcome import Fate, Outcome, Place
 from relayfleet.relay.delivery.sessions import SessionPool
 from relayfleet.relay.delivery.sources import SourceChooser
@@ -281,6 +282,8 @@ class DeliveryService:
                 await asyncio.sleep(pause)
 
     async def _attempt(self, held: Held, recipients: Sequence[Recipient]) -> list[Outcome]:
+        if recipients and 0 < held.record.expires_at <= time.time():
+            return self._too_late(held, recipients)
         try:
             listed, others = self._by_list(recipients)
         except SuppressionListUnavailableError as error:
@@ -306,6 +309,11 @@ class DeliveryService:
 
             parts = await _all([bounded(domain, group) for domain, group in domains.items()])
         return hopeless + [outcome for part in parts for outcome in part]
+
+    def _too_late(self, held: Held, recipients: Sequence[Recipient]) -> list[Outcome]:
+        outcomes = [expired(each, held.record.last_answer) for each in recipients]
+        tell(self.counters, held.record, outcomes, 0.0)
+        return outcomes
 
     def _by_list(self, recipients: Sequence[Recipient]) -> tuple[list[Outcome], list[Recipient]]:
         """The outcomes of those who are on the suppression list now, and all others. Raises SuppressionListUnavailableError."""

@@ -8,6 +8,7 @@ life ends (RFC 5321 section 4.5.4.1 asks for four to five days; the default is f
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from relayfleet.protocol.relay_config import Retry
 
@@ -31,3 +32,10 @@ def next_delay(retry: Retry, attempt: int, random: float, age: float) -> float:
 def expired(retry: Retry, age: float) -> bool:
     """True when a mail of `age` seconds that failed again is not tried any more."""
     return age >= retry.lifetime - SHORTEST_SECONDS
+
+
+def shortened(retry: Retry, accepted_at: float, expires_at: float) -> Retry:
+    """The pool's settings for a mail whose sender gives it up at `expires_at` (0: does not), which makes its life shorter and never longer."""
+    if not expires_at:
+        return retry
+    return replace(retry, lifetime=min(retry.lifetime, max(expires_at - accepted_at, 0.0)))

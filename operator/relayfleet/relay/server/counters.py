@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 class Counters:
     """Totals since the start. Bytes are of messages for `accepted_bytes`, of plain SMTP for `received_bytes`; seconds are summed.
 
-    `probes` were answered with 250 too, but are no mail of clients. `refused` counts every negative reply that was sent, by its codes: {"452 4.3.1": 3}.
+    `probes` were answered with 250 too, but are no mail of clients. `refused` counts every negative reply that was sent, by its codes: {"452 4.3.1": 3}. `expiries` counts
+    what mails say on their own expiry: Taken or Ignored (nobody can read it).
     """
 
     sessions_open: int = 0
@@ -25,7 +26,13 @@ class Counters:
     auth_granted: int = 0
     auth_denied: int = 0
     refused: dict[str, int] = field(default_factory=dict)
+    expiries: dict[str, int] = field(default_factory=dict)
 
     def refuse(self, key: str) -> None:
         """Count a negative reply."""
         self.refused[key] = self.refused.get(key, 0) + 1
+
+    def expiry(self, *, taken: bool) -> None:
+        """Count a mail that says until when it is worth delivering."""
+        key = "Taken" if taken else "Ignored"
+        self.expiries[key] = self.expiries.get(key, 0) + 1

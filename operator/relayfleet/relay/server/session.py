@@ -214,9 +214,26 @@ class Session:
             return outcome
         assert transaction is not None  # noqa: S101 - for the type checker
         try:
-            return transaction.record(outcome, self._dialogue.hop(transaction), self._dialogue.credential)
+            record = transaction.record(outcome, self._dialogue.hop(transaction), self._dialogue.credential)
         except Refused as refused:
             return refused.reply
+        if transaction.wishes:
+            self._tell_expiry(record, transaction.wishes)
+        return record
+
+    def _tell_expiry(self, record: Record, wishes: tuple[str, ...]) -> None:
+        self._services.counters.expiry(taken=bool(record.expires_at))
+        if record.expires_at:
+            return
+        held_back = self._services.gate.open("expiry", self._clock())
+        if held_back is not None:
+            _logger.warning(
+                "id=%s Relayfleet-Expires ignored: %.80r is neither seconds nor a date-time with its zone"
+                " (%d more such lines held back)",
+                record.id,
+                wishes[0],
+                held_back,
+            )
 
     async def _store(self, record: Record, intake: Intake, probe: bool) -> None:
         try:

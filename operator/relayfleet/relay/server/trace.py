@@ -19,7 +19,9 @@ HEAD_LIMIT = 256 * 1024
 MAX_HOPS = 50
 """Received headers beyond which a mail loops; RFC 5321 asks for a limit, common ones are between 20 and 100."""
 
-_FIELD = re.compile(rb"^(?:(date)|(message-id)|(received)|(from))[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_FIELD = re.compile(
+    rb"^(?:(date)|(message-id)|(received)|(from)|(relayfleet-expires))[ \t]*:", re.IGNORECASE | re.MULTILINE
+)
 _FIRST_FIELD = re.compile(rb"[!-9;-~]+[ \t]*:")
 
 
@@ -34,6 +36,8 @@ class Head:
     ascii: bool
     authors: int = 0
     """From fields."""
+    expires: bool = False
+    """Its sender says until when it is worth delivering (see `expiry`)."""
 
 
 _NO_HEAD = Head(separated=True, date=False, message_id=False, hops=0, ascii=True)
@@ -55,14 +59,15 @@ def inspect(message: bytes) -> Head:
         return _NO_HEAD
     end = message.find(b"\r\n\r\n", 0, HEAD_LIMIT)
     head = message[: end if end >= 0 else HEAD_LIMIT]
-    date = message_id = False
+    date = message_id = expires = False
     hops = authors = 0
     for match in _FIELD.finditer(head):
         date = date or match.lastindex == 1
         message_id = message_id or match.lastindex == 2
         hops += match.lastindex == 3
         authors += match.lastindex == 4
-    return Head(_FIRST_FIELD.match(head) is not None, date, message_id, hops, head.isascii(), authors)
+        expires = expires or match.lastindex == 5
+    return Head(_FIRST_FIELD.match(head) is not None, date, message_id, hops, head.isascii(), authors, expires)
 
 
 def prefix(hop: Hop, head: Head, record_id: str, recipient: str | None, now: float) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
-from relayfleet.relay.server import replies, trace
+from relayfleet.relay.server import expiry, replies, trace
 from relayfleet.relay.server.commands import Mail
 from relayfleet.relay.server.replies import Refused
 from relayfleet.relay.server.trace import Hop
@@ -14,11 +14,13 @@ from relayfleet.relay.spool.record import Recipient, Record, new_id
 
 @dataclass(slots=True)
 class Transaction:
-    """Begun by MAIL, grows by RCPT, ends with the message. `probe`: from the discard address, and only for it."""
+    """Begun by MAIL, grows by RCPT, ends with the message. `probe`: from the discard address, and only for it. `wishes`:
+    what the message said on its expiry, known once it is a record."""
 
     mail: Mail
     recipients: list[Recipient] = field(default_factory=list)
     probe: bool = False
+    wishes: tuple[str, ...] = ()
 
     def record(self, message: bytes, hop: Hop, credential: str) -> Record:
         """The record to store. Raises Refused for a mail that loops, and for one of which nobody can say from whom it is.
@@ -31,6 +33,9 @@ class Transaction:
             raise Refused(replies.TOO_MANY_HOPS)
         if head.separated and head.authors > 1:
             raise Refused(replies.SEVERAL_AUTHORS)
+        if head.separated and head.expires:
+            message, self.wishes = expiry.cut(message)
+            head = trace.inspect(message)
         identity, now = new_id(), time.time()
         only = self.recipients[0].address if len(self.recipients) == 1 else None
         lines = trace.prefix(hop, head, identity, only, now)
@@ -46,6 +51,7 @@ class Transaction:
             client="" if hop.client is None else str(hop.client),
             ret=self.mail.ret,
             envid=self.mail.envid,
+            expires_at=expiry.earliest(self.wishes, now),
         )
 
     def _ascii_envelope(self) -> bool:

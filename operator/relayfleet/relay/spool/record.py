@@ -42,7 +42,8 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One transaction. Times are Unix seconds; `message` is dot-stuffed, with CRLF line ends, without the final dot."""
+    """One transaction. Times are Unix seconds; `message` is dot-stuffed, with CRLF line ends, without the final dot.
+    `expires_at`: when its sender gives it up, 0: when the pool does. A relay that does not know it passes the mail on without."""
 
     id: str
     sender: str
@@ -60,6 +61,7 @@ class Record:
     last_answer: str = ""
     last_source: str = ""
     next_at: float = 0.0
+    expires_at: float = 0.0
 
     @property
     def key(self) -> str:
