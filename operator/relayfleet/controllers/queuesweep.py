@@ -98,7 +98,12 @@ class _Hand:
     async def _lock(self, pool: str) -> None:
         self._context.permit()
         self._sweep.pool, self._sweep.locked = pool, time.monotonic()
-        await self._management.delete_user(names.CLIENT_USER)
+        try:
+            await self._management.delete_user(names.CLIENT_USER)
+        except BrokerError:
+            self._release()  # nobody knows since when it is away, if it is
+            self._sweep.look_at = time.monotonic() + LOOK
+            raise
         self._sweep.locked = time.monotonic()
         self._sweep.look_at = self._sweep.locked + SETTLING
 

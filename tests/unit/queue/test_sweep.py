@@ -190,9 +190,11 @@ def test_nothing_is_removed_but_after_ten_minutes_of_absence_one_of_emptiness_an
     for pause, exists, blocked in looks:
         now += pause
         watch.saw([] if exists else ["tx"], now)
-        watch.judged("tx", "why" if blocked else "", now)
         gone_since = None if exists else (gone_since or now)
-        empty_since = None if exists or blocked else (empty_since or now)
+        if watch.due(now):
+            watch.judged("tx", "why" if blocked else "", now)
+            empty_since = None if blocked else (empty_since or now)
+        empty_since = None if exists else empty_since
         step = watch.step("tx", now, locked)
         if step is not Step.KEEP:
             assert gone_since is not None
@@ -209,11 +211,25 @@ def test_nothing_is_removed_but_after_ten_minutes_of_absence_one_of_emptiness_an
             locked = None
 
 
+def stepped(watch: Watch, now: float, locked: float | None = None, pools: tuple[str, ...] = ("tx",)) -> Step:
+    """A look that finds nothing in the way."""
+    watch.saw(pools, now)
+    for each in watch.due(now):
+        watch.judged(each, "", now)
+    return watch.step("tx", now, locked)
+
+
 def test_it_does_come_to_an_end() -> None:
-    watch, steps = Watch(), []
-    for now, locked in ((0.0, None), (GONE, None), (GONE + APART, None), (GONE + 65.0, 660.0), (700.0, 660.0)):
-        watch.saw(["tx"], now)
-        watch.judged("tx", "", now)
-        steps.append(watch.step("tx", now, locked))
-    # The first look of all counts: what it saw to be empty has been so ever since.
-    assert steps == [Step.KEEP, Step.LOCK, Step.LOCK, Step.WAIT, Step.REMOVE]
+    watch = Watch()
+    looks = ((0.0, None), (GONE, None), (GONE + APART, None), (GONE + 65.0, 660.0), (700.0, 660.0))
+    steps = [stepped(watch, now, locked) for now, locked in looks]
+    assert steps == [Step.KEEP, Step.KEEP, Step.LOCK, Step.WAIT, Step.REMOVE]
+
+
+def test_what_was_seen_of_a_pool_before_it_came_back_counts_for_nothing() -> None:
+    watch = Watch()
+    assert [stepped(watch, now) for now in (0.0, GONE, GONE + APART)][-1] is Step.LOCK
+    stepped(watch, 700.0, pools=())
+    assert stepped(watch, 800.0) is Step.KEEP
+    assert stepped(watch, 800.0 + GONE) is Step.KEEP, "one look is not two"
+    assert stepped(watch, 800.0 + GONE + APART) is Step.LOCK

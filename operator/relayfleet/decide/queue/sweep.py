@@ -89,10 +89,10 @@ class Watch:
         return sorted(pool for pool, since in self.gone.items() if now - since >= GONE)
 
     def judged(self, pool: str, obstacle: str, now: float) -> None:
-        """What a look at a pool's queues came to."""
+        """What a look at the queues of a pool that is due came to."""
         if obstacle:
             self.empty.pop(pool, None)
-        elif pool in self.gone:
+        else:
             self.empty.setdefault(pool, now)
 
     def step(self, pool: str, now: float, locked: float | None) -> Step:
