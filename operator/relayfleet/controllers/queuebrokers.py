@@ -50,7 +50,8 @@ async def look_after(
     memory.asked_at, memory.asked_about = time.monotonic(), about
     try:
         async with Management(endpoints, admin["username"], admin["password"], admin["ca.crt"]) as management:
-            await _relays_may_log_in(management, client)
+            if memory.sweep.locked is None:
+                await _relays_may_log_in(management, client)
             await _probers_may_log_in(management, admin)
             brokers = await read(management)
             await _keep_users_and_queues_in_raft(management, brokers, pods)

@@ -3,19 +3,34 @@ Secret, or sealing keys, that somebody deletes: only a leader that has read them
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from relayfleet.decide.queue.facts import Brokers, Cluster
+from relayfleet.decide.queue.sweep import Watch
 from relayfleet.protocol.sealing import Key
+
+
+@dataclass(slots=True)
+class Sweep:
+    """Of queues whose pools are gone. `pool`: the one whose queues are being removed, "" for none: while it stands here its relays get no user. `locked`: since when
+    the user that older relays share is away. `doubt`: when a deletion was asked for that was not answered, so that it may come yet. `look_at`: when to look again.
+    `said`: why queues stay, as was last told, by pool. Times in seconds, monotonic."""
+
+    watch: Watch = field(default_factory=Watch)
+    look_at: float = float("-inf")
+    pool: str = ""
+    locked: float | None = None
+    doubt: float | None = None
+    said: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class QueueMemory:
     """`children` belongs to `act.kubernetes.children`. `brokers`, `unreachable`: the last answer of the management API, `asked_at` when
     (seconds, monotonic), `asked_about` what was then true. `growing`: members were added and leaders not spread yet.
-    `cluster`: what the last look found, `revision` the StatefulSet's newest then."""
+    `cluster`: what the last look found, `revision` the StatefulSet's newest then. `sweep`: see `queuesweep`."""
 
     admin: dict[str, str] | None = None
     sealing: tuple[Key, ...] | None = None
@@ -29,11 +44,18 @@ class QueueMemory:
     revision: str = ""
     orphan_since: float | None = None
     locked_since: float | None = None
+    sweep: Sweep = field(default_factory=Sweep)
 
 
 def of(memory: MutableMapping[Any, Any], namespace: str, name: str) -> QueueMemory:
     """The memory of a queue, made when there is none."""
     found: QueueMemory = memory.setdefault(("QueueCluster", namespace, name), QueueMemory())
+    return found
+
+
+def known(memory: Mapping[Any, Any], namespace: str, name: str) -> QueueMemory | None:
+    """The memory of a queue, None when there is none."""
+    found: QueueMemory | None = memory.get(("QueueCluster", namespace, name))
     return found
 
 

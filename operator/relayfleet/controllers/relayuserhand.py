@@ -44,9 +44,11 @@ class Way:
     admin: Mapping[str, str]
     seed: str
 
-    def management(self) -> Management:
-        """A client."""
-        return Management(self.endpoints, self.admin["username"], self.admin["password"], self.admin["ca.crt"], ANSWER)
+    def management(self, deadline: float = ANSWER) -> Management:
+        """A client. `deadline`: seconds that one broker has for an answer."""
+        return Management(
+            self.endpoints, self.admin["username"], self.admin["password"], self.admin["ca.crt"], deadline
+        )
 
 
 @dataclass(slots=True)

@@ -18,7 +18,7 @@ from relayfleet.api.queuecluster import QueueClusterSpec
 from relayfleet.children.relay import broker
 from relayfleet.controllers import queuepods, relaypods, relaywatch
 from relayfleet.controllers.context import Context
-from relayfleet.controllers.queuememory import of
+from relayfleet.controllers.queuememory import known, of
 from relayfleet.controllers.queuesecrets import Secrets
 from relayfleet.controllers.relayfences import QueueName
 from relayfleet.controllers.relayhealth import PoolName
@@ -91,14 +91,15 @@ async def _way(context: Context, queue: QueueName, memory: Memory) -> Way | None
     if memory.way and time.monotonic() - memory.read_at < TRUSTED:
         return memory.way
     try:
-        memory.way, memory.read_at = await _read_way(context, queue), time.monotonic()
+        memory.way, memory.read_at = await read_way(context, queue), time.monotonic()
     except KubeError:
         if memory.way is None:
             raise
     return memory.way
 
 
-async def _read_way(context: Context, queue: QueueName) -> Way | None:
+async def read_way(context: Context, queue: QueueName) -> Way | None:
+    """How to reach the brokers of a queue; None when it is not ours to look after. Raises KubeError."""
     stated = await context.kube.get("QueueCluster", *queue)
     spec = parsed(QueueClusterSpec, stated) if stated else None
     if stated is None or spec is None or spec.external or paused(stated) or "deletionTimestamp" in stated["metadata"]:
@@ -119,21 +120,24 @@ def _relays(context: Context, queue: QueueName, pods: Objects) -> Relays:
     watchful = False
     for pool in {pool_of(each) for each in own.values()}:
         members = [each for each in living if pool_of(each) == pool]
-        decided, restless = _decided(context, pool, members)
+        decided, restless = _decided(context, queue, pool, members)
         wanted |= {name_of(each): decided.get(name_of(each), Access.GRANT) for each in members if name_of(each) in own}
         watchful = watchful or restless
     return Relays(own, wanted, watchful)
 
 
-def _decided(context: Context, pool: PoolName, pods: Objects) -> tuple[dict[str, Access], bool]:
+def _decided(context: Context, queue: QueueName, pool: PoolName, pods: Objects) -> tuple[dict[str, Access], bool]:
     """What should become of the users of a pool's relays, and whether that may change with time alone. A pool that is paused, or not looked at
-    yet, is left as it is; its traffic work wakes this one."""
+    yet, is left as it is; its traffic work wakes this one. So is one whose older namesake's queues are being removed in this moment: its relays
+    must not find a queue that is gone when they publish."""
     stated = context.mirror.get("RelayPool", *pool)
-    if stated is None or paused(stated) or not context.health.knows(pool):
+    memory = known(context.memory, *queue)
+    swept = memory is not None and memory.sweep.pool == pool[1]
+    if swept or stated is None or paused(stated) or not context.health.knows(pool):
         return dict.fromkeys(map(name_of, pods), Access.AS_IS), False
     found = {name_of(pod): context.health.witness(pool, name_of(pod)) for pod in pods}
-    known = {relay: each for relay, each in found.items() if each}
-    return access(relaywatch.relays(context, pods, pool), known), any(each.hard for each in known.values())
+    witnesses = {relay: each for relay, each in found.items() if each}
+    return access(relaywatch.relays(context, pods, pool), witnesses), any(each.hard for each in witnesses.values())
 
 
 def _due(memory: Memory, relays: Relays) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from prometheus_client.registry import Collector
 
 from relayfleet.act.kubernetes.events import Recorder
-from relayfleet.controllers import queuecluster, relaypool, relaytraffic, relayusers, sendingip
+from relayfleet.controllers import queuecluster, queuesweep, relaypool, relaytraffic, relayusers, sendingip
 from relayfleet.controllers.brokersights import BrokerSights
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.handlers import TRAFFIC, USERS, Wiring
@@ -55,6 +55,7 @@ class Leader:
             WorkQueue(self._follow),
         )
         self._glances, self._users = WorkQueue(self._retell, workers=2), WorkQueue(self._look_after_users)
+        self._sweeps = WorkQueue(self._sweep, workers=2)
         self._health = Health(self._changed)
         self._sights, self._fences = BrokerSights(self._glance), Fences(self._again)
         self._signing, self._sealing, self._reports = (
@@ -91,7 +92,7 @@ class Leader:
 
     def queues(self) -> tuple[WorkQueue, ...]:
         """All of them, to be run."""
-        return self._queue, self._traffic, self._following, self._glances, self._users
+        return self._queue, self._traffic, self._following, self._glances, self._users, self._sweeps
 
     def wiring(self, liveness: Liveness) -> Wiring:
         """Which event adds which names to the queues."""
@@ -141,6 +142,8 @@ class Leader:
     # -- the work
 
     async def _work(self, key: Key) -> float | None:
+        if key.kind == "QueueCluster":
+            self._sweeps.add(key)  # brokers that hold a deletion up hold nothing else up
         return await reconciled(self._context, key.kind, key.namespace, key.name, RECONCILE[key.kind])
 
     async def _direct(self, key: Key) -> float | None:
@@ -159,6 +162,9 @@ class Leader:
 
     async def _retell(self, key: Key) -> None:
         await queuecluster.retell(self._context, key.namespace, key.name)
+
+    async def _sweep(self, key: Key) -> None:
+        await queuesweep.reconcile(self._context, key.namespace, key.name)
 
     async def _look_after_users(self, key: Key) -> float | None:
         return await relayusers.reconcile(self._context, key.namespace, key.name)

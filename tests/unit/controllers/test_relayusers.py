@@ -370,7 +370,7 @@ async def test_the_way_to_the_brokers_is_read_from_secrets_and_pods() -> None:
         data = {each: base64.b64encode(f"{name} {each}".encode()).decode() for each in keys}
         metadata = {"namespace": "mail", "name": f"mail-rabbitmq-{name}"}
         kube.put({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "data": data})
-    way = await relayusers._read_way(stage.context, ("mail", "mail"))
+    way = await relayusers.read_way(stage.context, ("mail", "mail"))
     assert way and (way.seed, way.admin["password"]) == ("client password", "admin password")
     assert not way.serving, "there are no brokers yet"
     assert await relayusers.reconcile(stage.context, "mail", "mail") == relayusers.TROUBLED
@@ -380,7 +380,7 @@ async def test_the_way_to_the_brokers_is_read_from_secrets_and_pods() -> None:
             "QueueCluster", "mail", type="External", external={"addresses": ["b:5671"], "credentialsRef": {"name": "c"}}
         )
     )
-    assert await relayusers._read_way(stage.context, ("mail", "mail")) is None
+    assert await relayusers.read_way(stage.context, ("mail", "mail")) is None
 
 
 async def test_which_queues_have_to_be_looked_at_when_a_pool_changes() -> None:

@@ -103,6 +103,21 @@ class Management:
         order = {"count": 1, "ackmode": "reject_requeue_true", "encoding": "base64", "truncate": 1}
         return bool(await self._call("POST", path, order))
 
+    async def consumed(self, vhost: str) -> set[str]:
+        """Names of the queues of a virtual host that have a consumer. From statistics, so some seconds old."""
+        found = await self._list(f"consumers/{quote(vhost, safe='')}?columns=queue.name")
+        return {each["queue"]["name"] for each in found}
+
+    async def connected(self) -> set[str]:
+        """Users that are logged in by AMQP this moment, those included that do not exist any more; by what each broker counts, not by statistics."""
+        return {each["user"] for each in await self._list("connections?disable_stats=true&columns=user")}
+
+    async def delete_queue(self, vhost: str, queue: str) -> bool:
+        """Remove a queue with whatever is in it: there is no such thing as `if-empty` for quorum queues. False when there was none. One broker
+        is asked: after an error the queue may still be removed, later, when that broker goes on."""
+        path = f"queues/{quote(vhost, safe='')}/{quote(queue, safe='')}"
+        return await self._call("DELETE", path, missing_is_fine=True, brokers=1) is not None
+
     async def set_user(self, name: str, password: str) -> bool:
         """See that a user without tags has this password; False when it had. Open connections stay."""
         user = await self._get(f"users/{quote(name, safe='')}", missing_is_fine=True)
@@ -174,9 +189,12 @@ class Management:
     async def _get(self, path: str, *, missing_is_fine: bool = False) -> Any:
         return await self._call("GET", path, missing_is_fine=missing_is_fine)
 
-    async def _call(self, method: str, path: str, body: Any = None, *, missing_is_fine: bool = False) -> Any:
+    async def _call(
+        self, method: str, path: str, body: Any = None, *, missing_is_fine: bool = False, brokers: int | None = None
+    ) -> Any:
+        """`brokers`: how many of them are asked in turn, all without it."""
         failures: dict[str, str] = {}
-        for endpoint in list(self._endpoints):
+        for endpoint in self._endpoints[:brokers]:
             try:
                 return await self._ask(endpoint, method, path, body, missing_is_fine)
             except (aiohttp.ClientError, OSError, TimeoutError) as error:

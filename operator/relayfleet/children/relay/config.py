@@ -67,7 +67,12 @@ def document(
 
 def queue_prefix(pool: dict[str, Any], region: str) -> str:
     """What the names of the pool's queues begin with. An external broker may serve several clusters, so region and namespace are in it."""
-    return f"relayfleet.{region}.{pool['metadata']['namespace']}.{pool['metadata']['name']}"
+    return f"{queue_space(pool['metadata']['namespace'], region)}{pool['metadata']['name']}"
+
+
+def queue_space(namespace: str, region: str) -> str:
+    """What the names of all queues of the namespace's pools begin with."""
+    return f"relayfleet.{region}.{namespace}."
 
 
 def config_map(pool: dict[str, Any], text: str) -> dict[str, Any]:
