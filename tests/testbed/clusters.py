@@ -122,8 +122,9 @@ def config(region: Region, stock: bool) -> dict[str, object]:
 
 
 def _kubelet(stock: bool) -> dict[str, object]:
-    """Old cgroups are refused by default. The gate lets a kubelet live with what a limited machine forbids it."""
-    wanted: dict[str, object] = {"failCgroupV1": False}
+    """Old cgroups are refused by default. A Secret that changes is in its pods after twenty seconds and not after a minute or two, for which
+    tests would have to wait. The gate lets a kubelet live with what a limited machine forbids it."""
+    wanted: dict[str, object] = {"failCgroupV1": False, "syncFrequency": "20s"}
     return wanted if stock else wanted | {"featureGates": {"KubeletInUserNamespace": True}}
 
 

@@ -150,7 +150,7 @@ async def test_all_queues_of_a_pool_that_is_gone_go_and_the_next_relays_make_the
     )  # what the brokers count has to be of the time after the lock: there is no event for that
     await operator.look(0.1)
     print(f"{len(before)} queues removed within {time.monotonic() - began - SETTLING:.1f} s")
-    assert await operator.left() == []
+    assert await operator.left() == [], operator.sweep
     assert [each["name"] for each in await management.queues()] == ["somebodys"]
     async with relay(brokers, management) as spool:
         await spool.put(Record(new_id(), "a@example.com", (Recipient("b@example.org"),), b"anew"))

@@ -93,8 +93,11 @@ async def test_whether_there_was_a_queue_to_remove(tmp_path: Path) -> None:
 
 async def test_which_queues_are_consumed(tmp_path: Path) -> None:
     broker = Broker()
-    broker.answers["GET", "/api/consumers/%2F?columns=queue.name"] = web.json_response(
-        [{"queue": {"name": "a"}}, {"queue": {"name": "a"}}]
-    )
+    found = [
+        {"queue": {"name": "a"}, "channel_details": {"name": "1"}},
+        {"queue": {"name": "a"}, "channel_details": {"name": "2"}},
+        {"queue": {"name": "stream"}, "channel_details": []},
+    ]
+    broker.answers["GET", "/api/consumers/%2F?columns=queue.name,channel_details"] = web.json_response(found)
     async with management(tmp_path, broker) as made:
         assert await made.consumed("/") == {"a"}

@@ -104,9 +104,10 @@ class Management:
         return bool(await self._call("POST", path, order))
 
     async def consumed(self, vhost: str) -> set[str]:
-        """Names of the queues of a virtual host that have a consumer. From statistics, so some seconds old."""
-        found = await self._list(f"consumers/{quote(vhost, safe='')}?columns=queue.name")
-        return {each["queue"]["name"] for each in found}
+        """Names of the queues of a virtual host that have a consumer. From statistics, so some seconds old. Brokers keep the consumers of a stream
+        for ever, without the channel when that is gone."""
+        found = await self._list(f"consumers/{quote(vhost, safe='')}?columns=queue.name,channel_details")
+        return {each["queue"]["name"] for each in found if each.get("channel_details")}
 
     async def connected(self) -> set[str]:
         """Users that are logged in by AMQP this moment, those included that do not exist any more; by what each broker counts, not by statistics."""
