@@ -8,6 +8,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from relayfleet.protocol.relay_config import Delivery
 from relayfleet.protocol.telemetry import Attempts, Hello, Order, Stand
 from relayfleet.relay.control.keys import Keys
@@ -147,6 +149,25 @@ async def test_an_order_that_is_called_back_at_once_loses_no_record(tmp_path: Pa
                 await scene.order(SERVE)
         await until(lambda: scene.desk.service.counters.records_settled == len(records))
         assert scene.remote.dots == len(records)
+
+
+@pytest.mark.parametrize("orders", [("pause",), ("pause", "resume"), ("pause", "resume", "pause")])
+async def test_orders_that_come_while_a_relay_starts_count_from_the_start(orders: tuple[str, ...]) -> None:
+    """Between the first word of its leader and its first record a relay looks up its keys and reads its list."""
+    remote = SlowPeer()
+    remote.gate.set()
+    async with peer(remote.behave) as running, desk(ZONE, running.port, starts=False) as subject:
+        for each in orders:
+            await getattr(subject.service, each)()
+        subject.service.start()
+        await subject.spool.put(a_record("a@one.test"))
+        if orders[-1] == "pause":
+            await asyncio.sleep(0.1)
+            assert (remote.dots, subject.service.in_hand) == (0, 0)
+            await subject.service.resume()
+        await until(lambda: subject.service.counters.records_settled == 1)
+        takers = [each for each in asyncio.all_tasks() if "_take_all" in repr(each)]
+        assert (remote.dots, len(takers)) == (1, 1)
 
 
 async def test_a_drain_is_not_called_back(tmp_path: Path) -> None:

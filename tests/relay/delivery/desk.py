@@ -73,8 +73,9 @@ async def desk(
     discard: Discard | None = None,
     signing: Signing | None = None,
     suppression: SuppressionList | None = None,
+    starts: bool = True,
 ) -> AsyncIterator[Desk]:
-    """A running service that finds its way by `zone`."""
+    """A service that finds its way by `zone`; it runs if it `starts`."""
     config = RelayConfig(
         "test/pool",
         "eu",
@@ -99,7 +100,8 @@ async def desk(
             signing=signing,
             suppression=suppression,
         )
-        service.start()
+        if starts:
+            service.start()
         try:
             yield Desk(service, spool, journal, dns)
         finally:

@@ -43,7 +43,8 @@ def pick(*selectors: str) -> dict[str, Answer]:
         pytest.param([NEW, OLD, ED], {}, "new old ed", id="DNS has never answered: as configured"),
         pytest.param([NEW, OLD, ED], pick("new", "old", "ed"), "new ed", id="one of each algorithm"),
         pytest.param([NEW, ED], pick("new") | {"ed": NONE}, "new", id="RSA alone is in DNS"),
-        pytest.param([NEW, ED], pick("ed") | {"new": NONE}, "ed", id="Ed25519 alone is in DNS"),
+        pytest.param([NEW, ED], pick("ed") | {"new": NONE}, "new ed", id="Ed25519 alone is in DNS: few verify that"),
+        pytest.param([NEW, OLD, ED], pick("old", "ed") | {"new": NONE}, "old ed", id="of two RSA keys one is there"),
         pytest.param(
             [NEW, ED], pick("ed"), "new ed", id="most receivers know no Ed25519: RSA unless it is known to be bad"
         ),

@@ -66,6 +66,10 @@ async def test_a_list_that_was_not_read_yet_is_not_taken_for_empty(tmp_path: Pat
         (b"bob@one.test\n\xff", "is no UTF-8 text"),
         (b"#" * (module.MOST_BYTES + 1), "has more than 2097152 bytes: split it"),
         (b"a@one.test\nb@one.test\nc@one.test\nd@one.test", "more than 3 entries"),
+        (
+            b"address,reason\n<bob@one.test>,complained\n",
+            "no line of entry addresses.txt of Secret bounced can be read",
+        ),
     ],
 )
 async def test_what_cannot_be_read_keeps_mail_back_or_leaves_the_last_good_list(

@@ -96,7 +96,7 @@ class DeliveryService:
         self._senders = Senders(config.submitters)
         self._taker: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
-        self._draining = False
+        self._draining = self._paused = self._started = False
         self._looking = 0
 
     @property
@@ -110,8 +110,9 @@ class DeliveryService:
         return len(self._courier.sources.unusable())
 
     def start(self) -> None:
-        """Begin to take records."""
-        self._taker = asyncio.create_task(self._take_all())
+        """Begin to take records, once it is not paused: an order may have come before."""
+        self._started = True
+        self._take()
         self._sweeper = asyncio.create_task(self._sweep())
 
     def reload(self, config: RelayConfig) -> None:
@@ -128,6 +129,7 @@ class DeliveryService:
         """Take no new records until `resume`, and hand back those that are not begun; the others finish. Without effect on a drain."""
         if self._draining:
             return
+        self._paused = True
         await self._stop_taking()
         log.info(
             "paused: %d records handed back, %d are finished here", await self._hands.give_back(), len(self._hands)
@@ -135,9 +137,10 @@ class DeliveryService:
 
     async def resume(self) -> None:
         """Take records again after `pause`. Without effect on a drain."""
-        if self._draining or self._taker is not None:
+        if self._draining:
             return
-        self._taker = asyncio.create_task(self._take_all())
+        self._paused = False
+        self._take()
         await self._spool.resume_taking()
 
     async def drain(self, grace: float) -> None:
@@ -151,6 +154,10 @@ class DeliveryService:
         await self._hands.finish(grace)
         await self._courier.witness.finish(max(deadline - time.monotonic(), 0.0))
         self.pool.close()
+
+    def _take(self) -> None:
+        if self._started and not self._paused and self._taker is None:
+            self._taker = asyncio.create_task(self._take_all())
 
     async def _stop_taking(self) -> None:
         taker, self._taker = self._taker, None

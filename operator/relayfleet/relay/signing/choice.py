@@ -4,6 +4,8 @@ of the keys of one algorithm, in the order of the configuration
     the first that is Published                      signs, and no other
     none is, but nothing is known of some            those sign: receivers need but one that verifies
     all are certainly not usable                     none signs
+no RSA key is left                                   all RSA keys sign: most receivers verify nothing else, so what is lost if our view
+                                                     of DNS is right was lost anyway
 no key of any algorithm is left                      all sign: whatever our view of DNS is worth, unsigned mail is worth no more
 
 The first word about a name is believed at once. From then on another one is believed when it is said twice in a row: a secondary name
@@ -16,6 +18,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from relayfleet.relay.signing.keyrecord import Answer, State, Verdict, compare, name_of, record_for
+from relayfleet.relay.signing.keys import RSA
 from relayfleet.relay.signing.signature import Signer
 
 
@@ -70,7 +73,10 @@ def _choose(signers: tuple[Signer, ...], verdicts: Sequence[Verdict]) -> tuple[S
     kinds: dict[str, list[tuple[Signer, State]]] = {}
     for signer, verdict in zip(signers, verdicts, strict=True):
         kinds.setdefault(signer.key.algorithm, []).append((signer, verdict.state))
-    return tuple(each for kind in kinds.values() for each in _of_one_kind(kind)) or signers
+    chosen = {algorithm: _of_one_kind(kind) for algorithm, kind in kinds.items()}
+    if any(chosen.values()) and not chosen.get(RSA, True):
+        chosen[RSA] = [signer for signer, _ in kinds[RSA]]
+    return tuple(each for kind in chosen.values() for each in kind) or signers
 
 
 def _of_one_kind(keys: Sequence[tuple[Signer, State]]) -> list[Signer]:

@@ -18,6 +18,9 @@ FEWEST_BITS, MOST_BITS = 2048, 4096
 MAKE_ONE = "make one with `openssl genrsa 2048`"
 
 
+RSA = "rsa-sha256"
+
+
 class KeyUnusableError(ValueError):
     """This is no key to sign with; the text says why and what to do."""
 
@@ -61,7 +64,7 @@ def _checked(key: object) -> Key:
                     f"RSA keys need {FEWEST_BITS} to {MOST_BITS} bits, it has {key.key_size}: {MAKE_ONE}"
                 )
             key.public_key().verify(_rsa(key)(b"test"), b"test", PKCS1v15(), hashes.SHA256())
-            return Key("rsa-sha256", _rsa(key), _rsa_public(key))
+            return Key(RSA, _rsa(key), _rsa_public(key))
         case Ed25519PrivateKey():
             return Key("ed25519-sha256", _ed25519(key), (key.public_key().public_bytes_raw(),))
     raise KeyUnusableError(f"it is neither an RSA nor an Ed25519 key: {MAKE_ONE}")

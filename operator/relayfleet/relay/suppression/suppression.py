@@ -74,33 +74,33 @@ class SuppressionList:
 
     async def reload(self, stated: Sequence[SuppressionEntry]) -> None:
         """The list is in these files from now on. Until they are read the last list holds."""
-        if tuple(stated) != self._stated:
-            await self._read(tuple(stated))
+        async with self._reading:
+            if tuple(stated) != self._stated:
+                await self._read(tuple(stated))
 
     async def read(self) -> None:
         """The files may have changed."""
-        await self._read(self._stated)
+        async with self._reading:
+            await self._read(self._stated)
 
     async def _read(self, stated: tuple[SuppressionEntry, ...]) -> None:
-        async with self._reading:
-            before, trouble = self._trouble, ""
-            if not stated:
-                self._pages = None
+        """Holds `_reading`."""
+        before, trouble = self._trouble, ""
+        if not stated:
+            self._pages = None
+        else:
+            try:
+                # In a thread: a million entries take seconds.
+                pages = await asyncio.to_thread(self._all, stated, {each.content: each for each in self._pages or ()})
+            except _UnusableError as error:
+                kept = "mail is kept back" if self._pages is None else "the last good suppression list is in use"
+                trouble = f"{kept}: {error}"
             else:
-                try:
-                    # In a thread: a million entries take seconds.
-                    pages = await asyncio.to_thread(
-                        self._all, stated, {each.content: each for each in self._pages or ()}
-                    )
-                except _UnusableError as error:
-                    kept = "mail is kept back" if self._pages is None else "the last good suppression list is in use"
-                    trouble = f"{kept}: {error}"
-                else:
-                    self._pages, trouble = pages, _wrong_lines(stated, pages)
-                    _logger.info("suppression list read: %d entries in %d files", self.size, len(pages))
-            self._stated, self._trouble = stated, trouble
-            if trouble and trouble != before:
-                _logger.warning("%s", trouble)
+                self._pages, trouble = pages, _wrong_lines(stated, pages)
+                _logger.info("suppression list read: %d entries in %d files", self.size, len(pages))
+        self._stated, self._trouble = stated, trouble
+        if trouble and trouble != before:
+            _logger.warning("%s", trouble)
 
     def _all(self, stated: Sequence[SuppressionEntry], known: dict[bytes, Page]) -> tuple[Page, ...]:
         pages, entries = [], 0
@@ -127,9 +127,13 @@ class SuppressionList:
         if same := known.get(content_of(data)):
             return same
         try:
-            return page(data, self._key)
+            found = page(data, self._key)
         except UnicodeDecodeError as error:
             raise _UnusableError(f"{where} is no UTF-8 text: write one address or @domain a line") from error
+        if found.wrong and not found.digests:
+            # Another format altogether; an empty file is a list of nobody.
+            raise _UnusableError(f"no line of {where} can be read: write one address or @domain in each")
+        return found
 
 
 def _where(entry: SuppressionEntry) -> str:
