@@ -128,7 +128,7 @@ async def begin_watched_pool(eu: Region, fleet: Fleet, **spec: Any) -> Fleet:
     """A new pool beside the fleet's, which whoever wants it has to delete."""
     await swept(eu, fleet)
     found = Fleet(fleet.namespace, f"watched-{secrets.token_hex(2)}", fleet.queue)
-    selector = {"matchLabels": {"pool": found.pool}}
+    selector = {"matchLabels": {"pool": fleet.pool}}
     await eu.apply(relay_pool(found.namespace, found.pool, found.queue, 3, sendingIPSelector=selector, **spec))
     return found
 
