@@ -54,6 +54,7 @@ async def demo(images: Mapping[str, str]) -> int:
         timeline.say("each region has a DNS server and two receiving mail servers, which know nothing of relayfleet")
         scenes = [Scene(region, images, timeline) for region in regions]
         took = await asyncio.gather(*(scene.install() for scene in scenes))
+        await asyncio.gather(*(scene.whole() for scene in scenes))
         for scene in scenes:
             scene.say(f"pods: {await scene.pods()}")
         eu = scenes[0]

@@ -60,6 +60,12 @@ class Scene:
         await waiting.ready(self.region.api, _named("RelayPool", BULK), budget=READY_SECONDS)
         return took
 
+    async def whole(self) -> None:
+        """Return when all brokers and relays are up. Mail is taken before that, but now and then put off, and smtp-source tries nothing again."""
+        for kind, name in (("QueueCluster", QUEUE), ("RelayPool", POOL), ("RelayPool", BULK)):
+            await waiting.condition(self.region.api, _named(kind, name), "Degraded", "False", READY_SECONDS)
+        self.say("all brokers and relays are up")
+
     async def pods(self) -> str:
         """How many pods there are, by what they are."""
         found = [*await self.region.api.list("Pod", NAMESPACE), *await operating.replicas(self.region)]
