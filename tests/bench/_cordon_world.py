@@ -11,8 +11,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from relayfleet.api.labels import CORDON, POOL, SLICE_SERVICE
+from relayfleet.api.labels import CORDON, POOL, QUEUE, SLICE_SERVICE
 from relayfleet.children.relay import names
+from relayfleet.protocol import brokeruser
 from tests.bench._cordon_pods import Pod, located
 from tests.bench._cordon_watch import Seen
 from tests.e2e import operating, receiving, waiting
@@ -192,7 +193,9 @@ async def _peer(region: Region) -> list[Object]:
     spec = template["spec"]
     spec.pop("readinessGates", None)
     spec.pop("topologySpreadConstraints", None)
-    probe = spec["containers"][0]["readinessProbe"]
+    container, probe = spec["containers"][0], spec["containers"][0]["readinessProbe"]
+    # The operator makes broker users for relays of its pools only.
+    container["env"] = [each for each in container["env"] if each["name"] != brokeruser.VARIABLE]
     probe |= {"periodSeconds": 1, "failureThreshold": 1, "timeoutSeconds": 1}
     metadata = {"namespace": NAMESPACE, "name": PEER}
     deployment = {
@@ -208,7 +211,18 @@ async def _peer(region: Region) -> list[Object]:
         "metadata": metadata,
         "spec": {"selector": LABELS[PEER], "ports": ports},
     }
-    return [deployment, service]
+    # Brokers answer relays of the operator's pools only.
+    allowed = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": metadata,
+        "spec": {
+            "podSelector": {"matchLabels": {QUEUE: "mail"}},
+            "policyTypes": ["Ingress"],
+            "ingress": [{"from": [{"podSelector": {"matchLabels": LABELS[PEER]}}]}],
+        },
+    }
+    return [deployment, service, allowed]
 
 
 async def _described(region: Region) -> World:
