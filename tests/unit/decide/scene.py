@@ -110,6 +110,8 @@ class Scene:
                     due[(relay, vantage.name, Probe.DIALOGUE)] = None
                 if beat % 40 == 0:
                     due[(relay, vantage.name, Probe.TRANSACTION)] = None
+                if beat % 200 == 0:
+                    due[(relay, vantage.name, Probe.CONNECT)] = None
                 if beat % 400 == 0:
                     due[(relay, vantage.name, Probe.STORAGE)] = None
         for burst in self.decision.bursts if self.decision and self._step % 2 == 0 else ():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -183,6 +185,81 @@ def test_a_relay_without_evidence_of_recovery_stays_out() -> None:
         scene.now += 1.0
         scene.hand([])
     assert scene.levels()["r0"] is Level.HARD
+
+
+def at_times(*evidence: tuple[float, Evidence]) -> Callable[[float], list[Evidence]]:
+    """Each once, when its time has come."""
+    left = sorted(evidence, key=lambda each: each[0])
+
+    def due(now: float) -> list[Evidence]:
+        found = []
+        while left and left[0][0] <= now:
+            found.append(replace(left.pop(0)[1], at=now))
+        return found
+
+    return due
+
+
+def no_confirms(scene: Scene, failing: str) -> Callable[[float], list[Evidence]]:
+    """Two seconds in which one relay alone gets no confirms; thereafter it publishes nothing."""
+    times = [scene.now + 0.2 * turn for turn in range(10)]
+    works = [each for each in scene.names if each != failing]
+    return at_times(
+        *((at, Confirms(failing, 0.0, "mq-0", 0, 5)) for at in times),
+        *((at + 0.01, Confirms(each, 0.0, "mq-0", 5, 0)) for at in times for each in works),
+    )
+
+
+def test_a_relay_that_gets_no_traffic_and_so_no_proof_of_its_health_comes_back_after_its_dwell_time() -> None:
+    scene = Scene().play(5.0)
+    scene.also = no_confirms(scene, "r0")
+    scene.play(2.5)
+    assert (scene.verdict("r0").level, scene.verdict("r0").reason) == (Level.SOFT, Reason.BROKER_UNREACHABLE)
+    out = scene.cordons("r0")[0]
+    scene.play(Policy().dwell - (scene.now - out) - 0.1)
+    assert scene.levels()["r0"] is Level.SOFT
+    scene.play(3.0)
+    assert scene.levels()["r0"] is Level.ACTIVE
+    scene.play(120.0)
+    assert len(scene.cordons("r0")) == 1
+
+
+def test_failures_of_long_ago_and_a_new_one_are_no_reason_to_cordon() -> None:
+    scene = Scene().play(5.0)
+    fails, works = Confirms("r0", 0.0, "mq-0", 0, 5), Confirms("r1", 0.0, "mq-0", 5, 0)
+    times = [scene.now, scene.now + 0.2, scene.now + 0.4, scene.now + Policy().remembered + 1.0]
+    scene.also = at_times(*((at, fails) for at in times), *((at + 0.1, works) for at in times))
+    scene.play(Policy().remembered + 5.0)
+    assert scene.cordons("r0") == []
+
+
+def test_what_a_slow_beat_lost_while_a_relay_was_frozen_does_not_keep_it_out() -> None:
+    """Transactions come once a second only, but each that a burst lost adds to their sum."""
+    scene = Scene().play(5.0)
+    frozen, thawed = scene.now, scene.now + 10.0
+    scene.behave = {"r0": lambda vantage, at: "silent" if frozen < at < thawed else "answers"}
+    scene.play(11.0)
+    probing = scene.state.relays["r0"].probing
+    assert min(each.late for source, each in probing.items() if source.probe is Probe.TRANSACTION) > 3 * Policy().soft(
+        2
+    )
+    scene.play(Policy().dwell + 0.5)
+    assert scene.levels()["r0"] is Level.ACTIVE
+    assert [each.late for each in scene.state.relays["r0"].probing.values() if each.late] == []
+    scene.play(60.0)
+    assert len(scene.cordons("r0")) == 1
+
+
+def test_an_order_to_keep_a_relay_in_traffic_forgets_what_was_held_against_it() -> None:
+    scene = Scene().play(5.0)
+    scene.also = no_confirms(scene, "r0")
+    scene.play(2.5)
+    assert scene.levels()["r0"] is Level.SOFT
+    scene.manual = {"r0": Manual.UNCORDON}
+    scene.play(0.1)
+    scene.manual = {}
+    scene.play(30.0)
+    assert (scene.levels()["r0"], len(scene.cordons("r0"))) == (Level.ACTIVE, 1)
 
 
 def test_a_strained_relay_gets_less_at_once_and_more_only_later() -> None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from relayfleet.decide.health.blindness import blind_spots
 from relayfleet.decide.health.evidence import Evidence, Probe
 from relayfleet.decide.health.fold import TELEMETRY, fold
+from relayfleet.decide.health.lapse import afresh, lapsed
 from relayfleet.decide.health.outcomes import shared_faults
 from relayfleet.decide.health.policy import Policy
 from relayfleet.decide.health.pool import Case, verdicts
@@ -33,7 +34,11 @@ def decide(policy: Policy, state: State, batch: Iterable[Evidence], roster: Rost
     """The verdicts on `roster` at `now` (monotonic seconds), given all evidence so far."""
     folded, ignored = fold(state, batch, roster, policy, now)
     damping = Damping(policy, len(roster.vantages))
-    relays, cases, restless = dict(folded.relays), [], []
+    relays = {
+        name: each if _quiet(each) else lapsed(each, policy, folded.clock) for name, each in folded.relays.items()
+    }
+    folded = replace(folded, relays=relays)
+    cases, restless = [], []
     for relay in roster.relays:
         own = relays.get(relay.name, _NEW)
         if _quiet(own):
@@ -43,7 +48,8 @@ def decide(policy: Policy, state: State, batch: Iterable[Evidence], roster: Rost
         standing = _standing(damping, relay, own.standing, suspicion, folded.clock)
         standing = own.standing if roster.paused else standing
         if standing is not own.standing:
-            relays[relay.name] = replace(own, standing=standing)
+            back = standing.level is Level.ACTIVE is not own.standing.level
+            relays[relay.name] = replace(afresh(own) if back else own, standing=standing)
         cases.append(Case(relay, standing, damping.weight(standing, folded.clock), suspicion))
         restless.append(relay)
     given, alert = verdicts(cases, policy, folded.clock)

@@ -186,7 +186,8 @@ class Folding:
         change = -self._policy.relief if prompt else self._policy.weight(self._policy.loss)
         late = probing.late + lost * self._policy.weight(self._policy.loss) + change
         still = tuple(s for s in probing.unanswered if s > sent + _SAME)
-        return Probing(still, max(at, probing.as_of), sent, late=min(max(0.0, late), _CEILING))
+        worse = at if lost or not prompt else probing.worse
+        return Probing(still, max(at, probing.as_of), sent, late=min(max(0.0, late), _CEILING), worse=worse)
 
     def _hear(self, source: Source, relay: str, latency: float | None, at: float) -> None:
         """Another answer to this source; `latency` None: it says nothing of how fast healthy relays are."""

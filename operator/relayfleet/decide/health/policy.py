@@ -51,6 +51,8 @@ class Policy:
     """A first cordon lasts at least this long; each further one `dwell_factor` times longer, up to `dwell_max`."""
     dwell_factor: float = 8.0
     dwell_max: float = 3600.0
+    remembered: float = 60.0
+    """Failures of live traffic that no success outweighs count for so long; against a relay that is out of traffic for `dwell` only."""
     forgiven_after: float = 600.0
     """Each such time in traffic takes one cordon off the count."""
     ramp: float = 30.0
@@ -66,6 +68,7 @@ class Policy:
             "burst_gap",
             "hard_silence",
             "dwell",
+            "remembered",
             "forgiven_after",
             "ramp",
         )

@@ -70,7 +70,8 @@ class Sightings:
 
 @dataclass(frozen=True, slots=True)
 class Probing:
-    """What one source last said about one relay: open probes, refusals and resets since it last lived, and Page's sum of late and lost answers."""
+    """What one source last said about one relay: open probes, refusals and resets since it last lived, and Page's sum of late and lost answers,
+    with when it last grew (`worse`)."""
 
     unanswered: tuple[float, ...] = ()
     as_of: float = NEVER
@@ -78,6 +79,7 @@ class Probing:
     refused: tuple[float, ...] = ()
     resets: tuple[float, ...] = ()
     late: float = 0.0
+    worse: float = NEVER
 
 
 @dataclass(frozen=True, slots=True)
