@@ -80,6 +80,7 @@ class Reason(StrEnum):
     NO_MAJORITY = "NoMajority"
     VOLUME_PENDING = "VolumePending"
     BROKER_ALARM = "BrokerAlarm"
+    COUNTS_UNKNOWN = "CountsUnknown"
     # A person has to act.
     ADDRESS_CLAIMED = "AddressClaimed"
     CREDENTIALS_LOST = "CredentialsLost"

@@ -54,6 +54,7 @@ async def look_after(
                 await _relays_may_log_in(management, client)
             await _probers_may_log_in(management, admin)
             brokers = await read(management)
+            _log_uncounted(brokers, memory)
             await _keep_users_and_queues_in_raft(management, brokers, pods)
             memory.brokers = await _grown(management, brokers, pods, memory)
         memory.unreachable = ""
@@ -64,20 +65,24 @@ async def look_after(
 async def read(management: Management) -> Brokers:
     """Version, brokers, quorum queues. Raises BrokerError."""
     nodes = await management.nodes()
-    queues = await management.queues()
+    listing = await management.listing()
     return Brokers(
         version=await management.version(),
         known=frozenset(each["name"] for each in nodes),
         running=frozenset(each["name"] for each in nodes if each.get("running")),
         alarms=tuple(sorted(alarm for each in nodes for alarm in _alarms(each))),
-        queues=tuple(_queue(each) for each in queues if each.get("type") == "quorum" and not _is_canary(each)),
+        queues=tuple(_queue(each) for each in listing.queues if each.get("type") == "quorum" and not _is_canary(each)),
+        uncounted=listing.uncounted,
     )
 
 
 async def records(management: Management) -> int | None:
-    """How many records lie in all queues, those that relays hold included; None when one could not be asked. Zero is proven: each queue is
+    """How many records lie in all queues, those that relays hold included; None when one could not be counted. Zero is proven: each queue is
     asked for a record. Streams hold the journal, which is no mail, and neither is a prober's canary. Raises BrokerError."""
-    queues = [each for each in await management.queues() if each.get("type") != "stream" and not _is_canary(each)]
+    listing = await management.listing()
+    if listing.uncounted:
+        return None
+    queues = [each for each in listing.queues if each.get("type") != "stream" and not _is_canary(each)]
     counts: list[int] = [each["messages"] for each in queues if isinstance(each.get("messages"), int)]
     if len(counts) < len(queues):
         return None
@@ -127,6 +132,12 @@ async def _grown(management: Management, brokers: Brokers, pods: Sequence[Pod], 
     return brokers
 
 
+def _log_uncounted(brokers: Brokers, memory: QueueMemory) -> None:
+    """The brokers' own words, once: the status says what follows."""
+    if brokers.uncounted and not (memory.brokers and memory.brokers.uncounted):
+        log.warning("the brokers do not count what is in their queues: %s", brokers.uncounted)
+
+
 def _is_canary(queue: dict[str, Any]) -> bool:
     return str(queue.get("name", "")).startswith(CANARY)
 
@@ -143,5 +154,5 @@ def _queue(found: dict[str, Any]) -> Queue:
         members=frozenset(found.get("members") or ()),
         online=frozenset(found.get("online") or ()),
         leader=str(found.get("leader") or ""),
-        messages=int(found.get("messages") or 0),
+        messages=found.get("messages"),
     )

@@ -64,7 +64,7 @@ async def _judge(context: Context, queue: Object, memory: QueueMemory) -> tuple[
     try:
         async with await _management(context, queue) as management:
             records = await queuebrokers.records(management)
-            why = f"{records} records are left" if records else "not all queues could be asked"
+            why = f"{records} records are left" if records else "not all queues could be counted"
             step = _step(records, memory)
             if step is Step.LOCK:
                 await _lock(management)

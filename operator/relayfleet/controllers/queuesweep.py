@@ -154,7 +154,7 @@ class _Hand:
 
     async def _sight(self, way: Way) -> Sight:
         """Brokers first and pods after them, so that a user whose pod is in no list has none any more; pools last."""
-        nodes, queues = await self._management.nodes(), await self._management.queues()
+        nodes, listing = await self._management.nodes(), await self._management.listing()
         consumed = await self._management.consumed(names.VHOST)
         rights, connected = await self._management.permissions(names.VHOST), await self._management.connected()
         pods = await self._context.kube.list("Pod", self._queue[0], {MANAGED_BY: MANAGER})
@@ -163,7 +163,8 @@ class _Hand:
         if rights.get(names.PROBER_USER, CANARIES) == CANARIES:
             ours.add(names.PROBER_USER)
         return Sight(
-            queues=tuple(_found(each) for each in queues if each["vhost"] == names.VHOST),
+            queues=tuple(_found(each) for each in listing.queues if each["vhost"] == names.VHOST),
+            counted=not listing.uncounted,
             pools=frozenset(await _pools(self._context, self._queue[0])),
             consumed=frozenset(consumed),
             whole=all(each.get("running") for each in nodes),

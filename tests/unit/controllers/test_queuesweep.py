@@ -9,7 +9,7 @@ from typing import Any, Self, cast
 import pytest
 
 from relayfleet.act.broker.errors import BrokerUnreachable
-from relayfleet.act.broker.management import EVERYTHING, Rights
+from relayfleet.act.broker.management import EVERYTHING, Listing, Rights
 from relayfleet.api.labels import MANAGED_BY, MANAGER, PAUSED, POOL
 from relayfleet.children.relay.config import queue_space
 from relayfleet.controllers import queuebrokers, queuesweep, relayusers
@@ -47,7 +47,7 @@ def listed(name: str, **what: Any) -> dict[str, Any]:
 
 
 class FakeBrokers:
-    """Queues, users, connections. `hidden`: queues with a record that is not counted yet. `done` tells what was done, in order; `when` is called before
+    """Queues, users, connections. `hidden`: queues with a record that is not counted yet. `uncounted`: why nothing is counted. `done` tells what was done, in order; `when` is called before
     a queue or user is removed, with its name."""
 
     serving, admin, seed = True, {"username": "operator"}, "seed"
@@ -58,6 +58,7 @@ class FakeBrokers:
         self.logged_in = {"prober"}
         self.hidden: set[str] = set()
         self.down: set[str] = set()
+        self.uncounted = ""
         self.consumers: set[str] = set()
         self.done: list[str] = []
         self.when: Callable[[str], Awaitable[None]] | None = None
@@ -81,8 +82,10 @@ class FakeBrokers:
     async def nodes(self) -> list[dict[str, Any]]:
         return [{"name": each, "running": each not in self.down} for each in NODES]
 
-    async def queues(self) -> list[dict[str, Any]]:
-        return list(self.found.values())
+    async def listing(self) -> Listing:
+        told = ("name", "vhost", "type", "members") if self.uncounted else tuple(listed(""))
+        queues = ({key: value for key, value in each.items() if key in told} for each in self.found.values())
+        return Listing(tuple(queues), self.uncounted)
 
     async def consumed(self, vhost: str) -> set[str]:
         return self.consumers
@@ -311,6 +314,7 @@ async def test_one_that_turns_up_between_two_removals_keeps_what_is_left(stage: 
 IN_THE_WAY: dict[str, Callable[[Stage], Any]] = {
     "mail in quarantine": lambda stage: stage.brokers.found[f"{SPACE}gone.v1.quarantine"].update(messages=1),
     "a count that is missing": lambda stage: stage.brokers.found[f"{SPACE}gone.v1.ready.a"].pop("messages"),
+    "brokers that count nothing": lambda stage: setattr(stage.brokers, "uncounted", "500 noproc"),
     "a member that is away": lambda stage: stage.brokers.found[f"{SPACE}gone.v1.ready.a"].update(online=NODES[:2]),
     "a consumer": lambda stage: stage.brokers.consumers.add(f"{SPACE}gone.v1.ready.a"),
     "a broker that is away": lambda stage: stage.brokers.down.add(NODES[2]),

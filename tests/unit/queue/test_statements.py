@@ -56,6 +56,10 @@ CASES: dict[str, tuple[Cluster, str, str, str, str, str]] = {
         replace(WELL, brokers=None, unreachable="no route"),
         "Serving", "BrokerUnreachable", "AsAsked", "AsAsked", "3 of 3",
     ),
+    "brokers do not count their queues": (
+        replace(WELL, brokers=replace(SEEN, uncounted="500 <0.4711.0> noproc")),
+        "Serving", "CountsUnknown", "AsAsked", "AsAsked", "3 of 3",
+    ),
     "a broker is away": (one_bad(), "Serving", "Starting", "AsAsked", "AsAsked", "2 of 3"),
     "a broker was just killed": (one_bad(age=2.0), "Serving", "AsAsked", "Starting", "AsAsked", "2 of 3"),
     "two brokers are away": (

@@ -99,6 +99,7 @@ OBSTACLES = {
     "a record waits": (changed(f"{SPACE}tx.v1.wait.14400.b", records=1), "wait.14400.b holds records"),
     "a record is for a human": (changed(f"{SPACE}tx.v1.quarantine", records=1), "quarantine holds records"),
     "one could not be counted": (changed(READY, records=None), "could not be counted"),
+    "the brokers count nothing": (replace(EMPTY, counted=False), "do not say what is in their queues"),
     "one has a member that is away": (changed(READY, whole=False), "members that are not up"),
     "one is somebody else's": (changed(READY, kind="classic"), "is a classic queue"),
     "the journal is no stream": (changed(f"{SPACE}tx.v1.journal", kind="quorum"), "is a quorum queue"),
@@ -150,6 +151,7 @@ sights = st.builds(
     pools=st.frozensets(names, max_size=2),
     consumed=st.just(frozenset()),
     whole=st.booleans(),
+    counted=st.booleans(),
     writers=users,
     connected=users,
     ours=users,
@@ -167,6 +169,7 @@ def test_what_is_removed_is_the_pools_own_and_empty_and_out_of_everybodys_reach(
         return
     assert gone not in sight.pools
     assert sight.whole
+    assert sight.counted
     assert not any(each.records != 0 for each in due if not each.name.endswith("journal"))
     assert not sight.connected - sight.ours
     assert not sight.writers - sight.ours - {"relay"}

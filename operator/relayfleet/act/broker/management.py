@@ -20,13 +20,19 @@ from urllib.parse import quote
 import aiohttp
 from yarl import URL
 
-from relayfleet.act.broker.errors import BrokerFailed, BrokerRefused, BrokerUnreachable
+from relayfleet.act.broker.errors import BrokerErred, BrokerFailed, BrokerRefused, BrokerUnreachable
 
 CONNECT, DEADLINE = 1.5, 8.0
 """Seconds to reach a broker, and for a whole answer unless the client is told otherwise. A broker asks all the others, so one that is frozen
 makes the answer late."""
 
-_QUEUE_COLUMNS = "name,vhost,type,leader,members,online,messages"
+_QUEUE_COLUMNS = "name,vhost,type,leader,members"
+_COUNTED = f"queues?disable_stats=true&enable_queue_totals=true&columns={_QUEUE_COLUMNS},online,messages"
+_LISTED = f"queues?disable_stats=true&columns={_QUEUE_COLUMNS}"
+"""Two ways to list queues. For the first each queue is asked, and a stream asks the brokers' stream coordinator: when that is gone (RabbitMQ 4.0
+has no answer to `noproc`), the whole list ends in an error 500. The second is what brokers have written down of queues. It has no counts, and in its
+`online` a member is up when its broker is, which is less than it says elsewhere: so that is not asked for.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +60,15 @@ class Rights:
 
 EVERYTHING = Rights()
 """Of relays in their virtual host, which holds nothing but their queues."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """All queues, with name, vhost, type and, as far as is known, leader, members, online, messages. `uncounted`: the brokers' error when
+    they tell neither `online` nor `messages` of any queue: nothing is known of them then, and least of all that they are empty."""
+
+    queues: tuple[dict[str, Any], ...]
+    uncounted: str = ""
 
 
 class Management:
@@ -94,8 +109,17 @@ class Management:
         return await self._list("nodes?columns=name,running,mem_alarm,disk_free_alarm")
 
     async def queues(self) -> list[dict[str, Any]]:
-        """All queues with name, vhost, type and, as far as is known, leader, members, online, messages."""
-        return await self._list(f"queues?disable_stats=true&enable_queue_totals=true&columns={_QUEUE_COLUMNS}")
+        """All queues, see `Listing`. One that was not counted lacks `messages`."""
+        return list((await self.listing()).queues)
+
+    async def listing(self) -> Listing:
+        """All queues, counted if the brokers can do that, and if they cannot, why not."""
+        try:
+            return Listing(tuple(await self._list(_COUNTED)))
+        except BrokerErred as error:
+            found = await self._list(_LISTED)
+            known = _QUEUE_COLUMNS.split(",")
+            return Listing(tuple({key: each[key] for key in known if key in each} for each in found), str(error))
 
     async def holds_record(self, vhost: str, queue: str) -> bool:
         """Whether a queue holds a record that nobody else holds: taken and put back. A majority answers, where a count may be seconds old."""
@@ -193,15 +217,23 @@ class Management:
     async def _call(
         self, method: str, path: str, body: Any = None, *, missing_is_fine: bool = False, brokers: int | None = None
     ) -> Any:
-        """`brokers`: how many of them are asked in turn, all without it."""
+        """`brokers`: how many of them are asked in turn, all without it. What broke inside of one may work in another, but only a question
+        may be asked twice."""
         failures: dict[str, str] = {}
+        erred: BrokerErred | None = None
         for endpoint in self._endpoints[:brokers]:
             try:
                 return await self._ask(endpoint, method, path, body, missing_is_fine)
+            except BrokerErred as error:
+                if method != "GET":
+                    raise
+                erred = error
             except (aiohttp.ClientError, OSError, TimeoutError) as error:
                 failures.setdefault(_cause(error), endpoint.name)
                 self._endpoints.remove(endpoint)
                 self._endpoints.append(endpoint)
+        if erred:
+            raise erred
         causes = "; ".join(f"{name}: {cause}" for cause, name in failures.items())
         raise BrokerUnreachable(causes or "no broker has an address yet")
 
@@ -219,8 +251,12 @@ class Management:
                 raise BrokerRefused("the brokers do not take the operator's password")
             text = await response.text()
             if response.status >= 300:
-                raise BrokerFailed(f"management API: {method} {path}: {response.status} {text[:200]}")
+                raise _failure(response.status, f"management API: {method} {path}: {response.status} {text[:200]}")
             return await response.json() if text and response.content_type == "application/json" else True
+
+
+def _failure(status: int, message: str) -> BrokerFailed:
+    return BrokerErred(message, status) if status >= 500 else BrokerFailed(message)
 
 
 def _cause(error: Exception) -> str:

@@ -26,25 +26,28 @@ class Pod:
 
 @dataclass(frozen=True, slots=True)
 class Queue:
-    """One quorum queue: on which brokers it has members, which of them are up, which leads. `messages` are those not acknowledged."""
+    """One quorum queue: on which brokers it has members, which of them are up (none when that is not known), which leads.
+    `messages` are those not acknowledged, None when they were not counted."""
 
     vhost: str
     name: str
     members: frozenset[str]
     online: frozenset[str]
     leader: str = ""
-    messages: int = 0
+    messages: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Brokers:
-    """What the management API said. `running`: brokers of the cluster that are up; `alarms`: broker and what it lacks."""
+    """What the management API said. `running`: brokers of the cluster that are up; `alarms`: broker and what it lacks. `uncounted`: their error
+    when they list queues without a word of what is in them and which of their members are up."""
 
     version: str
     running: frozenset[str]
     known: frozenset[str]
     alarms: tuple[tuple[str, str], ...] = ()
     queues: tuple[Queue, ...] = ()
+    uncounted: str = ""
 
 
 @dataclass(frozen=True, slots=True)

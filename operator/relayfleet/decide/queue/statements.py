@@ -162,6 +162,20 @@ def _unreachable(cluster: Cluster) -> Problem | None:
     )
 
 
+def _uncounted(cluster: Cluster) -> Problem | None:
+    """Brokers that list queues and do not count them. In words that stay the same: the brokers' own name another process each time."""
+    if cluster.brokers is None or not cluster.brokers.uncounted:
+        return None
+    brokers = cluster.pods[0].name.rpartition("-")[0] if cluster.pods else "of the brokers"
+    return Problem(
+        "CountsUnknown",
+        "mail goes on, but the brokers answer with an error when they are asked what is in their queues, as they do when the coordinator of their "
+        "streams is lost. Until they answer, no queue gets a new member, queues of pools that are gone stay, and a deletionPolicy of Delete keeps the "
+        f"volumes. Restart the brokers one after the other: kubectl rollout restart statefulset {brokers}. If the error stays, look in their logs for "
+        "rabbit_stream_coordinator",
+    )
+
+
 def _thin(cluster: Cluster) -> Problem | None:
     """Queues with fewer members than brokers."""
     if cluster.brokers is None or cluster.wanted > len(cluster.pods):
@@ -217,6 +231,7 @@ _SHORTCOMINGS: tuple[Check, ...] = (
     _missing,
     _dark,
     _unreachable,
+    _uncounted,
     _thin,
 )
 _STALLS: tuple[Check, ...] = (_lost, _keys_lost, _refused, _shrinks)

@@ -56,12 +56,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """One look. `queues`: all there are; `consumed`: names of those with a consumer. `pools`: names of the pools of this namespace that exist, or that a pod or a
+    """One look. `queues`: all there are; `counted`: the brokers say what is in queues and which members are up; `consumed`: names of those with a consumer. `pools`: names of the pools of this namespace that exist, or that a pod or a
     Deployment still names. `whole`: all brokers are up. `writers`: users that may publish to whichever exchange, `connected`: users that are logged in, `ours`: those of
     them that are accounted for; `shared`: the one that older relays share, `sharing`: relays that log in as it."""
 
     queues: tuple[Found, ...]
     pools: frozenset[str]
+    counted: bool = True
     consumed: frozenset[str] = frozenset()
     whole: bool = True
     writers: frozenset[str] = frozenset()
@@ -128,6 +129,8 @@ def obstacle(pool: str, space: str, sight: Sight, *, locked: bool) -> str:
         return "the pool exists, or a pod or Deployment of it does"
     if not sight.whole:
         return "not all brokers are up"
+    if not sight.counted:
+        return "the brokers do not say what is in their queues, see the conditions of the QueueCluster"
     return _mail(pool, space, sight) or _somebody(sight, locked)
 
 
