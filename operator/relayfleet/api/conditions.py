@@ -47,6 +47,7 @@ class Reason(StrEnum):
     # Something that this resource needs is not there; it goes on by itself when it appears.
     QUEUE_NOT_FOUND = "QueueNotFound"
     QUEUE_NOT_READY = "QueueNotReady"
+    QUEUES_BEING_REMOVED = "QueuesBeingRemoved"
     SECRET_NOT_FOUND = "SecretNotFound"
     SECRET_INVALID = "SecretInvalid"
     SIGNING_KEY_UNAVAILABLE = "SigningKeyUnavailable"

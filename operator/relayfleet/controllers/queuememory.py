@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from relayfleet.decide.queue.facts import Brokers, Cluster
-from relayfleet.decide.queue.sweep import Watch
+from relayfleet.decide.queue.sweep import Doubt, Watch
 from relayfleet.protocol.sealing import Key
 
 
 @dataclass(slots=True)
 class Sweep:
     """Of queues whose pools are gone. `pool`: the one whose queues are being removed, "" for none: while it stands here its relays get no user. `locked`: since when
-    the user that older relays share is away. `doubt`: when a deletion was asked for that was not answered, so that it may come yet. `look_at`: when to look again.
+    the user that older relays share is away. `doubt`: a deletion that was asked for and not answered, so that it may come yet. `look_at`: when to look again.
     `said`: why queues stay, as was last told, by pool. Times in seconds, monotonic."""
 
     watch: Watch = field(default_factory=Watch)
     look_at: float = float("-inf")
     pool: str = ""
     locked: float | None = None
-    doubt: float | None = None
+    doubt: Doubt | None = None
     said: dict[str, str] = field(default_factory=dict)
 
 

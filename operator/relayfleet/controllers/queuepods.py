@@ -11,6 +11,8 @@ from relayfleet.decide.queue.facts import Pod
 from relayfleet.kube.client import Object, Objects
 
 REVISION = "controller-revision-hash"
+CONTAINER = "rabbitmq"
+"""The broker's, among those that others may have put into its pod."""
 
 
 def numbered(queue: Object, pods: Objects) -> list[tuple[int, Object]]:
@@ -39,6 +41,19 @@ def endpoints(queue: Object, pods: Objects) -> list[Endpoint]:
 def ready(pod: Object) -> bool:
     """Whether the kubelet says that it takes connections."""
     return _condition(pod, "Ready").get("status") == "True"
+
+
+def newest(pod: Object) -> datetime.datetime:
+    """When the pod came, or its broker began or ended the last time: whatever ran there before has ended."""
+    times: list[str] = [pod["metadata"]["creationTimestamp"]]
+    for each in pod.get("status", {}).get("containerStatuses") or []:
+        if each["name"] == CONTAINER:
+            states = (each.get("state") or {}, each.get("lastState") or {})
+            times += [state["running"]["startedAt"] for state in states if state.get("running", {}).get("startedAt")]
+            times += [
+                state["terminated"]["finishedAt"] for state in states if state.get("terminated", {}).get("finishedAt")
+            ]
+    return max(datetime.datetime.fromisoformat(each.replace("Z", "+00:00")) for each in times)
 
 
 def _facts(node: str, pod: Object, revision: str, now: datetime.datetime) -> Pod:

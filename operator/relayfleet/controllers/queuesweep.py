@@ -7,29 +7,31 @@ only when the brokers have queues of a pool that the watches do not know), and o
 2. *Last look*, a while later: everything once more, and each queue is asked for a record.
 3. *Remove*, one queue at a time, each only when there still is no pool and no record.
 
-Whatever comes in between ends it: the lock is given back, and nothing else is owed. An own work with its own queue: brokers that do not answer hold
+Whatever comes in between ends it: the lock is given back, and nothing else is owed, but for a deletion that was not answered: the lock stays until that
+cannot come any more, and the pool that waits for it says so (`decide.pool.sweeping`). An own work with its own queue: brokers that do not answer hold
 up nothing else.
 """
 
 from __future__ import annotations
 
 import asyncio
+import datetime
 import logging
 import time
 
 from relayfleet.act.broker.errors import BrokerError
 from relayfleet.act.broker.management import DEADLINE, Management
-from relayfleet.api.labels import MANAGED_BY, MANAGER, POOL
+from relayfleet.api.labels import MANAGED_BY, MANAGER, POOL, QUEUE
 from relayfleet.children.rabbitmq import names
 from relayfleet.children.relay import broker
 from relayfleet.children.relay.config import queue_space
-from relayfleet.controllers import relaypods, relayusers
+from relayfleet.controllers import queuepods, relaypods, relayusers
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.queuebrokers import CANARIES
 from relayfleet.controllers.queuememory import QueueMemory, known
 from relayfleet.controllers.relayfences import QueueName
 from relayfleet.controllers.relayuserhand import Way, name_of
-from relayfleet.decide.queue.sweep import SETTLING, Found, Sight, Step, obstacle, pools_of, queues_of
+from relayfleet.decide.queue.sweep import SETTLING, Doubt, Found, Sight, Step, obstacle, pools_of, queues_of
 from relayfleet.kube.client import Object, Objects
 from relayfleet.protocol import brokeruser
 
@@ -110,8 +112,10 @@ class _Hand:
     async def _finish(self, pool: str, sight: Sight) -> None:
         """Remove them, or give it up, or wait on. While a deletion may still come, nobody is let in."""
         sweep, now = self._sweep, time.monotonic()
-        if sweep.doubt is not None and (not sight.whole or now - sweep.doubt < SETTLING):
-            return
+        if sweep.doubt is not None:
+            sweep.doubt = sweep.doubt.seen(sweep.doubt.over(sight) or await self._never(sweep.doubt), now)
+            if not sweep.doubt.gone(now):
+                return
         step = sweep.watch.step(pool, now, sweep.locked)
         if step is Step.KEEP:
             self._release()
@@ -130,11 +134,30 @@ class _Hand:
             if await self._is_back(pool) or await self._holds_record(each):
                 return number
             self._context.permit()
-            self._sweep.doubt = time.monotonic()
-            await self._management.delete_queue(names.VHOST, each.name)
-            self._sweep.doubt = None
+            await self._remove(each)
             await asyncio.sleep(PAUSE)
         return len(due)
+
+    async def _remove(self, queue: Found) -> None:
+        host, asked = self._management.first, datetime.datetime.now(datetime.UTC)
+        try:
+            await self._management.delete_queue(names.VHOST, queue.name)
+        except BaseException:
+            self._sweep.doubt = Doubt(queue.name, queue.kind, host.partition(".")[0], asked)
+            raise
+
+    async def _never(self, doubt: Doubt) -> bool:
+        """Whether a deletion will never be carried out although its broker stays away: the program has ended, and since then a majority of the queue's
+        members has answered."""
+        pods = await self._context.kube.list("Pod", self._queue[0], {QUEUE: self._queue[1]})
+        newest = next((queuepods.newest(each) for each in pods if name_of(each) == doubt.broker), None)
+        if not doubt.ended(newest):
+            return False
+        try:
+            await self._management.holds_record(names.VHOST, doubt.queue)
+        except BrokerError:
+            return False
+        return True
 
     async def _is_back(self, pool: str) -> bool:
         namespace, kube = self._queue[0], self._context.kube

@@ -15,6 +15,7 @@ from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.relay import broker, names, resolvers
 from relayfleet.controllers import relaycontrol, relaypods, relaywatch
 from relayfleet.controllers.context import Context
+from relayfleet.controllers.queuememory import known
 from relayfleet.controllers.relaychildren import Children, Needs, Outcome, memory_key
 from relayfleet.controllers.relayhealth import PoolName
 from relayfleet.controllers.specs import parsed, paused, why_invalid
@@ -145,6 +146,7 @@ async def _facts(
         settled=status.get("observedGeneration") == generation,
         refused="; ".join([*outcome.refused, *_no_pods(status)]),
         fencing=_fencing(context, whose, needs.queue, relays),
+        sweep=_sweep(context, whose, spec.queue_ref.name),
         dependencies=context.dependencies.of(whose, spec.dependencies, present),
         resolvers=context.dependencies.resolvers_of(whose, resolvers.told(spec.resolvers), present),
         odd_cordons=tuple(sorted(each["metadata"]["name"] for each in relays if relaypods.odd_cordon(each))),
@@ -163,6 +165,14 @@ def _fencing(context: Context, pool: PoolName, queue: Object | None, relays: Obj
         why_not=context.fences.why_not(whose),
         cut=tuple(sorted(here & context.fences.fenced(whose).keys())),
     )
+
+
+def _sweep(context: Context, pool: PoolName, queue: str) -> facts.Sweep | None:
+    memory = known(context.memory, pool[0], queue)
+    if memory is None or memory.sweep.pool != pool[1]:
+        return None
+    doubt = memory.sweep.doubt
+    return facts.Sweep(doubt.broker, doubt.queue, doubt.kind == "stream") if doubt else facts.Sweep()
 
 
 def _queue(name: str, queue: Object | None) -> facts.Queue:

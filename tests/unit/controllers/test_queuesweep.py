@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any, Self, cast
@@ -51,6 +52,7 @@ class FakeBrokers:
     a queue or user is removed, with its name."""
 
     serving, admin, seed = True, {"username": "operator"}, "seed"
+    first = "mail-rabbitmq-0.mail-rabbitmq.mail.svc"
 
     def __init__(self) -> None:
         self.found = queues_of("gone") | queues_of("tx")
@@ -140,7 +142,9 @@ class Stage:
             times.update({each: since - after for each, since in times.items()})
         sweep.look_at -= after
         sweep.locked = None if sweep.locked is None else sweep.locked - after
-        sweep.doubt = None if sweep.doubt is None else sweep.doubt - after
+        if doubt := sweep.doubt:
+            since = None if doubt.over_since is None else doubt.over_since - after
+            sweep.doubt = replace(doubt, asked=doubt.asked - datetime.timedelta(seconds=after), over_since=since)
         quorum = [each for each in self.brokers.found.values() if each["type"] == "quorum"]
         seen = tuple(Queue("/", each["name"], frozenset(NODES), frozenset(NODES)) for each in quorum)
         self.memory.brokers = Brokers("4.0", frozenset(NODES), frozenset(NODES), queues=seen)
@@ -373,42 +377,6 @@ async def test_a_user_that_was_made_again_during_the_lock_ends_it(stage: Stage) 
     await stage.look(SETTLING)
     assert stage.brokers.left == {"tx", "gone"}
     assert stage.memory.sweep.locked is None
-
-
-async def test_a_removal_that_was_not_answered_keeps_relays_of_a_new_pool_out_until_it_cannot_come_any_more(
-    stage: Stage,
-) -> None:
-    async def frozen(name: str) -> None:
-        raise BrokerUnreachable("no answer in time")
-
-    await stage.until_locked()
-    stage.brokers.when = frozen
-    await stage.look(SETTLING)
-    again = pool()
-    again["metadata"] |= {"name": "gone", "uid": "another"}
-    stage.kube.put(again)
-    stage.brokers.when = None
-    await stage.look(queuesweep.SOON)
-    assert stage.memory.sweep.pool == "gone", "it may still come"
-    stage.brokers.down = {NODES[0]}
-    await stage.look(SETTLING)
-    assert stage.memory.sweep.pool == "gone", "the broker that was asked may be the one that is away"
-    stage.brokers.down = set()
-    await stage.look(queuesweep.SOON)
-    assert stage.memory.sweep.pool == ""
-    assert stage.brokers.left == {"tx", "gone"}
-
-
-async def test_one_that_was_not_answered_is_made_up_for(stage: Stage) -> None:
-    async def frozen(name: str) -> None:
-        raise BrokerUnreachable("no answer in time")
-
-    await stage.until_locked()
-    stage.brokers.when = frozen
-    await stage.look(SETTLING)
-    stage.brokers.when = None
-    await stage.look(SETTLING)
-    assert stage.brokers.left == {"tx"}
 
 
 async def test_pools_that_cannot_be_listed_prove_nothing(stage: Stage) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 
@@ -9,10 +10,12 @@ import pytest
 
 from relayfleet.api.labels import CONFIG_DIGEST, DELETION_COST, INPUTS, PAUSED, TEMPLATE
 from relayfleet.children.relay import broker
+from relayfleet.controllers.queuememory import of
 from relayfleet.controllers.relaypool import CALM, UNCALM, reconcile
 from relayfleet.controllers.relaysigning import SigningNews
 from relayfleet.controllers.relaysuppression import SuppressionNews
 from relayfleet.decide import rollout
+from relayfleet.decide.queue.sweep import Doubt
 from relayfleet.kube.client import Object
 from relayfleet.kube.errors import KubeInvalid
 from relayfleet.protocol.telemetry import Window
@@ -166,6 +169,23 @@ async def test_without_a_queue_what_depends_on_it_waits_and_the_rest_is_made() -
     kube.put(ready(queue()[0]))
     await reconcile(both, "mail", "tx")
     assert children(kube) == CHILDREN
+
+
+async def test_relays_that_wait_until_queues_of_an_older_pool_are_gone_say_so() -> None:
+    kube = world()
+    both = context(kube)
+    sweep = of(both.memory, "mail", "mail").sweep
+    sweep.pool = "tx"
+    assert await reconcile(both, "mail", "tx") == UNCALM
+    assert condition(kube) == ("False", "QueuesBeingRemoved")
+    assert condition(kube, "Degraded") == ("False", "AsAsked")
+    sweep.doubt = Doubt("q.v1.ready.a", "quorum", "mail-rabbitmq-1", datetime.datetime.now(datetime.UTC))
+    await reconcile(both, "mail", "tx")
+    assert condition(kube, "Degraded") == ("True", "QueuesBeingRemoved")
+    assert "mail-rabbitmq-1" in str(kube.seen("RelayPool", "tx")["status"]["conditions"])
+    sweep.pool, sweep.doubt = "another", None
+    await reconcile(both, "mail", "tx")
+    assert condition(kube) == ("False", "NoRelayReady")
 
 
 async def test_a_queue_that_goes_takes_no_relay_with_it() -> None:

@@ -9,7 +9,7 @@ import pytest
 from relayfleet.api.conditions import Reason
 from relayfleet.decide.health import words
 from relayfleet.decide.health.words import Level
-from relayfleet.decide.pool.facts import Pod, Pool, Queue, Sources, Waiting
+from relayfleet.decide.pool.facts import Pod, Pool, Queue, Sources, Sweep, Waiting
 from relayfleet.decide.pool.problems import PATIENCE, problems
 from relayfleet.decide.pool.relays import Place
 from relayfleet.decide.pool.statements import invalid, statements
@@ -36,6 +36,8 @@ UNSIGNED = replace(UP[2], signing="mail of a.test is kept back: entry private.pe
 UNPUBLISHED = replace(UP[1], unpublished='DKIM key s1 of a.test signs all the same. Publish "v=DKIM1; k=rsa; p=abc"')
 UNLISTED = tuple(replace(each, suppression="mail is kept back: create it", withholds=True) for each in UP)
 ODDLY_LISTED = replace(UP[2], suppression="lines 3 of entry a of Secret b suppress nobody")
+CRASHING = Pod("d", waiting=Waiting("CrashLoopBackOff", last="exit code 1"))
+UNANSWERED = Sweep("mail-rabbitmq-1", "relayfleet.eu.mail.tx.v1.ready.a")
 WELL = Pool("eu", 3, Queue("mail"), Sources(("eu-1",)), UP)
 NEW = replace(WELL, pods=(STARTING,) * 3)
 
@@ -104,6 +106,23 @@ def said(pool: Pool) -> dict[str, str]:
             "QueueNotReady",
             "not AsAsked",
             id="the queue has failed",
+        ),
+        pytest.param(
+            replace(NEW, sweep=Sweep()),
+            "not QueuesBeingRemoved",
+            "not AsAsked",
+            "Starting",
+            id="queues of an older pool of its name are going",
+        ),
+        pytest.param(
+            replace(NEW, pods=(CRASHING,) * 3, sweep=UNANSWERED),
+            "not QueuesBeingRemoved",
+            "QueuesBeingRemoved",
+            "not AsAsked",
+            id="a broker that was to remove one does not answer",
+        ),
+        pytest.param(
+            replace(WELL, sweep=UNANSWERED), "Serving", "not AsAsked", "not AsAsked", id="relays serve all the same"
         ),
         pytest.param(
             replace(WELL, sources=Sources(elsewhere=("us-1",))),
@@ -342,3 +361,14 @@ def test_every_reason_for_which_evidence_takes_a_relay_out_is_a_reason_of_the_co
     said = {each.value for each in words.Reason if each.name not in others}
     assert said
     assert said <= {str(each) for each in Reason}
+
+
+def test_a_pool_that_waits_for_queues_of_an_older_one_says_for_whom_and_what_to_do() -> None:
+    message = next(each.message for each in statements(replace(NEW, sweep=UNANSWERED)) if each.type == "Ready")
+    assert "an earlier RelayPool of this name" in message
+    assert "broker mail-rabbitmq-1 was asked to remove relayfleet.eu.mail.tx.v1.ready.a, did not answer" in message
+    assert "kubectl delete pod mail-rabbitmq-1" in message
+    journal = replace(UNANSWERED, stream=True)
+    message = next(each.message for each in statements(replace(NEW, sweep=journal)) if each.type == "Ready")
+    assert "bring mail-rabbitmq-1 back" in message
+    assert "delete pod" not in message, "it would not help"

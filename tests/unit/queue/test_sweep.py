@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from dataclasses import replace
 
 import pytest
@@ -11,8 +12,10 @@ from hypothesis import strategies as st
 from relayfleet.children.relay.config import queue_prefix, queue_space
 from relayfleet.decide.queue.sweep import (
     APART,
+    CLOCKS,
     GONE,
     SETTLING,
+    Doubt,
     Found,
     Sight,
     Step,
@@ -236,3 +239,30 @@ def test_what_was_seen_of_a_pool_before_it_came_back_counts_for_nothing() -> Non
     assert stepped(watch, 800.0) is Step.KEEP
     assert stepped(watch, 800.0 + GONE) is Step.KEEP, "one look is not two"
     assert stepped(watch, 800.0 + GONE + APART) is Step.LOCK
+
+
+ASKED = datetime.datetime(2026, 11, 28, 12, tzinfo=datetime.UTC)
+DOUBT = Doubt(READY, "quorum", "mail-rabbitmq-0", ASKED)
+AWAY = replace(EMPTY, whole=False)
+
+
+def test_a_deletion_is_over_when_the_queue_is_gone_or_all_brokers_are_back() -> None:
+    assert not DOUBT.over(AWAY)
+    assert DOUBT.over(EMPTY)
+    assert DOUBT.over(replace(AWAY, queues=tuple(each for each in AWAY.queues if each.name != READY)))
+
+
+def test_the_program_that_was_asked_has_ended_when_another_began_later_by_any_clock() -> None:
+    second = datetime.timedelta(seconds=1)
+    assert not DOUBT.ended(None)
+    assert not DOUBT.ended(ASKED - second)
+    assert not DOUBT.ended(ASKED + CLOCKS)
+    assert DOUBT.ended(ASKED + CLOCKS + second)
+    assert not replace(DOUBT, kind="stream").ended(ASKED + CLOCKS + second)
+
+
+def test_it_has_to_be_over_in_all_looks_for_a_while() -> None:
+    doubt = DOUBT.seen(True, 100.0)
+    assert not doubt.gone(100.0)
+    assert doubt.seen(True, 110.0).gone(100.0 + SETTLING)
+    assert not doubt.seen(False, 110.0).seen(True, 115.0).gone(100.0 + SETTLING)

@@ -100,6 +100,11 @@ class Management:
         if self._session is not None:
             await self._session.close()
 
+    @property
+    def first(self) -> str:
+        """The name of the broker that is asked first, "" when there is none."""
+        return self._endpoints[0].name if self._endpoints else ""
+
     async def version(self) -> str:
         """The RabbitMQ version of the broker that answers."""
         return str((await self._get("overview"))["rabbitmq_version"])

@@ -106,6 +106,16 @@ class Fencing:
 
 
 @dataclass(frozen=True, slots=True)
+class Sweep:
+    """Queues of an earlier pool of this name are being removed, and until that ends no relay of this one gets a user at the brokers. `broker`: the pod of one that
+    was asked to remove `removed` and did not answer, "" for none; `stream`: that is the journal."""
+
+    broker: str = ""
+    removed: str = ""
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Pool:
     """Everything at once.
 
@@ -126,6 +136,7 @@ class Pool:
     dependencies: tuple[Declared, ...] = ()
     resolvers: Resolvers = Resolvers()
     fencing: Fencing = Fencing()
+    sweep: Sweep | None = None
 
     @property
     def listed(self) -> int:

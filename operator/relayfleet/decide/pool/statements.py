@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from relayfleet.decide.pool import dependencies, fences, resolvers
+from relayfleet.decide.pool import dependencies, fences, resolvers, sweeping
 from relayfleet.decide.pool.facts import Pool
 from relayfleet.decide.pool.problems import Problem, problems
 from relayfleet.decide.statement import Statement
@@ -124,6 +124,7 @@ def _deferring(pool: Pool) -> Problem | None:
 _BLOCKERS: tuple[Callable[[Pool], Problem | None], ...] = (
     _no_queue,
     _queue_not_ready,
+    sweeping.waiting,
     _no_relay,
     _deferring,
     _no_source,
@@ -141,7 +142,7 @@ def _short(pool: Pool) -> Problem | None:
     """What is missing. While no relay serves, what is merely on its way is not called degraded."""
     hurt = problems(pool.pods)
     if not pool.listed and not pool.last_resort:
-        return hurt[0] if hurt and pool.wanted else None
+        return sweeping.stuck(pool) or (hurt[0] if hurt and pool.wanted else None)
     queue = _no_queue(pool) or (None if pool.queue.coming else _queue_not_ready(pool))
     if (
         found := queue

@@ -9,9 +9,10 @@ in particular: it is taken away (the *lock*) before the last look, and given bac
 
 from __future__ import annotations
 
+import datetime
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 GONE = 600.0
@@ -23,6 +24,9 @@ APART = 60.0
 SETTLING = 20.0
 """Seconds after the lock before an empty queue is believed. Brokers count every five, a leader that is new says 0 until then, one that stands still
 is down to the others after eight, and a relay's user that was being made at that moment is there after six."""
+
+CLOCKS = datetime.timedelta(seconds=60)
+"""How far the clocks of nodes, API server and operator may be apart."""
 
 _OURS = re.compile(
     r"(?P<pool>[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)\.v1\."
@@ -70,6 +74,38 @@ class Sight:
     ours: frozenset[str] = frozenset()
     shared: str = ""
     sharing: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A deletion that was not answered: of which queue, of which kind, asked of which broker (its pod) at what time of day. The broker may still
+    carry it out. `over_since`: since when (seconds, monotonic) it is seen that it cannot, or has; None while that is not seen."""
+
+    queue: str
+    kind: str
+    broker: str
+    asked: datetime.datetime
+    over_since: float | None = None
+
+    def over(self, sight: Sight) -> bool:
+        """Whether a look at the brokers alone shows that it was carried out, or that the broker that was asked is back and had its chance. What a
+        broker has written down of a queue is the last that goes."""
+        return sight.whole or all(each.name != self.queue for each in sight.queues)
+
+    def ended(self, newest: datetime.datetime | None) -> bool:
+        """Whether the program that was asked has ended, so that it asks the others for nothing any more. `newest`: when the broker's pod came, or its
+        container began or ended the last time; None when there is no pod, which proves nothing. What it asked for before
+        it ended is undone when a majority takes part in another step of the same queue. Of a stream nobody can be asked that."""
+        return self.kind == "quorum" and newest is not None and newest - self.asked > CLOCKS
+
+    def seen(self, over: bool, now: float) -> Doubt:
+        """After a look that showed that it is over, or did not."""
+        since = now if self.over_since is None else self.over_since
+        return replace(self, over_since=since if over else None)
+
+    def gone(self, now: float) -> bool:
+        """Whether it has been over for long enough: a broker that has just gone on may be about to do it."""
+        return self.over_since is not None and now - self.over_since >= SETTLING
 
 
 @dataclass(slots=True)
