@@ -4,9 +4,11 @@ A node container that was stopped with its engine comes back with another addres
 mending it is a gamble; creating a cluster takes some fifteen seconds and always works.
 """
 
+import hashlib
 import json
 import re
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from .settings import REGIONS, Region
 from .shell import TestbedError, run, succeeds
 
 READY_TIMEOUT = 120.0
+_AUDIT = settings.FILES / "audit.yaml"
 
 
 def kubeconfig(region: str) -> Path:
@@ -64,6 +67,7 @@ def create(region: Region, image: str, stock: bool) -> None:
     """Creates a cluster; nodes are not Ready before the network is laid (network.py)."""
     delete(region)
     region.kubeconfig.parent.mkdir(parents=True, exist_ok=True)
+    keep_audit_policy()
     run(
         _kind(), "create", "cluster", "--config", "-", "--image", image, "--kubeconfig", region.kubeconfig,
         stdin=json.dumps(config(region, stock)), env=_kind_environment(), timeout=300,
@@ -144,6 +148,22 @@ def _api_server() -> dict[str, object]:
     }
 
 
+def audit_policy() -> Path:
+    """The file that nodes mount. A node container that starts again needs it where it was, when the checkout that made the cluster may be gone. Its name is made of its
+    content, so that another checkout with another policy leaves that of running clusters alone."""
+    digest = hashlib.sha256(_AUDIT.read_bytes()).hexdigest()[:12]
+    return settings.CACHE / "audit" / f"{digest}.yaml"
+
+
+def keep_audit_policy() -> None:
+    """See that it is there, whole. Both clusters may be created at once."""
+    kept = audit_policy()
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    fresh = kept.with_suffix(f".{threading.get_ident()}")
+    fresh.write_bytes(_AUDIT.read_bytes())
+    fresh.replace(kept)
+
+
 def _node(region: Region, name: str) -> dict[str, object]:
     """Regions and zones are labels that the operator and the scheduler read; every worker is a zone of its own."""
     zone = f"{region.name}-{'abcdefgh'[max(region.nodes.index(name) - 1, 0)]}"
@@ -152,7 +172,7 @@ def _node(region: Region, name: str) -> dict[str, object]:
         "labels": {"topology.kubernetes.io/region": region.name, "topology.kubernetes.io/zone": zone},
     }
     if name == region.control_plane:
-        audit = str(settings.FILES / "audit.yaml")
+        audit = str(audit_policy())
         node["extraMounts"] = [{"hostPath": audit, "containerPath": "/kind/audit.yaml", "readOnly": True}]
     return node
 
