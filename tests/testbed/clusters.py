@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from . import binaries, settings
+from . import binaries, bridges, settings
 from .progress import say
 from .settings import REGIONS, Region
 from .shell import TestbedError, run, succeeds
@@ -32,6 +32,7 @@ def kubectl(region: str, *arguments: str, stdin: str | None = None, timeout: flo
 
 
 def ensure_network() -> None:
+    bridges.clear()
     if succeeds("docker", "network", "inspect", settings.NETWORK):
         return
     addresses = ("--subnet", settings.NETWORK_SUBNET, "--gateway", settings.NETWORK_GATEWAY)

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from . import engine, policies, settings
+from . import bridges, engine, policies, settings
 from .kernel import kernel_option
 from .shell import TestbedError, run
 
@@ -25,6 +25,12 @@ def _engine() -> str:
     if not engine.running():
         return "no Docker Engine answers"
     return run("docker", "version", "--format", "{{.Server.Version}} on kernel {{.Server.KernelVersion}}").strip()
+
+
+def _bridges() -> str:
+    if not engine.running():
+        return "no Docker Engine says which are its own"
+    return "; ".join(each.cure() for each in bridges.found()) or "none is left of an engine that is gone"
 
 
 def _go() -> str:
@@ -70,6 +76,7 @@ def _disk() -> str:
 
 CHECKS: dict[str, Callable[[], str]] = {
     "Docker Engine": _engine,
+    "bridges": _bridges,
     "Go": _go,
     "root": lambda: "yes" if os.geteuid() == 0 else "no (fine where an engine runs and images can be pulled)",
     "capabilities": _capabilities,

@@ -30,6 +30,7 @@ STOCK_NODE_IMAGE = f"kindest/node:{KUBERNETES}"
 SLOT = int(os.environ.get("RELAYFLEET_SLOT", "0"))
 NAME = f"relayfleet{SLOT or ''}"
 
+RANGE = "198.18.0.0/15"
 NETWORK = NAME
 NETWORK_PREFIX = f"198.19.{SLOT}"
 NETWORK_SUBNET = f"{NETWORK_PREFIX}.0/24"
