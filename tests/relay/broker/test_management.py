@@ -7,12 +7,13 @@ import contextlib
 import datetime
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
 from relayfleet.act.authority import new_authority
 from relayfleet.act.broker.errors import BrokerFailed, BrokerRefused, BrokerUnreachable
-from relayfleet.act.broker.management import Management
+from relayfleet.act.broker.management import _LISTED, Management
 from relayfleet.amqp.errors import AccessRefused, AmqpError
 from relayfleet.amqp.publishing import PublishChannel
 from relayfleet.children.rabbitmq import names
@@ -195,6 +196,28 @@ async def test_the_journals_stream_is_no_mail(brokers: Brokers) -> None:
             assert "stream" in {each["type"] for each in await management.queues()}
             assert await queuebrokers.records(management) == 0
             await channel.delete("journal", 10)
+
+
+async def test_queues_that_are_listed_without_counts_are_the_same_ones(brokers: Brokers) -> None:
+    """What is left when brokers cannot count: without `messages`, and what they say of members that are up is not asked for."""
+    async with brokers.management() as management:
+        await provided(management)
+        async with relay(brokers) as channel:
+            await channel.declare("mail", 10, arguments={"x-queue-type": "quorum"})
+            await channel.declare("journal", 10, arguments={"x-queue-type": "stream"})
+            counted, listed = await management.listing(), await management._list(_LISTED)
+            assert not counted.uncounted
+            assert not [each for each in listed if "messages" in each]
+            about = ("name", "vhost", "type")
+            assert sorted(_of(each, about) for each in listed) == sorted(_of(each, about) for each in counted.queues)
+            members = {each["name"]: set(each["members"]) for each in listed if each["type"] == "quorum"}
+            assert members["mail"] == {each.node for each in pods()}
+            await channel.delete("mail", 10)
+            await channel.delete("journal", 10)
+
+
+def _of(queue: dict[str, Any], keys: tuple[str, ...]) -> list[str]:
+    return [queue[key] for key in keys]
 
 
 async def test_what_brokers_refuse_is_said_with_their_words(brokers: Brokers) -> None:
