@@ -21,17 +21,21 @@ NOW = datetime.datetime.now(datetime.UTC)
 
 
 class Broker:
-    """Answers what it is told to, by method and path; `asked` tells what came. `frozen`: nothing is answered."""
+    """Answers what it is told to, by method and path; `asked` tells what came. `frozen`: nothing is answered. `broken`:
+    connections end instead."""
 
     def __init__(self) -> None:
         self.answers: dict[tuple[str, str], web.Response] = {}
         self.asked: list[tuple[str, str]] = []
         self.frozen = False
+        self.broken = False
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append((request.method, request.raw_path))
         if self.frozen:
             await asyncio.sleep(60)
+        if self.broken and request.transport:
+            request.transport.abort()
         found = self.answers.get((request.method, request.raw_path), web.Response(status=404))
         return web.Response(status=found.status, body=found.body, content_type=found.content_type)  # each is sent once
 
@@ -88,6 +92,19 @@ async def test_to_remove_a_queue_one_broker_is_asked_and_no_other_when_that_does
             await made.delete_queue("/", "relayfleet.eu.mail.tx.v1.ready.a")
     assert frozen.asked == [("DELETE", "/api/queues/%2F/relayfleet.eu.mail.tx.v1.ready.a")]
     assert awake.asked == []
+
+
+async def test_a_removal_is_sent_once_when_the_connection_ends_without_an_answer(tmp_path: Path) -> None:
+    """Or one of two may be carried out when the queue is another one already. Other questions may be sent again."""
+    broker = Broker()
+    broker.broken = True
+    async with management(tmp_path, broker) as made:
+        with pytest.raises(BrokerUnreachable, match="the connection was lost"):
+            await made.delete_queue("/", "q")
+        assert broker.asked == [("DELETE", "/api/queues/%2F/q")]
+        with pytest.raises(BrokerUnreachable):
+            await made.version()
+    assert len(broker.asked) == 3
 
 
 async def test_whether_there_was_a_queue_to_remove(tmp_path: Path) -> None:

@@ -248,7 +248,9 @@ class Management:
         url = URL(endpoint.url(path), encoded=True)
         async with (
             asyncio.timeout(self._deadline),
-            self._session.request(method, url, json=body, ssl=self._tls, server_hostname=endpoint.name) as response,
+            self._session.request(
+                method, url, json=body, ssl=self._tls, server_hostname=endpoint.name, middlewares=(_once,)
+            ) as response,
         ):
             if response.status == 404 and missing_is_fine:
                 return None
@@ -258,6 +260,17 @@ class Management:
             if response.status >= 300:
                 raise _failure(response.status, f"management API: {method} {path}: {response.status} {text[:200]}")
             return await response.json() if text and response.content_type == "application/json" else True
+
+
+async def _once(request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """A deletion is sent once: aiohttp would send it again over a new connection when a broker ends the first one without an answer, and of two deletions one
+    may be carried out long after the other."""
+    try:
+        return await handler(request)
+    except (aiohttp.ClientOSError, aiohttp.ServerDisconnectedError) as error:
+        if request.method != "DELETE" or isinstance(error, aiohttp.ClientConnectorError):
+            raise
+        raise aiohttp.ClientConnectionError("the connection was lost") from error
 
 
 def _failure(status: int, message: str) -> BrokerFailed:
