@@ -81,7 +81,7 @@ async def test_what_a_frozen_relay_holds_is_tried_elsewhere_and_thawed_it_sends_
     assert (await fencing(eu, watched, "is cut off from the brokers"))["status"] == "True"
     await sink.put_rules(HOLD)
     recipients = ("held{n}@example.test",)
-    async with flowing(eu, watched, tmp_path, COUNT, 10, recipients=recipients) as traffic:
+    async with flowing(eu, watched, tmp_path, rate=10, count=COUNT, recipients=recipients) as traffic:
         await traffic.accepted(COUNT)
         address, held = await waits_for_an_answer(sink)
         relay = names[address]

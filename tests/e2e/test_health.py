@@ -42,7 +42,7 @@ async def test_a_frozen_relay_leaves_traffic_and_comes_back(
     eu: Region, watched: Fleet, sinks: Sinks, tmp_path: Path
 ) -> None:
     relay, *others = await relays(eu, watched)
-    async with flowing(eu, watched, tmp_path, count=600, rate=15) as traffic:
+    async with flowing(eu, watched, tmp_path, rate=15) as traffic:
         await traffic.accepted(50)
         async with frozen(eu, watched, relay):
             await placed(eu, watched, relay, LAST_RESORT, OUT, budget=LEAVES)

@@ -16,6 +16,10 @@ from tests.ledger.entries import Entry, Ledger, read
 from tests.ledger.judge import Verdict, judge
 from tests.ledger.submit import Plan, submit
 
+MOST = 100_000
+"""Mails of a flow that has no number: more than any test lets flow."""
+AFTER = 75
+"""Mails that such a flow still brings in after its block: what was broken in it has to be whole again."""
 ARRIVE_SECONDS = 900.0
 """A mail whose relay was cut off between its claim and the answer to the dot is *uncertain*, and held for ten minutes before the next try."""
 
@@ -31,6 +35,16 @@ class Traffic:
     @property
     def entries(self) -> list[Entry]:
         return list(read(self.ledger)) if self.ledger.exists() else []
+
+    @property
+    def sent(self) -> int:
+        """Mails that the client has tried to hand over."""
+        return len({each.test_id for each in self.entries})
+
+    async def more(self, count: int, budget: float = 120.0) -> None:
+        """Return when the client has seen this many 250 more than now."""
+        before = [each.outcome for each in self.entries].count("accepted")
+        await self.accepted(before + count, budget)
 
     async def accepted(self, count: int, budget: float = 60.0) -> None:
         """Return when the client has seen this many 250."""
@@ -56,14 +70,21 @@ async def submission_targets(region: Region, fleet: Fleet) -> tuple[str, ...]:
 
 @asynccontextmanager
 async def flowing(
-    region: Region, fleet: Fleet, folder: Path, count: int, rate: float, *, arrives: bool = True, **more: Any
+    region: Region,
+    fleet: Fleet,
+    folder: Path,
+    *,
+    rate: float,
+    count: int | None = None,
+    arrives: bool = True,
+    **more: Any,
 ) -> AsyncIterator[Traffic]:
-    """Mails flow while the block runs. At its end all are sent, and, when they can arrive, everything accepted has or time is up, and the
-    verdict stands."""
-    traffic = Traffic(folder / "ledger.jsonl", region)
+    """Mails flow while the block runs, and a little longer; with `count`, so many, however long they take. At its end all are sent, and, when
+    they can arrive, everything accepted has or time is up, and the verdict stands."""
+    traffic, enough = Traffic(folder / "ledger.jsonl", region), asyncio.Event()
     plan = Plan(
         targets=await submission_targets(region, fleet),
-        count=count,
+        count=MOST if count is None else count,
         rate=rate,
         tls="starttls",
         username=USER,
@@ -73,9 +94,12 @@ async def flowing(
         **{"recipients": ("r{n}@example.test",), "concurrency": 4, "reuse": 20, **more},
     )
     with Ledger(traffic.ledger) as ledger:
-        sending = asyncio.create_task(submit(plan, ledger))
+        sending = asyncio.create_task(submit(plan, ledger, enough))
         try:
             yield traffic
+            if count is None:
+                await traffic.more(AFTER)
+                enough.set()
             await sending
         finally:
             sending.cancel()

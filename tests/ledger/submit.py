@@ -56,15 +56,16 @@ class Broken(Exception):  # noqa: N818 - what became of the session
     """The session cannot be used any more."""
 
 
-async def submit(plan: Plan, ledger: Ledger) -> Counter[Outcome]:
-    """Send all, until each mail is accepted, refused or given up; how many tries came to what."""
-    return await _Submission(plan, ledger).run()
+async def submit(plan: Plan, ledger: Ledger, enough: asyncio.Event | None = None) -> Counter[Outcome]:
+    """Send all, or what is made until `enough` is set, until each mail is accepted, refused or given up; how many tries came to what."""
+    return await _Submission(plan, ledger, enough or asyncio.Event()).run()
 
 
 class _Submission:
-    def __init__(self, plan: Plan, ledger: Ledger) -> None:
+    def __init__(self, plan: Plan, ledger: Ledger, enough: asyncio.Event) -> None:
         self._plan = plan
         self._ledger = ledger
+        self._enough = enough
         self._queue: asyncio.Queue[Mail | None] = asyncio.Queue()
         self._outstanding = 0
         self._changed = asyncio.Event()
@@ -91,6 +92,8 @@ class _Submission:
             if plan.rate:
                 await asyncio.sleep(began + number / plan.rate - time.monotonic())
             await self._until_outstanding(OUTSTANDING_MAX)
+            if self._enough.is_set():
+                return
             recipients = [next(names).replace("{n}", str(number)) for _ in range(plan.per_mail)]
             self._outstanding += 1
             self._queue.put_nowait(compose(f"{run}-{number}", plan.sender, recipients, plan.size))

@@ -106,6 +106,23 @@ async def test_a_target_that_is_not_there_is_passed_over(sink: Sink, client: Sin
     assert judge(entries, await client.messages()).delivered == 30
 
 
+async def test_when_it_is_enough_no_more_is_made_and_what_was_made_is_sent(
+    sink: Sink, client: SinkClient, path: Path
+) -> None:
+    enough = asyncio.Event()
+    endless = dataclasses.replace(plan(sink, "user{n}+rcpt-451-1x@one.test"), count=1_000_000, rate=200.0)
+    with Ledger(path) as ledger:
+        sending = asyncio.create_task(submit(endless, ledger, enough))
+        await client.wait_for(5, 20)
+        enough.set()
+        outcomes = await asyncio.wait_for(sending, 20)
+    entries = list(read(path))
+    made = {each.test_id for each in entries}
+    verdict = judge(entries, await client.messages())
+    assert len(made) < endless.count
+    assert outcomes["accepted"] == verdict.accepted == verdict.delivered == len(made)
+
+
 async def test_what_is_never_accepted_is_given_up_in_time(sink: Sink, path: Path) -> None:
     entries = await sent(dataclasses.replace(plan(sink, "a{n}+rcpt-451@one.test"), count=3, give_up=0.1), path)
     assert [each.outcome for each in entries].count("given-up") == 3
