@@ -84,6 +84,12 @@ class Api:
         found = await self._json("GET", RESOURCES[kind].path(namespace), params=params)
         return [{"apiVersion": RESOURCES[kind].api_version, "kind": kind, **each} for each in found["items"]]
 
+    async def create(self, obj: Object, *, dry_run: bool = False) -> Object:
+        """A new object, as it is stored, or would be: fields that its kind does not have are refused."""
+        path = resource_of(obj).path(obj["metadata"].get("namespace"))
+        params = {"fieldManager": FIELD_MANAGER, "fieldValidation": "Strict"} | ({"dryRun": "All"} if dry_run else {})
+        return await self._json("POST", path, params=params, body=json.dumps(obj), content_type="application/json")
+
     async def apply(self, *objects: Object, force: bool = True) -> Objects:
         """State these objects (server-side apply), in this order."""
         return [await self._apply(each, force) for each in objects]
