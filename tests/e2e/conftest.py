@@ -128,10 +128,12 @@ def us(regions: dict[str, Region]) -> Region:
 @pytest.fixture
 async def sinks(world: None, regions: dict[str, Region]) -> dict[str, dict[str, SinkClient]]:
     """The sinks mx1 and mx2 of each region, empty and without rules."""
-    for region in regions.values():
+
+    async def emptied(region: Region) -> None:
         region.sinks = await receiving.clients(region)
-        for each in region.sinks.values():
-            await each.reset()
+        await asyncio.gather(*(each.reset() for each in region.sinks.values()))
+
+    await asyncio.gather(*(emptied(region) for region in regions.values()))
     return {name: region.sinks for name, region in regions.items()}
 
 
@@ -221,8 +223,7 @@ def installed_fleet(places: Mapping[str, Place], images: Mapping[str, str]) -> F
 @pytest.fixture
 async def fleet(installed_fleet: Fleet, regions: dict[str, Region], sinks: dict[str, dict[str, SinkClient]]) -> Fleet:
     """The shared fleet, well in both regions, with empty sinks."""
-    for region in regions.values():
-        await well(region)
+    await asyncio.gather(*(well(region) for region in regions.values()))
     return installed_fleet
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ import yaml
 
 from tests.e2e import operating
 from tests.e2e.fleet import Fleet
-from tests.e2e.region import Region
 from tests.testbed import settings
+from tests.testbed.settings import Region as Place
 from tests.testbed.shell import run
 
 ACCOUNT = "system:serviceaccount:relayfleet-system:relayfleet"
@@ -44,10 +45,10 @@ def granted() -> set[Right]:
     }
 
 
-def entries(region: Region) -> list[dict[str, Any]]:
+def entries(place: Place) -> list[dict[str, Any]]:
     """The audit log of a region's API server, as far as it is about the operator."""
     command = f"grep -hF {ACCOUNT} {LOGS}"
-    lines = run("docker", "exec", region.place.control_plane, "sh", "-c", command).splitlines()
+    lines = run("docker", "exec", place.control_plane, "sh", "-c", command).splitlines()
     found = (json.loads(line) for line in lines)
     return [
         each
@@ -66,13 +67,13 @@ def used(entry: dict[str, Any]) -> set[Right]:
     return rights
 
 
-@pytest.fixture
-async def log(regions: dict[str, Region], fleet: Fleet) -> list[dict[str, Any]]:
-    found = await asyncio.gather(*(asyncio.to_thread(entries, each) for each in regions.values()))
-    return [entry for part in found for entry in part]
+@pytest.fixture(scope="module")
+def log(places: Mapping[str, Place], installed_fleet: Fleet) -> list[dict[str, Any]]:
+    with ThreadPoolExecutor(len(places)) as threads:
+        return [entry for part in threads.map(entries, places.values()) for entry in part]
 
 
-async def test_nothing_was_forbidden(log: list[dict[str, Any]]) -> None:
+def test_nothing_was_forbidden(log: list[dict[str, Any]]) -> None:
     decision = (
         "authorization.k8s.io/decision"  # other refusals, say of a namespace that is ending, are no matter of rights
     )
@@ -81,7 +82,7 @@ async def test_nothing_was_forbidden(log: list[dict[str, Any]]) -> None:
     assert refused == set()
 
 
-async def test_no_right_is_given_that_is_not_used(log: list[dict[str, Any]], request: pytest.FixtureRequest) -> None:
+def test_no_right_is_given_that_is_not_used(log: list[dict[str, Any]], request: pytest.FixtureRequest) -> None:
     ran = {item.path.name for item in request.session.items}
     if missing := {"test_children.py", "test_operator.py", "test_problems.py"} - ran:
         pytest.skip(
@@ -92,12 +93,12 @@ async def test_no_right_is_given_that_is_not_used(log: list[dict[str, Any]], req
     assert needed - granted() == set()
 
 
-async def test_secrets_are_neither_listed_nor_watched(log: list[dict[str, Any]]) -> None:
+def test_secrets_are_neither_listed_nor_watched(log: list[dict[str, Any]]) -> None:
     verbs = {each["verb"] for each in log if each["objectRef"]["resource"] == "secrets"}
     assert verbs <= {"get", "create", "patch"}
 
 
-async def test_no_secret_of_a_user_was_read(log: list[dict[str, Any]]) -> None:
+def test_no_secret_of_a_user_was_read(log: list[dict[str, Any]]) -> None:
     names = {
         each["objectRef"]["name"]
         for each in log
