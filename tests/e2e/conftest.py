@@ -176,6 +176,7 @@ async def namespace(
             folder = await artefacts.keep(region, (name, *SYSTEM_NAMESPACES), test)
             print(f"what {region.name} held is in {folder}")
         await region.api.delete("Namespace", None, name)
+        await region.end_pods(name)
     leaving.append(name)
 
 

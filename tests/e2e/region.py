@@ -41,6 +41,12 @@ class Region:
         flags = ("-i",) if stdin is not None else ()
         return await self.kubectl("exec", "-n", namespace, *flags, pod, "--", *command, stdin=stdin, seconds=seconds)
 
+    async def end_pods(self, namespace: str) -> None:
+        """Leave all pods of a namespace a second. Brokers that have to go all at once wait for each other, half a minute and longer, and burn CPU
+        with two more Erlang machines each: nothing to share two cores with for a test of something else."""
+        for pod in await self.api.list("Pod", namespace):
+            await self.api.delete("Pod", namespace, pod["metadata"]["name"], grace=1)
+
     async def node_addresses(self) -> dict[str, str]:
         """Each node's own address, reachable from this machine."""
         nodes = await self.api.list("Node")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.e2e import waiting
 from tests.e2e.api import Object
 from tests.e2e.fleet import PASSWORD, USER, Fleet
@@ -9,27 +11,17 @@ from tests.e2e.mailing import Account, client_pod, send_from_inside
 from tests.e2e.objects import certificate, queue_cluster, relay_pool, sending_ip, submitters
 from tests.e2e.region import Region
 from tests.e2e.waiting import NotYet, wait_for
-from tests.sink.client import SinkClient
+
+pytestmark = pytest.mark.timeout(900)
+
+BROKERS: Object = {"apiVersion": "apps/v1", "kind": "StatefulSet"}
+MAIL = b"From: sender@example.test\r\nTo: r@later.example.test\r\nX-Test-Id: kept\r\nSubject: kept\r\n\r\nkept\r\n"
 
 
 def ready_of(obj: Object) -> Object:
     """The Ready condition."""
     found: Object = next(each for each in obj["status"]["conditions"] if each["type"] == "Ready")
     return found
-
-
-async def test_a_pool_says_what_it_lacks_one_after_the_other_and_heals_by_itself(
-    us: Region, namespace: str, fleet: Fleet
-) -> None:
-    pool = relay_pool(namespace, replicas=1)
-    await us.apply(pool, sending_ip(namespace, "us-9", "203.0.113.99", "us"))
-    said = await waiting.condition(us.api, pool, "Ready", "False", 20, "QueueNotFound")
-    assert "mail" in ready_of(said)["message"]
-    await us.apply(queue_cluster(namespace))
-    said = await waiting.condition(us.api, pool, "Ready", "False", 240, "SecretNotFound")
-    assert "submitters" in ready_of(said)["message"] or "smtp-tls" in ready_of(said)["message"]
-    await us.apply(submitters(namespace, {USER: PASSWORD}), certificate("a.example.test").secret(namespace))
-    await waiting.ready(us.api, pool, budget=200)
 
 
 async def test_the_same_address_twice_is_claimed_by_the_oldest(us: Region, namespace: str, fleet: Fleet) -> None:
@@ -44,24 +36,18 @@ async def test_the_same_address_twice_is_claimed_by_the_oldest(us: Region, names
     await waiting.condition(us.api, second, "Ready", "True", 20)
 
 
-async def test_an_image_that_cannot_be_had_is_named_and_a_better_one_is_used(
+async def test_an_image_that_cannot_be_had_is_named_and_an_empty_queue_whose_policy_is_delete_goes_with_its_volumes(
     us: Region, namespace: str, fleet: Fleet, images: dict[str, str]
 ) -> None:
-    queue = queue_cluster(namespace, template={"image": "relayfleet/absent:1"})
+    queue = queue_cluster(namespace, deletionPolicy="Delete", template={"image": "relayfleet/absent:1"})
     await us.apply(queue)
     said = await waiting.condition(us.api, queue, "Ready", "False", 90, "ImageNotPulled")
     assert "relayfleet/absent:1" in ready_of(said)["message"]
-    await us.apply(queue_cluster(namespace, template={"image": images["rabbitmq"]}))
-    await waiting.ready(us.api, queue, budget=240)
-
-
-async def test_an_empty_queue_whose_policy_is_delete_goes_with_its_volumes(
-    us: Region, namespace: str, fleet: Fleet
-) -> None:
-    queue = queue_cluster(namespace, deletionPolicy="Delete")
-    await us.apply(queue)
+    await us.apply(queue_cluster(namespace, deletionPolicy="Delete", template={"image": images["rabbitmq"]}))
     await waiting.ready(us.api, queue, budget=240)
     await us.api.delete("QueueCluster", namespace, "mail")
+    await waiting.gone(us.api, BROKERS | {"metadata": {"namespace": namespace, "name": "mail-rabbitmq"}}, 120)
+    await us.end_pods(namespace)
 
     async def nothing_left() -> bool:
         left = [*await us.api.list("StatefulSet", namespace), *await us.api.list("PersistentVolumeClaim", namespace)]
@@ -75,20 +61,15 @@ async def test_an_empty_queue_whose_policy_is_delete_goes_with_its_volumes(
     await wait_for(nothing_left, 180, "brokers, volumes and Secrets are gone")
 
 
-MAIL = b"From: sender@example.test\r\nTo: r@later.example.test\r\nX-Test-Id: kept\r\nSubject: kept\r\n\r\nkept\r\n"
-
-
-async def test_deleting_leaves_nothing_but_mail_which_a_new_queue_delivers(
-    us: Region, namespace: str, fleet: Fleet, sinks: dict[str, dict[str, SinkClient]], images: dict[str, str]
+async def test_a_pool_says_what_it_lacks_and_deleting_leaves_nothing_but_mail_which_a_new_queue_delivers(
+    us: Region, namespace: str, fleet: Fleet, images: dict[str, str]
 ) -> None:
-    sink = sinks["us"]["mx1"]
-    for server in sinks["us"].values():
-        await server.put_rules({"stage": "mail", "code": 451, "text": "4.3.0 later"})
     queue, pool = queue_cluster(namespace), relay_pool(namespace, replicas=1, retry={"first": "1s", "max": "10s"})
-    secrets = [submitters(namespace, {USER: PASSWORD}), certificate("a.example.test").secret(namespace)]
-    sending = sending_ip(namespace, "us-8", "203.0.113.97", "us")
-    await us.apply(*secrets, queue, sending, pool, client_pod(namespace, images["mailclient"]))
-    await waiting.ready(us.api, queue, pool, budget=240)
+    sending = sending_ip(namespace, "us-9", "203.0.113.99", "us")
+    await us.apply(client_pod(namespace, images["mailclient"]))
+    await _lacks_one_after_the_other(us, pool, sending, queue)
+    for server in us.sinks.values():
+        await server.put_rules({"stage": "mail", "code": 451, "text": "4.3.0 later"})
     account = Account(f"tx.{namespace}", 587, USER, PASSWORD)
     await send_from_inside(us, namespace, account, USER, ["r@example.test"], MAIL)
     for each in (pool, sending, queue):
@@ -98,11 +79,24 @@ async def test_deleting_leaves_nothing_but_mail_which_a_new_queue_delivers(
     await wait_for(
         lambda: _only_mail_left(us, namespace), 120, "nothing is left but volumes, their Secrets and what the user made"
     )
-    for server in sinks["us"].values():
+    for server in us.sinks.values():
         await server.put_rules()
     await us.apply(queue, sending, pool)
-    [record] = await sink.wait_for(1, 300, lambda each: each["test_id"] == "kept")
+    [record] = await us.sinks["mx1"].wait_for(1, 300, lambda each: each["test_id"] == "kept")
     assert [each["address"] for each in record["recipients"]] == ["r@example.test"]
+
+
+async def _lacks_one_after_the_other(region: Region, pool: Object, sending: Object, queue: Object) -> None:
+    """Each thing that the pool lacks is named; it heals by itself when that is there, until it is Ready."""
+    namespace = pool["metadata"]["namespace"]
+    await region.apply(pool, sending)
+    said = await waiting.condition(region.api, pool, "Ready", "False", 20, "QueueNotFound")
+    assert "mail" in ready_of(said)["message"]
+    await region.apply(queue)
+    said = await waiting.condition(region.api, pool, "Ready", "False", 240, "SecretNotFound")
+    assert "submitters" in ready_of(said)["message"] or "smtp-tls" in ready_of(said)["message"]
+    await region.apply(submitters(namespace, {USER: PASSWORD}), certificate("a.example.test").secret(namespace))
+    await waiting.ready(region.api, queue, pool, budget=240)
 
 
 async def _only_mail_left(region: Region, namespace: str) -> bool:
