@@ -237,7 +237,7 @@ async def watched(eu: Region, fleet: Fleet) -> AsyncIterator[Fleet]:
 
 @pytest.fixture(scope="session")
 def unharmed_pools(places: Mapping[str, Place]) -> Iterator[list[Fleet]]:
-    """None or one, which goes at the end."""
+    """None or one, which goes with the last test that uses it; at the end at the latest, when that one did not run."""
     pools: list[Fleet] = []
     yield pools
 
@@ -250,11 +250,23 @@ def unharmed_pools(places: Mapping[str, Place]) -> Iterator[list[Fleet]]:
 
 
 @pytest.fixture
-async def unharmed(eu: Region, fleet: Fleet, unharmed_pools: list[Fleet]) -> Fleet:
+async def unharmed(
+    eu: Region, fleet: Fleet, unharmed_pools: list[Fleet], request: pytest.FixtureRequest
+) -> AsyncIterator[Fleet]:
     """A pool as `watched`, shared by tests that claim that none of its relays comes to harm."""
     if not unharmed_pools:
         unharmed_pools.append(await begin_watched_pool(eu, fleet))
     else:
         await forgiven(eu, unharmed_pools[0])
     await all_well(eu, unharmed_pools[0])
-    return unharmed_pools[0]
+    yield unharmed_pools[0]
+    if not _used_later("unharmed", request.node):
+        done = unharmed_pools.pop()
+        await eu.api.delete("RelayPool", done.namespace, done.pool)
+
+
+def _used_later(fixture: str, item: pytest.Item) -> bool:
+    """Whether a test after this one asks for the fixture."""
+    items = item.session.items
+    later = items[items.index(item) + 1 :]
+    return any(fixture in each.fixturenames for each in later if isinstance(each, pytest.Function))
