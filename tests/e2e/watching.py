@@ -102,12 +102,12 @@ Kept = [{kept}],
 """
 
 
-async def swept(region: Region, fleet: Fleet) -> None:
-    """Remove the queues of watched pools that are gone with their relays. Deleting a pool deletes no mail, so its queues stay; here, some five
-    hundred of them in the end, with members that the brokers keep an eye on."""
+async def swept(region: Region, fleet: Fleet, but: str) -> None:
+    """Remove the queues of watched pools that are gone with their relays, `but` those of one whose relays are to come. Deleting a pool deletes no
+    mail, so its queues stay; here, some five hundred of them in the end, with members that the brokers keep an eye on."""
     pods = await region.api.list("Pod", fleet.namespace)
     pools = {str(each["metadata"]["labels"][POOL]) for each in pods if POOL in each["metadata"].get("labels", {})}
-    kept = ", ".join(f'<<".{each}.">>' for each in sorted(pools))
+    kept = ", ".join(f'<<".{each}.">>' for each in sorted(pools | {but}))
     text = _SWEEP.format(kept=kept, namespace=fleet.namespace)
     await region.execute(fleet.namespace, f"{fleet.queue}-rabbitmq-0", "rabbitmqctl", "eval", text)
 
@@ -126,10 +126,14 @@ async def watched_pool(eu: Region, fleet: Fleet, **spec: Any) -> AsyncIterator[F
 
 async def begin_watched_pool(eu: Region, fleet: Fleet, **spec: Any) -> Fleet:
     """A new pool beside the fleet's, which whoever wants it has to delete."""
-    await swept(eu, fleet)
     found = Fleet(fleet.namespace, f"watched-{secrets.token_hex(2)}", fleet.queue)
     selector = {"matchLabels": {"pool": fleet.pool}}
     await eu.apply(relay_pool(found.namespace, found.pool, found.queue, 3, sendingIPSelector=selector, **spec))
+    try:
+        await swept(eu, fleet, found.pool)  # while its relays start
+    except BaseException:
+        await eu.api.delete("RelayPool", found.namespace, found.pool)
+        raise
     return found
 
 
