@@ -127,6 +127,10 @@ class Api:
         params = {"container": container, "previous": str(previous).lower(), "tailLines": str(lines)}
         return await self._text("GET", RESOURCES["Pod"].path(namespace, pod, "log"), params=params)
 
+    async def metrics(self, namespace: str, pod: str, port: int) -> str:
+        """What a pod tells Prometheus, by way of the API server."""
+        return await self._text("GET", RESOURCES["Pod"].path(namespace, f"{pod}:{port}", "proxy/metrics"))
+
     async def _json(self, method: str, path: str, **rest: Any) -> Object:
         answer: Object = json.loads(await self._text(method, path, **rest))
         return answer

@@ -14,6 +14,7 @@ from tests.testbed.shell import run
 
 NAMESPACE = "relayfleet-system"
 RELEASE = "relayfleet"
+METRICS = 8080
 CHART = settings.ROOT / "charts" / "relayfleet"
 INSTALL_SECONDS = 180.0
 

@@ -158,8 +158,7 @@ async def forgiven(eu: Region, fleet: Fleet) -> None:
 async def _seen_by_both(region: Region) -> None:
     async def holds() -> bool:
         name, _ = await operating.leader(region)
-        path = f"/api/v1/namespaces/{operating.NAMESPACE}/pods/{name}:8080/proxy/metrics"
-        text = await region.kubectl("get", "--raw", path)
+        text = await region.api.metrics(operating.NAMESPACE, name, operating.METRICS)
         vantages = {line.split('vantage="')[1].split('"')[0] for line in text.splitlines() if 'vantage="' in line}
         replicas = {each["metadata"]["name"] for each in await operating.replicas(region)}
         if vantages < replicas:
