@@ -34,13 +34,16 @@ async def whole(brokers: Brokers) -> None:
     """Wait until each broker says that all three run."""
     deadline = time.monotonic() + START_SECONDS
     for number in BROKERS:
-        seen: object = None
-        while seen != len(BROKERS):
-            try:
-                async with brokers.management(number) as management:
-                    seen = len((await read(management)).running)
-            except BrokerError as error:
-                seen = error
+        while (seen := await _running(brokers, number)) != len(BROKERS):
             if time.monotonic() > deadline:
                 raise AssertionError(f"broker {number}: {seen}\n{brokers.logs(number)}")
             await asyncio.sleep(0.3)
+
+
+async def _running(brokers: Brokers, number: int) -> int | BrokerError:
+    """How many run, in the words of one, or why it does not say."""
+    try:
+        async with brokers.management(number) as management:
+            return len((await read(management)).running)
+    except BrokerError as error:
+        return error

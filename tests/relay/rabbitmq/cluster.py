@@ -143,8 +143,8 @@ class Cluster:
 
     def mend(self) -> None:
         """Thaw and restart whatever a test left frozen or dead."""
-        for node in self.nodes:
-            state = run("docker", "inspect", "-f", "{{.State.Status}}", _name(node)).strip()
+        states = run("docker", "inspect", "-f", "{{.State.Status}}", *map(_name, self.nodes)).split()
+        for node, state in zip(self.nodes, states, strict=True):
             if state == "paused":
                 self.thaw(node)
             elif state != "running":
@@ -152,13 +152,7 @@ class Cluster:
 
     async def healthy(self) -> None:
         """Wait until every node takes a record into a queue with three members."""
-        deadline = time.monotonic() + START_SECONDS
-        for node in self.nodes:
-            while (failure := await self._try(node)) is not None:
-                if time.monotonic() > deadline:
-                    logs = run("sh", "-c", f"docker logs --tail 30 {_name(node)} 2>&1")
-                    raise AssertionError(f"node {node} is not well: {failure}\n{logs}")
-                await asyncio.sleep(0.3)
+        await asyncio.gather(*map(self._well, self.nodes))
 
     async def connect(self, node: int) -> Connection:
         """A connection to one node. Raises ConnectError."""
@@ -173,6 +167,14 @@ class Cluster:
             return (await (await Channel.open(connection, 5)).declare(queue, 5, passive=True)).messages
         finally:
             await connection.close()
+
+    async def _well(self, node: int) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while (failure := await self._try(node)) is not None:
+            if time.monotonic() > deadline:
+                logs = run("sh", "-c", f"docker logs --tail 30 {_name(node)} 2>&1")
+                raise AssertionError(f"node {node} is not well: {failure}\n{logs}")
+            await asyncio.sleep(0.3)
 
     async def _try(self, node: int) -> Exception | None:
         try:
