@@ -30,6 +30,11 @@ class ApiError(Exception):
         super().__init__(text)
         self.status = status
 
+    @property
+    def passes(self) -> bool:
+        """True for what a server that stood still, or has too much to do, says: the same question may be answered a moment later."""
+        return self.status == 429 or self.status >= 500
+
 
 @dataclass(frozen=True, slots=True)
 class Access:

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.e2e import operating, waiting
@@ -81,7 +82,7 @@ async def looked_at(region: Region, fleet: Fleet) -> AsyncIterator[Looks]:
                 async with asyncio.timeout(2):
                     looks.seen.append(await places(region, fleet))
                     looks.said.update(await said_of(region, fleet))
-            except (ApiError, TimeoutError, OSError):
+            except (ApiError, aiohttp.ClientError, TimeoutError, OSError):
                 pass
             await asyncio.sleep(0.1)
 

@@ -77,7 +77,7 @@ async def test_a_pool_says_what_it_lacks_and_deleting_leaves_nothing_but_mail_wh
     for each in (pool, sending, queue):
         await waiting.gone(us.api, each, 30)
     await wait_for(
-        lambda: _only_mail_left(us, namespace), 120, "nothing is left but volumes, their Secrets and what the user made"
+        lambda: _only_mail_left(us, namespace), 180, "nothing is left but volumes, their Secrets and what the user made"
     )
     for server in us.sinks.values():
         await server.put_rules()

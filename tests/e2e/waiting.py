@@ -8,7 +8,9 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from tests.e2e.api import Api, Object
+import aiohttp
+
+from tests.e2e.api import Api, ApiError, Object
 
 T = TypeVar("T")
 EVERY = 0.2
@@ -19,7 +21,8 @@ class NotYet(Exception):  # noqa: N818 - a state, not a mistake
 
 
 async def wait_for(condition: Callable[[], Awaitable[T]], budget: float, what: str) -> T:
-    """The condition's value as soon as it is true. It may raise NotYet. AssertionError: not within `budget` seconds."""
+    """The condition's value as soon as it is true. It may raise NotYet. AssertionError: not within `budget` seconds. A connection that is lost, or
+    a server that says that it cannot just now, is no answer: the API server stands still in some tests."""
     began = time.monotonic()
     while True:
         try:
@@ -29,6 +32,12 @@ async def wait_for(condition: Callable[[], Awaitable[T]], budget: float, what: s
             seen = f"{value!r}"
         except NotYet as error:
             seen = str(error)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            seen = repr(error)
+        except ApiError as error:
+            if not error.passes:
+                raise
+            seen = f"{error.status} {error}"
         if time.monotonic() - began > budget:
             raise AssertionError(f"{what}: not within {budget:g} s; last seen: {seen}")
         await asyncio.sleep(EVERY)

@@ -20,6 +20,8 @@ from tests.testbed import faults
 READY, LAST_RESORT, OUT = (True, True, False), (False, True, True), (False, False, False)
 LEAVES, RETURNS = 15.0, 120.0
 """Seconds that a test waits. How long it really takes is measured by `make bench BENCH=cordon`."""
+FROZEN = 150.0
+"""Seconds after which a relay goes on although its test has not come that far: longer than any waits for it."""
 
 
 async def relays(region: Region, fleet: Fleet) -> list[str]:
@@ -84,7 +86,7 @@ async def cordoned(region: Region, fleet: Fleet, relay: str, budget: float = LEA
 @asynccontextmanager
 async def frozen(region: Region, fleet: Fleet, relay: str) -> AsyncIterator[None]:
     """A relay that stands still: its kernel still takes connections, nobody answers them."""
-    fault = faults.frozen_pod(region.name, fleet.namespace, relay, longest=60)
+    fault = faults.frozen_pod(region.name, fleet.namespace, relay, longest=FROZEN)
     await asyncio.to_thread(fault.__enter__)
     try:
         yield
