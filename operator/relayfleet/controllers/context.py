@@ -13,9 +13,7 @@ from relayfleet.controllers.relaydependencies import Reports
 from relayfleet.controllers.relayfences import Fences
 from relayfleet.controllers.relayhealth import Health
 from relayfleet.controllers.relaypeers import Links
-from relayfleet.controllers.relaysealing import SealingNews
-from relayfleet.controllers.relaysigning import SigningNews
-from relayfleet.controllers.relaysuppression import SuppressionNews
+from relayfleet.controllers.relaywords import SealingWords, SigningWords, SuppressionWords
 from relayfleet.kube.client import Kube
 from relayfleet.kube.mirror import Mirror
 from relayfleet.runtime.settings import Settings
@@ -34,9 +32,9 @@ class Context:
     dependencies: Reports = field(default_factory=Reports)
     mirror: Mirror = field(default_factory=Mirror)
     memory: dict[Any, Any] = field(default_factory=dict)
-    signing: SigningNews = field(default_factory=SigningNews)
-    sealing: SealingNews = field(default_factory=SealingNews)
-    suppression: SuppressionNews = field(default_factory=SuppressionNews)
+    signing: SigningWords = field(default_factory=SigningWords)
+    sealing: SealingWords = field(default_factory=SealingWords)
+    suppression: SuppressionWords = field(default_factory=SuppressionWords)
     brokers: BrokerSights = field(default_factory=BrokerSights)
     fences: Fences = field(default_factory=Fences)
     permit: Callable[[], None] = lambda: None

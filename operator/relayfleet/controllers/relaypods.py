@@ -7,8 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from relayfleet.act.kubernetes.pods import gate
 from relayfleet.api.labels import CORDON
-from relayfleet.controllers import relaysuppression
-from relayfleet.controllers.relaysigning import SILENT, Words
+from relayfleet.controllers.relaywords import Sealing, Signing, Suppression
 from relayfleet.decide.health.verdict import Verdict
 from relayfleet.decide.health.words import Level, Manual, Reason
 from relayfleet.decide.pool.facts import Pod, Waiting
@@ -81,9 +80,9 @@ def facts(
     place: Place,
     now: datetime.datetime,
     mount_failures: Mapping[str, str],
-    signing: Words = SILENT,
-    sealing: str = "",
-    suppression: relaysuppression.Word = relaysuppression.SILENT,
+    signing: Signing,
+    sealing: Sealing,
+    suppression: Suppression,
 ) -> Pod:
     """The relay for decisions about the status; `mount_failures` by uid of pod; `signing`, `sealing`, `suppression`: its own words on
     its keys and on the suppression list."""
@@ -102,7 +101,7 @@ def facts(
         mount_failure=mount_failures.get(pod["metadata"]["uid"], "") if creating else "",
         signing=signing.unavailable,
         unpublished=signing.unpublished,
-        sealing=sealing,
+        sealing=sealing.trouble,
         suppression=suppression.trouble,
         withholds=suppression.withholds,
     )

@@ -16,9 +16,7 @@ from relayfleet.controllers.handlers import TRAFFIC, USERS, Wiring
 from relayfleet.controllers.relaydependencies import Reports
 from relayfleet.controllers.relayfences import Fences
 from relayfleet.controllers.relayhealth import Health, PoolName
-from relayfleet.controllers.relaysealing import SealingNews
-from relayfleet.controllers.relaysigning import SigningNews
-from relayfleet.controllers.relaysuppression import SuppressionNews
+from relayfleet.controllers.relaywords import SealingWords, SigningWords, SuppressionWords
 from relayfleet.controllers.trouble import Reconcile, reconciled
 from relayfleet.decide.health.roster import Vantage
 from relayfleet.kube.client import Kube
@@ -58,12 +56,13 @@ class Leader:
         self._sweeps = WorkQueue(self._sweep, workers=2)
         self._health = Health(self._changed)
         self._sights, self._fences = BrokerSights(self._glance), Fences(self._again)
-        self._signing, self._sealing, self._reports = (
-            SigningNews(self._again),
-            SealingNews(self._again),
-            Reports(self._again),
+        self._reports = Reports(self._again)
+        signing, sealing, suppression = (
+            SigningWords(self._again),
+            SealingWords(self._again),
+            SuppressionWords(self._again),
         )
-        self._suppression = SuppressionNews(self._again)
+        self._words = (signing, sealing, suppression)
         self.links = RelayLinks(telemetry.Hello(settings.identity, lease.epoch), self._take)
         self._context = Context(
             kube,
@@ -72,9 +71,9 @@ class Leader:
             self._health,
             self.links,
             self._reports,
-            signing=self._signing,
-            sealing=self._sealing,
-            suppression=self._suppression,
+            signing=signing,
+            sealing=sealing,
+            suppression=suppression,
             brokers=self._sights,
             fences=self._fences,
             permit=lease.check,
@@ -121,9 +120,8 @@ class Leader:
 
     def _take(self, pool: PoolName, relay: str, window: telemetry.Window) -> None:
         self._health.take_window(pool, relay, window)
-        self._signing.take_window(pool, relay, window)
-        self._sealing.take_window(pool, relay, window)
-        self._suppression.take_window(pool, relay, window)
+        for matter in self._words:
+            matter.take_window(pool, relay, window)
         self._reports.take(pool, relay, window)
         self._sights.take_window(window)
 

@@ -12,8 +12,7 @@ from relayfleet.api.labels import CONFIG_DIGEST, DELETION_COST, INPUTS, PAUSED, 
 from relayfleet.children.relay import broker
 from relayfleet.controllers.queuememory import of
 from relayfleet.controllers.relaypool import CALM, UNCALM, reconcile
-from relayfleet.controllers.relaysigning import SigningNews
-from relayfleet.controllers.relaysuppression import SuppressionNews
+from relayfleet.controllers.relaywords import SigningWords, SuppressionWords
 from relayfleet.decide import rollout
 from relayfleet.decide.queue.sweep import Doubt
 from relayfleet.kube.client import Object
@@ -328,7 +327,7 @@ async def test_a_key_that_is_not_in_dns_is_told_until_it_is() -> None:
 
 def test_only_news_of_keys_wake_a_pool_and_relays_that_left_are_forgotten() -> None:
     woken: list[tuple[str, str]] = []
-    news = SigningNews(lambda *pool: woken.append(pool))
+    news = SigningWords(lambda *pool: woken.append(pool))
     for text in ("", "a", "a", "b"):
         news.take_window(("mail", "tx"), "gone", Window(signing=text))
     for text in ("", "a", "a"):
@@ -341,7 +340,7 @@ def test_only_news_of_keys_wake_a_pool_and_relays_that_left_are_forgotten() -> N
 
 def test_only_news_of_the_suppression_list_wake_a_pool_and_relays_that_left_are_forgotten() -> None:
     woken: list[tuple[str, str]] = []
-    news, pool = SuppressionNews(lambda *pool: woken.append(pool)), ("mail", "tx")
+    news, pool = SuppressionWords(lambda *pool: woken.append(pool)), ("mail", "tx")
     for text, withholds in (("", False), ("a", True), ("a", True), ("a", False)):
         news.take_window(pool, "gone", Window(suppression=text, withholds=withholds))
     assert woken == [pool] * 2

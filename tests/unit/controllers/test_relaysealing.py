@@ -8,7 +8,7 @@ from typing import Any
 from relayfleet.api.labels import INPUTS, PAUSED, TEMPLATE
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.relaypool import reconcile
-from relayfleet.controllers.relaysealing import SealingNews
+from relayfleet.controllers.relaywords import SealingWords
 from relayfleet.protocol.telemetry import Window
 from tests.fakes.kube import FakeKube
 from tests.unit.controllers.scene import context, relay_pod
@@ -120,9 +120,9 @@ async def test_mail_that_waits_for_a_key_is_told_until_it_does_not() -> None:
 
 def test_only_news_wake_a_pool_and_relays_that_left_are_forgotten() -> None:
     woken: list[tuple[str, str]] = []
-    news = SealingNews(lambda *pool: woken.append(pool))
+    news = SealingWords(lambda *pool: woken.append(pool))
     for window in (Window(), Window(opens=True), Window(opens=True), Window(opens=True, sealing="a")):
         news.take_window(TX, "gone", window)
     assert woken == [TX] * 2
     news.keep(TX, {"other"})
-    assert (news.of(TX, "gone"), news.open(TX, ["gone"])) == ("", [False])
+    assert (news.of(TX, "gone"), news.open(TX, ["gone"])) == ((False, ""), [False])
