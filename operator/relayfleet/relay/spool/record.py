@@ -4,6 +4,9 @@ One record holds the envelope with all its recipients and the message once, so t
 changed: what is left after an attempt goes on in successors, each with the same `id`, a higher `attempt` and the recipients that are
 left. `(id, attempt, part)` names one record for ever, which is what makes duplicates decidable.
 
+What a rule holds back goes on in a successor of its own, so that neither waits for the other. `part` says which turns a copy has taken on
+its way: `h3d6` was held from attempt 3 on, and is not any more since attempt 6. So no two ways have one name, whichever relay goes them.
+
 On the wire: 4 bytes magic and version, 4 bytes length of the head, the head as JSON, then the message as it came over SMTP: CRLF
 lines, still dot-stuffed, without the final dot. Delivery sends it as it is.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import struct
 import time
 from dataclasses import dataclass, field
@@ -23,6 +27,7 @@ _PREFIX = struct.Struct("!4sI")
 _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
+_TURN = re.compile(r"[hd](\d+)")
 EARLIER = 8
 """Attempts that are looked back on; eight of them take hours, and the journal keeps less."""
 
@@ -72,7 +77,31 @@ class Record:
     def earlier_keys(self) -> tuple[str, ...]:
         """The names of the copies that this one may go on from, the latest first, as far back as a journal can remember."""
         oldest = max(self.attempt - EARLIER, 0)
-        return tuple(f"{self.id}.{attempt}{self.part}" for attempt in range(self.attempt - 1, oldest - 1, -1))
+        attempts = range(self.attempt - 1, oldest - 1, -1)
+        return tuple(f"{self.id}.{attempt}{_part_at(self.part, attempt)}" for attempt in attempts)
+
+    @property
+    def is_held(self) -> bool:
+        """Whether it was put off by a rule the last time."""
+        return self.part.rfind("h") > self.part.rfind("d")
+
+    @property
+    def holds(self) -> tuple[int, int]:
+        """How many of its attempts were none, since a rule held it: in all, and the last in a row."""
+        turns = [int(each[1]) for each in _TURN.finditer(self.part)]
+        ends = [*turns[1::2], self.attempt + 1]
+        lengths = [end - begin for begin, end in zip(turns[::2], ends, strict=False)]
+        return sum(lengths), lengths[-1] if self.is_held else 0
+
+    def part_after(self, *, held: bool) -> str:
+        """The part of its next attempt: of the recipients that a rule holds, or of the others."""
+        return self.part if held is self.is_held else f"{self.part}{'h' if held else 'd'}{self.attempt + 1}"
+
+
+def _part_at(part: str, attempt: int) -> str:
+    """What the part was at an earlier attempt."""
+    later = (turn.start() for turn in _TURN.finditer(part) if int(turn[1]) > attempt)
+    return part[: next(later, len(part))]
 
 
 def new_id() -> str:
