@@ -14,15 +14,17 @@ from relayfleet.relay.spool.record import Record
 
 @dataclass(eq=False, slots=True)
 class MemoryJournal:
-    """Fits `interface.Journal`. A test may let the next claims fail (`fail_next`) or outcomes (`fail_outcomes`), claims come late (`pause`) or be old (`age`),
-    and outcomes wait (`hold`)."""
+    """Fits `interface.Journal`. A test may let the next claims fail (`fail_next`), outcomes (`fail_outcomes`) or purges (`fail_purges`), claims come
+    late (`pause`) or be old (`age`), and outcomes wait (`hold`)."""
 
     claims: list[tuple[str, tuple[str, ...], str, str]] = field(default_factory=list)
     outcomes: list[tuple[str, tuple[str, ...], bool, str]] = field(default_factory=list)
     withdrawn: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    purged: list[tuple[str, tuple[str, ...], str]] = field(default_factory=list)
     known: dict[str, Seen] = field(default_factory=dict)
     fail_next: deque[Exception] = field(default_factory=deque)
     fail_outcomes: deque[Exception] = field(default_factory=deque)
+    fail_purges: deque[Exception] = field(default_factory=deque)
     pause: float = 0.0
     age: float = 0.0
     hold: asyncio.Event | None = None
@@ -47,3 +49,8 @@ class MemoryJournal:
         if self.hold is not None:
             await self.hold.wait()
         self.outcomes.append((held.record.key, tuple(recipients), delivered, answer))
+
+    async def purge(self, held: Held, recipients: Sequence[str], rule: str) -> None:
+        if self.fail_purges:
+            raise self.fail_purges.popleft()
+        self.purged.append((held.record.key, tuple(recipients), rule))

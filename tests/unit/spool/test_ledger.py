@@ -16,7 +16,7 @@ ONE, TWO = "one/1", "two/2"
 ENTRIES = st.lists(
     st.builds(
         Entry,
-        kind=st.sampled_from(("claim", "outcome", "withdrawal")),
+        kind=st.sampled_from(("claim", "outcome", "withdrawal", "purge")),
         key=st.sampled_from(("k.0", "k.1")),
         recipients=st.lists(st.sampled_from("abc"), unique=True, min_size=1).map(tuple),
         holder=st.sampled_from((ONE, TWO)),
@@ -39,6 +39,10 @@ def withdrawal(holder: str, *recipients: str, number: int = 1) -> Entry:
     return Entry("withdrawal", "k.0", recipients, holder, 1000.0, number)
 
 
+def purge(holder: str, *recipients: str) -> Entry:
+    return Entry("purge", "k.0", recipients, holder, 1000.0, 2, rule="wrong-campaign")
+
+
 def outcome(holder: str, *recipients: str, delivered: bool, key: str = "k.0") -> Entry:
     return Entry("outcome", key, recipients, holder, 1000.0, 2, delivered=delivered)
 
@@ -52,6 +56,9 @@ def outcome(holder: str, *recipients: str, delivered: bool, key: str = "k.0") ->
         ("it was delivered by another", [claim(TWO, "a"), outcome(TWO, "a", delivered=True)], False),
         ("it was delivered by us", [claim(ONE, "a"), outcome(ONE, "a", delivered=True)], False),
         ("the other side refused it", [claim(TWO, "a"), outcome(TWO, "a", delivered=False)], True),
+        ("a rule purged it", [purge(TWO, "a")], False),
+        ("it was purged after the other side refused it", [outcome(TWO, "a", delivered=False), purge(TWO, "a")], False),
+        ("it was purged after we had claimed it", [claim(ONE, "a"), purge(TWO, "a")], True),
         ("it was withdrawn", [claim(TWO, "a"), withdrawal(TWO, "a")], True),
         ("an earlier claim of the holder was withdrawn", [claim(TWO, "a"), withdrawal(TWO, "a", number=0)], False),
         ("another relay withdrew its own", [claim(TWO, "a"), withdrawal("three/3", "a")], False),

@@ -119,7 +119,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the journal tells of a record's recipients (addresses): answered with 2xx, or claimed without an answer (uncertain)."""
+    """What the journal tells of a record's recipients (addresses): done, since answered with 2xx or purged; or claimed without an answer (uncertain)."""
 
     delivered: frozenset[str] = frozenset()
     uncertain: frozenset[str] = frozenset()
@@ -133,7 +133,7 @@ class Journal(Protocol):
 
     The delivery asks `seen` for every record that it takes, `claim`s each transaction right before its final dot, and states
     the `outcome` before the record is settled. An `uncertain` transaction states none: its claim stays open. A claim without a dot is
-    withdrawn.
+    withdrawn. Recipients that a rule purges are stated too (`purge`).
     """
 
     async def seen(self, record: Record) -> Seen:
@@ -151,4 +151,9 @@ class Journal(Protocol):
 
     async def outcome(self, held: Held, recipients: Sequence[str], delivered: bool, answer: str) -> None:
         """State what became of claimed recipients, which closes their claim. Raises SpoolError when unconfirmed."""
+        ...
+
+    async def purge(self, held: Held, recipients: Sequence[str], rule: str) -> None:
+        """State that a rule ended these recipients without a word: nobody sends them a copy any more, unless he has claimed it already.
+        Raises ClaimRefusedError when `held` is not ours any more, SpoolError when unconfirmed."""
         ...

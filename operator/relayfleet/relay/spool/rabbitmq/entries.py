@@ -6,6 +6,7 @@ second are some dozens of messages. The lines are readable as they are: they are
     ["claim",   key, [recipients], holder, time, number, source, host]      a relay is about to write a final dot
     ["outcome", key, [recipients], holder, time, number, delivered, answer] what the other side said to it
     ["withdrawal", key, [recipients], holder, time, number]                 no dot was written under the claim of that number, and none will be
+    ["purge",   key, [recipients], holder, time, number, rule]              a rule of the pool's ended them without a word
     ["mark",    "",  [],           holder, time, number]                    a relay looks where it stands
 """
 
@@ -16,7 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Kind = Literal["claim", "outcome", "withdrawal", "mark"]
+Kind = Literal["claim", "outcome", "withdrawal", "purge", "mark"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,7 @@ class Entry:
     host: str = ""
     delivered: bool = False
     answer: str = ""
+    rule: str = ""
 
 
 def encode(entries: Iterable[Entry]) -> bytes:
@@ -57,6 +59,8 @@ def _row(entry: Entry) -> list[Any]:
         return [*common, entry.source, entry.host]
     if entry.kind == "outcome":
         return [*common, entry.delivered, entry.answer]
+    if entry.kind == "purge":
+        return [*common, entry.rule]
     return common
 
 
@@ -67,6 +71,8 @@ def _entry(row: list[Any]) -> Entry:
         return Entry("claim", *common, source=str(row[6]), host=str(row[7]))
     if kind == "outcome":
         return Entry("outcome", *common, delivered=bool(row[6]), answer=str(row[7]))
+    if kind == "purge":
+        return Entry("purge", *common, rule=str(row[6]))
     if kind in ("withdrawal", "mark"):
         return Entry(kind, *common)
     raise ValueError(f"no entry: {kind!r}")

@@ -142,6 +142,17 @@ class RabbitMQJournal:
         except TimeoutError as error:
             raise SpoolUnavailable(f"the outcome was not confirmed within {TIMEOUT:g} s: {self.why_not}") from error
 
+    async def purge(self, held: Held, recipients: Sequence[str], rule: str) -> None:
+        """See `interface.Journal.purge`."""
+        if not held.is_ours:
+            raise ClaimRefusedError("the connection to the queue was lost: the record is with others")
+        entry = self._entry("purge", held.record.key, recipients, rule=rule)
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await self._statements.state(entry)
+        except TimeoutError as error:
+            raise SpoolUnavailable(f"the purge was not confirmed within {TIMEOUT:g} s: {self.why_not}") from error
+
     def _entry(
         self,
         kind: Kind,
@@ -152,10 +163,11 @@ class RabbitMQJournal:
         host: str = "",
         delivered: bool = False,
         answer: str = "",
+        rule: str = "",
     ) -> Entry:
         self._number += 1
         place = (self.holder, time.time(), self._number)
-        return Entry(kind, key, tuple(recipients), *place, source, host, delivered, answer)
+        return Entry(kind, key, tuple(recipients), *place, source, host, delivered, answer, rule)
 
     async def _declare(self, connection: Connection) -> None:
         await declare(connection, [self._stream], lambda: self._target.dial_others(connection, "look"))

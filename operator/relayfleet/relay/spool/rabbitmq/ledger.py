@@ -1,7 +1,7 @@
 """What the journal says about each recipient of each record, as read so far. Pure.
 
 The stream has one order, the same for all readers, so all relays come to the same answer: a claim is granted when, at its place in the
-stream, none of its recipients was delivered to or is claimed by another relay. Of two relays with copies of one record exactly one gets it.
+stream, none of its recipients was delivered to, or purged, or is claimed by another relay. Of two relays with copies of one record exactly one gets it.
 
 A relay that gives a claim up before its dot withdraws it, by its number: a claim of its own that it made meanwhile stands.
 
@@ -22,7 +22,7 @@ GENERATION = 5 * 60.0
 MOST = 3_000_000
 """Recipients remembered at most, about 300 MB; beyond that the oldest generation is forgotten early."""
 
-_DELIVERED, _REFUSED = -1, -2
+_DONE, _REFUSED = -1, -2
 _NUMBER_BITS = 40
 """A claimed recipient has the holder's index above so many bits, and the claim's number in them."""
 
@@ -42,7 +42,10 @@ class Ledger:
             return True
         newest = self._newest(now)
         if entry.kind == "outcome":
-            newest.update(dict.fromkeys(slots, _DELIVERED if entry.delivered else _REFUSED))
+            newest.update(dict.fromkeys(slots, _DONE if entry.delivered else _REFUSED))
+            return True
+        if entry.kind == "purge":  # who has claimed a copy says himself what becomes of it
+            newest.update((slot, _DONE) for slot in slots if self._state(slot) in (None, _REFUSED))
             return True
         holder = self._holders.setdefault(entry.holder, len(self._holders))
         claim = holder << _NUMBER_BITS | entry.number
@@ -55,7 +58,7 @@ class Ledger:
         return granted
 
     def seen(self, key: str, recipients: Iterable[str], earlier: Sequence[str] = ()) -> Seen:
-        """Who of the recipients was delivered to, and who is claimed without an outcome.
+        """Who of the recipients was delivered to or purged, and who is claimed without an outcome.
 
         `earlier` are the keys that this record goes on from. Of two copies of a record one may be delivered while the other, at another
         relay, is deferred: its successor has a new key, and only the old one tells that the mail has arrived.
@@ -64,7 +67,7 @@ class Ledger:
         delivered = frozenset(
             each
             for each, state in states.items()
-            if state == _DELIVERED or any(self._state(_slot(old, each)) == _DELIVERED for old in earlier)
+            if state == _DONE or any(self._state(_slot(old, each)) == _DONE for old in earlier)
         )
         uncertain = frozenset(each for each, state in states.items() if state is not None and state >= 0) - delivered
         return Seen(delivered, uncertain)
