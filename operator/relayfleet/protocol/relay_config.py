@@ -131,6 +131,24 @@ class Submitter:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleTerm:
+    """`what` of a mail (recipientDomain, sender, senderDomain, credential) is this value. Domains are A-labels in lower case, the null sender is `<>`."""
+
+    what: str
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRule:
+    """What becomes of accepted mail for which all terms hold: Hold, Bounce or Purge. Text and no Literal, as in the terms: a relay passes over a rule
+    that has a word which it does not know, and reads the rest of the document."""
+
+    name: str
+    action: str
+    terms: tuple[RuleTerm, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Shutdown: new sessions are still served for `unlist` seconds, then what is open has `grace` seconds to finish."""
 
@@ -159,6 +177,7 @@ class RelayConfig:
     seal: bool = False
     submitters: tuple[Submitter, ...] = ()
     suppression: tuple[SuppressionEntry, ...] = ()
+    delivery_rules: tuple[DeliveryRule, ...] = ()
     version: int = VERSION
 
 

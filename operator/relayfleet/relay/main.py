@@ -46,6 +46,7 @@ from relayfleet.relay.status import (
     dependency_metrics,
     relay_metrics,
     resolver_metrics,
+    rule_metrics,
     sealing_metrics,
     signing_metrics,
     suppression_metrics,
@@ -205,6 +206,7 @@ class Relay:
 
     def _metrics(self, control: ControlServer) -> Iterable[Metric]:
         yield from relay_metrics(self.server, self.delivery, self.spool)
+        yield from rule_metrics(self.delivery)
         yield from control_metrics(control.counters)
         yield from dependency_metrics(self.dependencies)
         yield from sealing_metrics(self.sealer)

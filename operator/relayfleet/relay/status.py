@@ -186,6 +186,19 @@ def resolver_metrics(resolvers: Resolvers, lookup: Lookup, names: Resolver) -> I
     yield memory
 
 
+def rule_metrics(delivery: DeliveryService) -> Iterable[Metric]:
+    """What the pool's delivery rules do. `rule` has the names that the user gave them."""
+    yield GaugeMetricFamily("relayfleet_relay_delivery_rules", "Delivery rules in force here.", len(delivery.rules))
+    ruled = CounterMetricFamily(
+        "relayfleet_relay_ruled",
+        "Recipients that a delivery rule held (counted each time it is looked at), bounced or purged.",
+        labels=["rule", "action"],
+    )
+    for (rule, action), count in delivery.counters.ruled.items():
+        ruled.add_metric([rule, action], count)
+    yield ruled
+
+
 def relay_metrics(server: SmtpServer, delivery: DeliveryService, spool: RabbitMQSpool) -> Iterable[Metric]:
     """All that a relay counts. Names end in their unit; labels are bounded."""
     intake, out = server.counters, delivery.counters

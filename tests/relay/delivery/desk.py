@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from random import Random
 
-from relayfleet.protocol.relay_config import Broker, Delivery, RelayConfig, Retry, Source
+from relayfleet.protocol.relay_config import Broker, Delivery, DeliveryRule, RelayConfig, Retry, Source
 from relayfleet.relay.delivery.sources import SourcesInTurn
 from relayfleet.relay.delivery.worker import DeliveryService
 from relayfleet.relay.discard import Discard
@@ -35,8 +35,21 @@ def a_record(*recipients: str, **changes: object) -> Record:
 class Desk:
     """The service and what a test looks at."""
 
-    def __init__(self, service: DeliveryService, spool: MemorySpool, journal: MemoryJournal, dns: Responder) -> None:
+    def __init__(
+        self,
+        service: DeliveryService,
+        spool: MemorySpool,
+        journal: MemoryJournal,
+        dns: Responder,
+        config: RelayConfig,
+    ) -> None:
         self.service, self.spool, self.journal, self.dns = service, spool, journal, dns
+        self._config = config
+
+    def state(self, *rules: DeliveryRule) -> None:
+        """These are the pool's delivery rules from now on."""
+        self._config = dataclasses.replace(self._config, delivery_rules=rules)
+        self.service.reload(self._config)
 
     async def deliver(self, *records: Record) -> None:
         """Put the records and wait until each is settled or handed back."""
@@ -73,9 +86,11 @@ async def desk(
     discard: Discard | None = None,
     signing: Signing | None = None,
     suppression: SuppressionList | None = None,
+    rules: tuple[DeliveryRule, ...] = (),
     starts: bool = True,
 ) -> AsyncIterator[Desk]:
     """A service that finds its way by `zone`; it runs if it `starts`."""
+    sources = sources or (Source("pod", "", HOSTNAME),)
     config = RelayConfig(
         "test/pool",
         "eu",
@@ -84,6 +99,7 @@ async def desk(
         sources=sources,
         delivery=dataclasses.replace(delivery or Delivery(), port=port),
         retry=retry or Retry(lifetime=1e12),
+        delivery_rules=rules,
     )
     spool, journal = MemorySpool(), MemoryJournal()
     async with responder(zone) as dns:
@@ -93,7 +109,7 @@ async def desk(
             spool,
             resolver,
             journal,
-            SourcesInTurn(sources or (Source("pod", "", HOSTNAME),)),
+            SourcesInTurn(sources),
             HOSTNAME,
             random=Random(1),
             discard=discard,
@@ -103,6 +119,6 @@ async def desk(
         if starts:
             service.start()
         try:
-            yield Desk(service, spool, journal, dns)
+            yield Desk(service, spool, journal, dns, config)
         finally:
             await service.drain(0.0)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayfleet.protocol.relay_config import Retry
-from relayfleet.relay.delivery.judging import UNCERTAIN, UNREACHABLE
+from relayfleet.protocol.relay_config import DeliveryRule, Retry
+from relayfleet.relay.delivery.judging import UNCERTAIN, UNREACHABLE, ruled
 from relayfleet.relay.delivery.outcome import Fate, Outcome, Place
 from relayfleet.relay.delivery.settlement import decide
 from relayfleet.relay.replies.verdict import Action, Scope, Verdict
@@ -27,6 +27,8 @@ OUTCOMES = {
     ),
     Fate.PERMANENT: Outcome(Recipient("p@x.test"), Fate.PERMANENT, "rcpt", 550, "5.1.1", "5.1.1 no", PLACE, GONE),
     Fate.UNCERTAIN: Outcome(Recipient("u@x.test"), Fate.UNCERTAIN, "end", 0, "4.4.2", "lost", PLACE, UNCERTAIN),
+    Fate.HELD: ruled(Recipient("h@x.test"), DeliveryRule("wait", "Hold", ())),
+    Fate.PURGED: ruled(Recipient("w@x.test"), DeliveryRule("away", "Purge", ())),
 }
 
 
@@ -37,16 +39,20 @@ def record(**changes: object) -> Record:
 
 def test_each_fate_goes_where_it_belongs() -> None:
     settlement = decide(record(), list(OUTCOMES.values()), NOW, Retry(), 0.5, "relay.test")
-    later, report = settlement.successors
+    later, held, report = settlement.successors
     assert [each.address for each in later.record.recipients] == ["t@x.test", "u@x.test"]
     assert (later.record.attempt, later.record.id) == (1, "ID")
     assert later.record.last_answer == "4.4.1 refused"
     assert later.delay >= 600
     assert later.record.next_at == NOW + later.delay
+    assert [each.address for each in held.record.recipients] == ["h@x.test"]
+    assert (held.record.attempt, held.record.id) == (1, "ID")
+    assert held.record.key != later.record.key
+    assert held.record.next_at == NOW + held.delay
     assert report.record.sender == ""
     assert report.delay == 0
     assert b"p@x.test" in report.record.message
-    assert b"t@x.test" not in report.record.message
+    assert all(each not in report.record.message for each in (b"t@x.test", b"h@x.test", b"w@x.test"))
     assert (settlement.failed, settlement.deferred) == (1, 2)
 
 
@@ -121,7 +127,7 @@ def test_every_recipient_is_delivered_or_goes_on_or_is_reported(
     reported = b"".join(successor.record.message for successor in successors if not successor.record.sender)
     for outcome in outcomes:
         ways = [
-            outcome.fate is Fate.DELIVERED,
+            outcome.fate in (Fate.DELIVERED, Fate.PURGED),
             outcome.recipient in going_on,
             f"Final-Recipient: rfc822;{outcome.recipient.address}".encode() in reported,
         ]
@@ -130,6 +136,38 @@ def test_every_recipient_is_delivered_or_goes_on_or_is_reported(
 
 def test_a_sender_that_is_not_the_credentials_is_told_nothing_and_its_mail_goes_on() -> None:
     settlement = decide(record(), list(OUTCOMES.values()), NOW, Retry(), 0.5, "relay.test", owned=False)
-    (later,) = settlement.successors
+    later, held = settlement.successors
     assert [each.address for each in later.record.recipients] == ["t@x.test", "u@x.test"]
+    assert [each.address for each in held.record.recipients] == ["h@x.test"]
     assert settlement.unreportable
+
+
+def test_who_is_held_waits_as_he_was_and_his_tries_do_not_go_on() -> None:
+    waited = record(attempt=2, last_answer="451 4.7.1 grey", last_source="eu-1", next_at=NOW - 1)
+    (held,) = decide(waited, [OUTCOMES[Fate.HELD]], NOW, Retry(), 0.5, "relay.test").successors
+    assert (held.record.last_answer, held.record.last_source, held.delay) == ("451 4.7.1 grey", "eu-1", 120.0)
+    (again,) = decide(held.record, [OUTCOMES[Fate.HELD]], NOW, Retry(), 0.5, "relay.test").successors
+    assert (again.record.attempt, again.delay) == (4, 240.0)
+    (later,) = decide(again.record, [OUTCOMES[Fate.TRANSIENT]], NOW, Retry(), 0.5, "relay.test").successors
+    assert later.record.attempt == 5
+    assert later.delay == pytest.approx(240), "as after the third attempt"
+
+
+def test_a_mail_that_is_too_old_for_the_pool_and_for_its_sender_stays_held() -> None:
+    old = record(accepted_at=NOW - 500_000, expires_at=NOW - 1)
+    (held,) = decide(old, [OUTCOMES[Fate.HELD]], NOW, Retry(), 0.5, "relay.test").successors
+    assert held.record.recipients == (OUTCOMES[Fate.HELD].recipient,)
+
+
+def test_the_delay_of_a_held_mail_is_not_reported() -> None:
+    asked = replace(OUTCOMES[Fate.HELD], recipient=Recipient("h@x.test", "DELAY"))
+    waiting = record(accepted_at=NOW - 14395, next_at=NOW - 10, attempt=7)
+    assert len(decide(waiting, [asked], NOW, Retry(), 0.5, "relay.test").successors) == 1
+
+
+def test_two_that_part_are_named_as_if_they_had_always_been_apart() -> None:
+    """Should the record be settled twice, each copy is known for what it is, whoever else was in it."""
+    one, other = OUTCOMES[Fate.TRANSIENT], OUTCOMES[Fate.HELD]
+    both = [each.record.key for each in decide(record(), [one, other], NOW, Retry(), 0.5, "r").successors]
+    apart = [decide(record(), [each], NOW, Retry(), 0.5, "r").successors[0].record.key for each in (one, other)]
+    assert both == apart

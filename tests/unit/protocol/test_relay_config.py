@@ -11,8 +11,10 @@ from relayfleet.protocol.relay_config import (
     Broker,
     ConfigError,
     Delivery,
+    DeliveryRule,
     Listener,
     RelayConfig,
+    RuleTerm,
     SigningDomain,
     SigningKey,
     Source,
@@ -36,6 +38,7 @@ CONFIG = RelayConfig(
         Dependency("names", Target(dns=DnsTarget("a:53", "example.com", "MX"))),
     ),
     suppression=(SuppressionEntry("bounced", "addresses.txt"),),
+    delivery_rules=(DeliveryRule("wait", "Hold", (RuleTerm("credential", "news"), RuleTerm("sender", "<>"))),),
     delivery=Delivery(resolvers=("192.0.2.53:53", "[2001:db8::53]:53")),
 )
 
@@ -64,6 +67,16 @@ def test_fields_that_an_older_operator_did_not_write_have_defaults() -> None:
     assert load(json.dumps(document)).dkim[0].verify_dns is False
     del document["suppression"]
     assert load(json.dumps(document)).suppression == ()
+    del document["delivery_rules"]
+    assert load(json.dumps(document)).delivery_rules == ()
+
+
+def test_a_rule_with_words_of_a_newer_operator_spoils_nothing() -> None:
+    document = json.loads(dump(CONFIG))
+    document["delivery_rules"] = [
+        {"name": "a", "action": "Requeue", "terms": [{"what": "subject", "value": "b"}], "c": 1}
+    ]
+    assert load(json.dumps(document)).delivery_rules == (DeliveryRule("a", "Requeue", (RuleTerm("subject", "b"),)),)
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,11 @@ uncertain, a domain that does not exist is permanent.
 
 from __future__ import annotations
 
+from relayfleet.protocol.relay_config import DeliveryRule
 from relayfleet.relay.delivery.envelope import Unfit
 from relayfleet.relay.delivery.errors import BusyError, ConnectError, LocalError, Phase, RefusedError, SmtpError
 from relayfleet.relay.delivery.outcome import Fate, Outcome, Place
+from relayfleet.relay.delivery.ruling import BOUNCE, HOLD, PURGE
 from relayfleet.relay.replies.classify import Classifier
 from relayfleet.relay.replies.reply import Reply
 from relayfleet.relay.replies.verdict import Action, Scope, Verdict
@@ -30,6 +32,12 @@ NO_LIST = Verdict(Scope.LOCAL, "SuppressionListUnavailable", Action.RETRY, "supp
 SUPPRESSED = Verdict(Scope.RECIPIENT, "Suppressed", Action.FAIL, "suppression-list")
 EXPIRED = Verdict(Scope.MESSAGE, "Expired", Action.FAIL, "relayfleet-expires")
 UNFIT = Verdict(Scope.MESSAGE, "Unfit", Action.FAIL, "peer-lacks-extension")
+_RULED = {
+    HOLD: (Fate.HELD, "4.7.1", "holds this mail: it is not tried", Action.RETRY),
+    BOUNCE: (Fate.PERMANENT, "5.7.1", "has ended this mail: it is not tried any more", Action.FAIL),
+    PURGE: (Fate.PURGED, "5.7.1", "has ended this mail, and nobody is told", Action.FAIL),
+}
+"""X.7.1 is what others say when policy is the reason (RFC 3463)."""
 EXPIRED_STATUS = "4.4.7"
 MOST_TEXT = 500
 
@@ -74,6 +82,15 @@ def suppressed(recipient: Recipient, entry: str) -> Outcome:
     """Nobody is asked: the recipient is on the suppression list, by this entry. 5.7.1 is what others say then (RFC 3463: not authorized)."""
     text = f"the pool's suppression list has {entry}: nothing is sent there"
     return Outcome(recipient, Fate.PERMANENT, "local", 0, "5.7.1", text[:MOST_TEXT], Place(), SUPPRESSED)
+
+
+def ruled(recipient: Recipient, rule: DeliveryRule) -> Outcome:
+    """Nobody is asked: a rule of the pool's says what becomes of it."""
+    fate, status, says, action = _RULED[rule.action]
+    verdict = Verdict(Scope.LOCAL, f"{rule.action}ByRule", action, rule.name)
+    return Outcome(
+        recipient, fate, "local", 0, status, f"the pool's delivery rule {rule.name} {says}", Place(), verdict
+    )
 
 
 def expired(recipient: Recipient, last_answer: str) -> Outcome:

@@ -11,12 +11,15 @@ from relayfleet.relay.spool.record import Recipient
 
 
 class Fate(Enum):
-    """Delivered: done. Transient: again later. Permanent: never again. Uncertain: the peer may have it, again after ten minutes."""
+    """Delivered: done. Transient: again later. Permanent: never again. Uncertain: the peer may have it, again after ten minutes.
+    Held: not tried, since a rule of the pool's holds it. Purged: never again, and nobody is told."""
 
     DELIVERED = "Delivered"
     TRANSIENT = "Transient"
     PERMANENT = "Permanent"
     UNCERTAIN = "Uncertain"
+    HELD = "Held"
+    PURGED = "Purged"
 
 
 @dataclass(frozen=True, slots=True)

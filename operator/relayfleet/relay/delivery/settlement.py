@@ -6,6 +6,8 @@ permanent                        goes into the bounce report
 transient, and life is over      goes into the bounce report
 transient                        goes on in the one successor, after the backoff
 uncertain                        goes on in the one successor, after ten minutes at least
+held                             goes on in a successor of its own, however old it is: nothing is said to anybody
+purged                           is done, and nobody is told
 """
 
 from __future__ import annotations
@@ -19,11 +21,12 @@ from relayfleet.relay.delivery.judging import EXPIRED_STATUS
 from relayfleet.relay.delivery.outcome import Fate, Outcome
 from relayfleet.relay.reports import notify
 from relayfleet.relay.reports.dsn import Entry, ReportAction
-from relayfleet.relay.retry.backoff import UNCERTAIN_SECONDS, expired, next_delay, shortened
+from relayfleet.relay.retry.backoff import UNCERTAIN_SECONDS, expired, hold_delay, next_delay, shortened
 from relayfleet.relay.spool.interface import Successor
-from relayfleet.relay.spool.record import Record
+from relayfleet.relay.spool.record import Recipient, Record
 
 GREYLISTED = "Greylisted"
+_UNFINISHED = (Fate.TRANSIENT, Fate.UNCERTAIN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +54,18 @@ def decide(
     retry = shortened(retry, record.accepted_at, record.expires_at)
     age = max(now - record.accepted_at, 0.0)
     over = expired(retry, age)
-    deferred = [each for each in outcomes if each.fate in (Fate.TRANSIENT, Fate.UNCERTAIN) and not over]
-    failed = [each for each in outcomes if each.fate is Fate.PERMANENT or (over and each.fate is not Fate.DELIVERED)]
+    deferred = [each for each in outcomes if each.fate in _UNFINISHED and not over]
+    failed = [each for each in outcomes if each.fate is Fate.PERMANENT or (each.fate in _UNFINISHED and over)]
     entries = [_entry(each, "failed", over) for each in failed]
     entries += [_entry(each, "relayed", over) for each in outcomes if each.relayed]
     successors = []
     if deferred:
-        later = _later(record, deferred, now, next_delay(retry, record.attempt, random, age))
+        later = _later(record, deferred, now, next_delay(retry, record.attempt - record.holds[0], random, age))
         successors.append(later)
         if notify.delay_is_due(record, later.record.next_at):
             entries += [_entry(each, "delayed", over) for each in deferred]
+    if held := [each.recipient for each in outcomes if each.fate is Fate.HELD]:
+        successors.append(_held(record, held, now))
     report = notify.report(record, entries, reporting_mta, now, retry.lifetime) if owned else None
     if report is not None:
         successors.append(Successor(report))
@@ -78,8 +83,23 @@ def _later(record: Record, deferred: Sequence[Outcome], now: float, delay: float
         record,
         recipients=tuple(each.recipient for each in deferred),
         attempt=record.attempt + 1,
+        part=record.part_after(held=False),
         last_answer=deferred[0].answer,
         last_source=next(kept, ""),
+        next_at=now + delay,
+    )
+    return Successor(successor, delay)
+
+
+def _held(record: Record, recipients: Sequence[Recipient], now: float) -> Successor:
+    """As it was: when it is released it goes on with its last answer, from the address that a greylisting peer waits for."""
+    _, in_a_row = record.holds
+    delay = hold_delay(in_a_row)
+    successor = dataclasses.replace(
+        record,
+        recipients=tuple(recipients),
+        attempt=record.attempt + 1,
+        part=record.part_after(held=True),
         next_at=now + delay,
     )
     return Successor(successor, delay)

@@ -27,10 +27,12 @@ LINE = (
 
 @dataclass(slots=True)
 class DeliveryCounters:
-    """For metrics. Recipients by fate; `answers` by (provider, reason); records by what became of them; attempts and their seconds."""
+    """For metrics. Recipients by fate; `answers` by (provider, reason); `ruled` by (delivery rule, action); records by what became of them; attempts
+    and their seconds."""
 
     recipients: Counter[str] = field(default_factory=Counter)
     answers: Counter[tuple[str, str]] = field(default_factory=Counter)
+    ruled: Counter[tuple[str, str]] = field(default_factory=Counter)
     records_settled: int = 0
     records_released: int = 0
     records_refused: int = 0

@@ -1,6 +1,6 @@
 """The delivery service: takes records from the queue, has their recipients delivered, and settles what is left.
 
-    take → ask the journal → look at its expiry → ask the suppression list → split by domain → sign → deliver → decide
+    take → ask the journal → follow the pool's rules → look at its expiry → ask the suppression list → split by domain → sign → deliver → decide
          → store successors and reports → acknowledge
 
 At most `delivery.prefetch` records are in hand; the queue keeps the rest. A record is acknowledged only after its successors are stored.
@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from functools import partial
 from random import Random
 from typing import TypeVar
 
@@ -21,8 +22,9 @@ from relayfleet.relay.delivery import settlement
 from relayfleet.relay.delivery.courier import Courier
 from relayfleet.relay.delivery.hands import Hands
 from relayfleet.relay.delivery.journal import Witness
-from relayfleet.relay.delivery.judging import UNROUTABLE, expired, suppressed, unanswered, uncertain
+from relayfleet.relay.delivery.judging import UNROUTABLE, expired, ruled, suppressed, unanswered, uncertain
 from relayfleet.relay.delivery.outcome import Fate, Outcome, Place
+from relayfleet.relay.delivery.ruling import PURGE, DeliveryRules
 from relayfleet.relay.delivery.sessions import SessionPool
 from relayfleet.relay.delivery.sources import SourceChooser
 from relayfleet.relay.delivery.suspects import FAULTS, Suspects, quarantined
@@ -93,7 +95,7 @@ class DeliveryService:
         self._courier = Courier(self.pool, sources, self.classifier, Witness(journal), self._hands.begin)
         self._suspects = Suspects()
         self._config = config
-        self._senders = Senders(config.submitters)
+        self._senders, self.rules = Senders(config.submitters), _rules(config)
         self._taker: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._draining = self._paused = self._started = False
@@ -118,7 +120,7 @@ class DeliveryService:
     def reload(self, config: RelayConfig) -> None:
         """New settings and sources for the attempts that begin from now on."""
         self._config = config
-        self._senders = Senders(config.submitters)
+        self._senders, self.rules = Senders(config.submitters), _rules(config)
         self.pool.settings = config.delivery
         self.pool.router = self._router(config)
         self._courier.sources.reload(config.sources)
@@ -289,6 +291,24 @@ class DeliveryService:
                 await asyncio.sleep(pause)
 
     async def _attempt(self, held: Held, recipients: Sequence[Recipient]) -> list[Outcome]:
+        outcomes, others = await self._by_rules(held, recipients)
+        return outcomes + await self._try(held, others) if others else outcomes
+
+    async def _by_rules(self, held: Held, recipients: Sequence[Recipient]) -> tuple[list[Outcome], Sequence[Recipient]]:
+        """The outcomes of those whom a rule of the pool's means now, and all others. A purge is in the journal before it is true."""
+        rules = self.rules.of(held.record, recipients)
+        if not any(rules):
+            return [], recipients
+        meant = [(each, rule) for each, rule in zip(recipients, rules, strict=True) if rule]
+        for rule in {rule for _, rule in meant if rule.action == PURGE}:
+            purged = [each.address for each, its in meant if its == rule]
+            await self._patiently(held, partial(self._journal.purge, held, purged, rule.name))
+        outcomes = [ruled(each, rule) for each, rule in meant]
+        self.counters.ruled.update((rule.name, rule.action) for _, rule in meant)
+        tell(self.counters, held.record, outcomes, 0.0)
+        return outcomes, [each for each, rule in zip(recipients, rules, strict=True) if rule is None]
+
+    async def _try(self, held: Held, recipients: Sequence[Recipient]) -> list[Outcome]:
         if recipients and 0 < held.record.expires_at <= time.time():
             return self._too_late(held, recipients)
         try:
@@ -345,6 +365,13 @@ class DeliveryService:
         names = {self._hostname, *(source.helo_name for source in config.sources)}
         addresses = {source.address for source in config.sources}
         return Router(self._resolver, names, addresses, self._random)
+
+
+def _rules(config: RelayConfig) -> DeliveryRules:
+    rules = DeliveryRules(config.delivery_rules)
+    if rules.unknown:
+        log.warning("delivery rules %s have no effect here: update the relay's image", ", ".join(rules.unknown))
+    return rules
 
 
 async def _all(coroutines: Sequence[Coroutine[None, None, list[Outcome]]]) -> list[list[Outcome]]:

@@ -17,6 +17,9 @@ UNCERTAIN_SECONDS = 600.0
 """After a final dot without an answer the peer may still be working on the mail: no second copy before its time is over (RFC 5321
 section 4.5.3.2.6, RFC 1047)."""
 SHORTEST_SECONDS = 1.0
+HOLD_SECONDS = (120.0, 240.0, 480.0, 960.0)
+"""What a rule holds is looked at again after two minutes, later every sixteen: as long as it has been held, since the queue stores it anew each time. Eight
+looks (`record.EARLIER`) take longer than the journal remembers."""
 _MOST_GROWTH = 40.0
 """e^40 is longer than any life: a thousandth attempt overflows nothing."""
 
@@ -27,6 +30,11 @@ def next_delay(retry: Retry, attempt: int, random: float, age: float) -> float:
     wait = min(retry.first * math.exp(growth), retry.longest)
     jittered = wait * (1 + JITTER * (2 * random - 1))
     return max(min(jittered, retry.lifetime - age), SHORTEST_SECONDS)
+
+
+def hold_delay(holds: int) -> float:
+    """Seconds until a record that was held so many times in a row is looked at again."""
+    return HOLD_SECONDS[min(holds, len(HOLD_SECONDS) - 1)]
 
 
 def expired(retry: Retry, age: float) -> bool:
