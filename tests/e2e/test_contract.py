@@ -24,6 +24,13 @@ POOL = {
         "tlsSecretRef": {"name": "smtp-tls"},
     },
 }
+ORDER: dict[str, Any] = {"name": "incident", "match": {"credential": "news"}, "action": "Hold"}
+WHOLE_MATCH = {
+    "recipientDomain": "example.org",
+    "sender": "News@example.com",
+    "credential": "news",
+    "acceptedBefore": "2026-11-28T16:00:00Z",
+}
 KEY = {"selector": "s1", "secretRef": {"name": "dkim"}}
 ED25519 = {"selector": "s2", "secretRef": {"name": "dkim", "key": "ed25519.pem"}}
 DATABASE = {"address": "db:5432", "database": "mail", "credentialsSecretRef": {"name": "asker"}}
@@ -124,6 +131,36 @@ async def offer(region: Region, obj: Object) -> Object:
             "submitters are credentials of authSecretRef",
         ),
         (POOL, {"suppressionList": {"secretRefs": []}}, "should have at least 1 items"),
+        (POOL, {"deliveryRules": [ORDER | {"match": {}}]}, "match must not mean all mail: set recipientDomain"),
+        (
+            POOL,
+            {"deliveryRules": [ORDER | {"match": {"acceptedBefore": "2026-11-28T16:00:00Z"}}]},
+            "match must not mean all mail",
+        ),
+        (
+            POOL,
+            {"deliveryRules": [ORDER | {"match": {"sender": "a@a.test", "senderDomain": "a.test"}}]},
+            "remove match.sender or match.senderDomain",
+        ),
+        (POOL, {"deliveryRules": [ORDER | {"match": {"sender": "@a.test"}}]}, "match.sender must be an address"),
+        (
+            POOL,
+            {"deliveryRules": [ORDER | {"match": {"senderDomain": "A.test"}}]},
+            "match.senderDomain must be a lower",
+        ),
+        (POOL, {"deliveryRules": [ORDER | {"match": {"recipientDomain": "*.test"}}]}, "match.recipientDomain must be"),
+        (
+            POOL,
+            {"deliveryRules": [ORDER | {"match": {"credential": "a", "acceptedBefore": "2026-11-28"}}]},
+            "match.acceptedBefore must be a moment in UTC such as",
+        ),
+        (POOL, {"deliveryRules": [ORDER | {"action": "Requeue"}]}, "Unsupported value"),
+        (POOL, {"deliveryRules": [ORDER, ORDER]}, "Duplicate value"),
+        (
+            POOL,
+            {"deliveryRules": [ORDER], "authSecretRef": None, "allowedNetworks": ["192.0.2.0/24"]},
+            "match.credential of deliveryRules is one of authSecretRef",
+        ),
         (POOL, {"suppressionList": {"secretRefs": [{"name": "a"}, {"name": "a"}]}}, "Duplicate value"),
         (POOL, {"retry.lifetime": "2881h"}, "retry.lifetime must be at most 2880h"),
         (POOL, {"resolvers": ["192.0.2.53"]}, "one resolver is a single point of failure: name at least two"),
@@ -181,6 +218,15 @@ async def test_what_makes_no_sense_is_refused(
         (POOL, {"service": {"type": "NodePort"}, "listeners": [{"name": "a", "port": 587, "nodePort": 30587}]}),
         (POOL, {"dkim": [{"domain": "a.example", "keys": [KEY, ED25519]}, {"domain": "b.a.example", "keys": [KEY]}]}),
         (POOL, {"suppressionList": {"secretRefs": [{"name": "a"}, {"name": "a", "key": "b.txt"}, {"name": "b"}]}}),
+        (POOL, {"deliveryRules": [ORDER | {"match": WHOLE_MATCH}, {**ORDER, "name": "b", "match": {"sender": "<>"}}]}),
+        (
+            POOL,
+            {
+                "deliveryRules": [ORDER | {"match": {"senderDomain": "a.test"}, "action": "Purge"}],
+                "authSecretRef": None,
+                "allowedNetworks": ["192.0.2.0/24"],
+            },
+        ),
         (POOL, {"dependencies": [{"name": "d", "type": "TCP", "tcp": {"address": "a:1"}, "onFailure": "TempFail"}]}),
         (
             POOL,

@@ -30,6 +30,9 @@ INPUTS = f"{GROUP}/pod-template-inputs"
 """Annotations of a workload: the pod template as it was applied, and the digest of what it was made from. While the digest
 stays, the old template stays, so a new operator restarts no relay."""
 
+FOLLOWS = f"{GROUP}/follows"
+"""Annotation of relay pods: which configuration they follow that relays from before it pay no heed to."""
+
 DELETION_POLICY = f"{GROUP}/deletion-policy"
 """Annotation of a StatefulSet of brokers: what the QueueCluster said, for the time when that is gone."""
 

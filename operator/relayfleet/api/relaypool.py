@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from relayfleet.api.deliveryrules import MOST_RULES, DeliveryRule
 from relayfleet.api.dependencies import Dependency
 from relayfleet.api.dkim import MOST_DOMAINS, SigningDomain
 from relayfleet.api.meta import (
@@ -244,6 +245,13 @@ class RelayPoolSpec(Model):
         description="To whom nothing is sent. Asked at each attempt: a recipient that is on it fails for good with 5.7.1, and the sender gets a report. While "
         "it cannot be read the last good one is in use, and mail waits where there is none. Default: everybody may get mail.",
     )
+    delivery_rules: list[DeliveryRule] = Field(
+        default=[],
+        max_length=MOST_RULES,
+        json_schema_extra=list_map("name"),
+        description="What becomes of accepted mail instead of an attempt, asked at each attempt before all else. Relays follow a change within seconds, "
+        "without a restart; waiting mail when its wait is over. Of several rules that match, Hold goes before Bounce before Purge, in whatever order they stand.",
+    )
     limits: Limits = Field(default=Limits(), description="Bounds of one relay's SMTP service.")
     quota: Quantity = Field(
         default="2Gi",
@@ -286,6 +294,10 @@ CRD_RULES = (
     rule(
         "!has(self.submitters) || size(self.submitters) == 0 || has(self.authSecretRef)",
         "submitters are credentials of authSecretRef: set it, or remove them",
+    ),
+    rule(
+        "!has(self.deliveryRules) || self.deliveryRules.all(each, !has(each.match.credential)) || has(self.authSecretRef)",
+        "match.credential of deliveryRules is one of authSecretRef: set it, or remove the rule",
     ),
     rule(
         "!has(self.allowedNetworks) || size(self.allowedNetworks) == 0 || self.service.externalTrafficPolicy == 'Local' || has(self.service.proxyProtocol)",

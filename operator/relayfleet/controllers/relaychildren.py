@@ -18,6 +18,7 @@ from relayfleet.children.relay import (
     account,
     broker,
     config,
+    deliveryrules,
     dependencies,
     deployment,
     disruption,
@@ -120,6 +121,8 @@ class Children:
         inputs = rollout.digest(self._inputs(broker_volume))
         built = pod.template(self._pool, self._spec, broker_volume, settings.image, settings.region)
         choice = rollout.choose_template(kept.get(TEMPLATE), kept.get(INPUTS), inputs, built)
+        if self._spec.delivery_rules and not deliveryrules.followed(choice.template):
+            choice = rollout.choose_template(None, None, inputs, built)
         annotations = {TEMPLATE: choice.text, INPUTS: choice.inputs}
         wanted = deployment.deployment(self._pool, self._spec.replicas, choice.template, annotations)
         self._outcome.deployment = await self._state(wanted)

@@ -149,6 +149,7 @@ async def _facts(
         sweep=_sweep(context, whose, spec.queue_ref.name),
         dependencies=context.dependencies.of(whose, spec.dependencies, present),
         resolvers=context.dependencies.resolvers_of(whose, resolvers.told(spec.resolvers), present),
+        rules=tuple(f"{each.name} ({each.action})" for each in sorted(spec.delivery_rules, key=lambda rule: rule.name)),
         odd_cordons=tuple(sorted(each["metadata"]["name"] for each in relays if relaypods.odd_cordon(each))),
     )
 

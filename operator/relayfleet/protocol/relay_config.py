@@ -132,7 +132,8 @@ class Submitter:
 
 @dataclass(frozen=True, slots=True)
 class RuleTerm:
-    """`what` of a mail (recipientDomain, sender, senderDomain, credential) is this value. Domains are A-labels in lower case, the null sender is `<>`."""
+    """`what` of a mail (recipientDomain, sender, senderDomain, credential) is this value; acceptedBefore: it was accepted before that. Domains are A-labels
+    in lower case, the null sender is `<>`, times are of RFC 3339."""
 
     what: str
     value: str

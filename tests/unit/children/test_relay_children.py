@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from relayfleet.api.labels import LISTED, MANAGED_BY, MANAGER, POOL
+from relayfleet.api.deliveryrules import Match
+from relayfleet.api.labels import FOLLOWS, LISTED, MANAGED_BY, MANAGER, POOL
 from relayfleet.children.rabbitmq import names as rabbitmq
 from relayfleet.children.relay import (
     account,
@@ -25,7 +26,8 @@ from relayfleet.children.relay import (
 from relayfleet.decide.weights import QUARTERS, Condition
 from relayfleet.protocol import brokeruser, telemetry
 from relayfleet.protocol.dependency import DnsTarget, HttpTarget, PostgreSQLTarget, Target, Trust
-from relayfleet.protocol.relay_config import load
+from relayfleet.protocol.relay_config import DeliveryRule, RuleTerm, load
+from relayfleet.relay.delivery.ruling import DeliveryRules
 from relayfleet.relay.files import Files
 from relayfleet.relay.routing.servers import parse_servers, written
 from tests.unit.children.scene import pool, pool_spec, queue, sending_ip
@@ -168,6 +170,26 @@ def test_the_suppression_list_is_mounted_where_relays_are_told_that_it_is_whatev
         assert paths == ["bounced/a.txt", "bounced/b.txt", "left/addresses.txt"]
 
 
+def test_relays_are_told_of_delivery_rules_whatever_their_order() -> None:
+    rules = [
+        {"name": "b", "match": {"sender": "<>", "acceptedBefore": "2026-11-28T16:00:00Z"}, "action": "Purge"},
+        {"name": "a", "match": {"recipientDomain": "a.test", "credential": "ann"}, "action": "Hold"},
+    ]
+    for stated in (rules, rules[::-1]):
+        obj = pool(deliveryRules=stated)
+        document = config.document(obj, pool_spec(obj), [], access().broker, "eu")
+        assert load(config.rendered(document)[0]).delivery_rules == (
+            DeliveryRule("a", "Hold", (RuleTerm("credential", "ann"), RuleTerm("recipientDomain", "a.test"))),
+            DeliveryRule("b", "Purge", (RuleTerm("acceptedBefore", "2026-11-28T16:00:00Z"), RuleTerm("sender", "<>"))),
+        )
+
+
+@pytest.mark.parametrize("word", Match.model_json_schema()["properties"])
+def test_relays_know_each_word_of_a_match(word: str) -> None:
+    told = DeliveryRule("r", "Hold", (RuleTerm(word, "2026-11-28T16:00:00Z"), RuleTerm("sender", "<>")))
+    assert DeliveryRules([told]).unknown == ()
+
+
 def test_what_is_not_asked_for_is_not_mounted() -> None:
     volumes = template(authSecretRef=None, tlsSecretRef=None)["spec"]["volumes"]
     assert [each["name"] for each in volumes] == ["relay", "sealing", "control", "broker"]
@@ -200,7 +222,7 @@ def test_the_template_says_what_the_user_states_and_nothing_empty() -> None:
     found = template(template=stated)
     (container,) = found["spec"]["containers"]
     assert (container["image"], container["resources"]) == (stated["image"], stated["resources"])
-    assert found["metadata"]["annotations"] == stated["annotations"]
+    assert found["metadata"]["annotations"] == {"a": "b", FOLLOWS: "DeliveryRules"}
     for key in ("imagePullSecrets", "nodeSelector", "tolerations", "priorityClassName"):
         assert found["spec"][key] == stated[key]
         assert key not in template()["spec"]

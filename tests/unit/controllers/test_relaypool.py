@@ -379,6 +379,44 @@ async def test_a_suppression_list_that_is_stated_replaces_the_relays_and_its_ord
     assert inputs[0] != inputs[1] == inputs[2]
 
 
+RULE = {"name": "incident", "match": {"credential": "news"}, "action": "Hold"}
+
+
+async def test_a_delivery_rule_is_configuration_and_replaces_no_relay() -> None:
+    kube = world()
+    await reconcile(context(kube), "mail", "tx")
+    before = kube.seen("Deployment", "tx-relay")["spec"]["template"]
+    newer = context(kube, image="relayfleet:2")
+    for rules in ([RULE], [RULE, RULE | {"name": "other"}], []):
+        kube.objects["RelayPool", "mail", "tx"]["spec"]["deliveryRules"] = rules
+        await reconcile(newer, "mail", "tx")
+        assert [each["name"] for each in config(kube)["delivery_rules"]] == [each["name"] for each in rules]
+        assert kube.seen("Deployment", "tx-relay")["spec"]["template"] == before
+
+
+async def test_the_first_delivery_rule_replaces_relays_that_know_of_none_and_no_other_does() -> None:
+    kube = world()
+    await reconcile(context(kube), "mail", "tx")
+    annotations = kube.seen("Deployment", "tx-relay")["metadata"]["annotations"]
+    older = json.loads(annotations[TEMPLATE])
+    del older["metadata"]["annotations"]
+    annotations[TEMPLATE] = json.dumps(older)
+    images = []
+    for version, rules in ((2, []), (2, [RULE]), (3, [RULE]), (3, []), (4, [RULE])):
+        kube.objects["RelayPool", "mail", "tx"]["spec"]["deliveryRules"] = rules
+        await reconcile(context(kube, image=f"relayfleet:{version}"), "mail", "tx")
+        images.append(kube.seen("Deployment", "tx-relay")["spec"]["template"]["spec"]["containers"][0]["image"])
+    assert images == ["relayfleet:1", *["relayfleet:2"] * 4]
+
+
+async def test_delivery_rules_are_told_as_long_as_they_are_there() -> None:
+    kube = world(*listed_pods(), deliveryRules=[RULE | {"name": "z", "action": "Purge"}, RULE])
+    await reconcile(context(kube), "mail", "tx")
+    (found,) = (each for each in kube.seen("RelayPool", "tx")["status"]["conditions"] if each["type"] == "Ready")
+    assert found["message"].endswith("; by deliveryRules some mail is not tried: incident (Hold), z (Purge)")
+    assert condition(kube) == ("True", "Serving")
+
+
 async def test_a_suppression_list_of_no_use_is_told_until_it_is_good() -> None:
     kube = world(*listed_pods())
     both = context(kube)

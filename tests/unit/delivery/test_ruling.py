@@ -49,6 +49,16 @@ MEANT = {
     "all terms hold": (RECORD, [rule("r", credential="news", recipientDomain="two.test")], ["", "r"]),
     "one term does not hold": (RECORD, [rule("r", credential="other", recipientDomain="two.test")], ["", ""]),
     "a client without a credential": (replace(RECORD, credential=""), [rule("r", credential="news")], ["", ""]),
+    "what was accepted before": (
+        replace(RECORD, accepted_at=1795881599.9),
+        [rule("r", credential="news", acceptedBefore="2026-11-28T16:00:00Z")],
+        ["r", "r"],
+    ),
+    "what came later": (
+        replace(RECORD, accepted_at=1795881600.0),
+        [rule("r", credential="news", acceptedBefore="2026-11-28T16:00:00Z"), rule("s", recipientDomain="one.test")],
+        ["s", ""],
+    ),
     "a domain that can be none": (
         replace(RECORD, recipients=(Recipient("bob@-..-"),)),
         [rule("r", recipientDomain="one.test"), rule("s", credential="news")],
@@ -79,6 +89,9 @@ def test_of_several_the_gentlest_is_followed_in_whatever_order_they_are_stated(o
     [
         rule("odd", "Requeue", credential="news"),
         rule("odd", "Purge"),
+        rule("odd", "Purge", acceptedBefore="2026-11-28T16:00:00Z"),
+        rule("odd", "Purge", credential="news", acceptedBefore="2026-11-28T16:00:00"),
+        rule("odd", "Purge", credential="news", acceptedBefore="yesterday"),
         rule("odd", "Purge", credential="news", subject="a"),
     ],
 )

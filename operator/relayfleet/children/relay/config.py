@@ -13,7 +13,7 @@ from relayfleet.api import dkim, relaypool
 from relayfleet.api.meta import seconds, size_in_bytes
 from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.meta import metadata
-from relayfleet.children.relay import dependencies, names, resolvers, suppression
+from relayfleet.children.relay import deliveryrules, dependencies, names, resolvers, suppression
 from relayfleet.protocol.relay_config import (
     Broker,
     Delivery,
@@ -62,6 +62,7 @@ def document(
         seal=seal,
         submitters=tuple(Submitter(each.name, tuple(each.domains)) for each in spec.submitters),
         suppression=suppression.told(spec.suppression_list),
+        delivery_rules=deliveryrules.told(spec.delivery_rules),
     )
 
 

@@ -10,7 +10,7 @@ from relayfleet.api.meta import PodTemplate, seconds
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.children import sealing
 from relayfleet.children.meta import labels
-from relayfleet.children.relay import broker, config, control, dependencies, names, signing, suppression
+from relayfleet.children.relay import broker, config, control, deliveryrules, dependencies, names, signing, suppression
 from relayfleet.protocol import brokeruser, telemetry
 
 MARGIN = 10.0
@@ -46,10 +46,8 @@ def template(
         "volumes": volumes,
         **_placement(wanted),
     }
-    meta: dict[str, Any] = {"labels": labels(pool)}
-    if wanted.annotations:
-        meta["annotations"] = dict(wanted.annotations)
-    return {"metadata": meta, "spec": body}
+    annotations = {**wanted.annotations, **deliveryrules.ABILITY}
+    return {"metadata": {"labels": labels(pool), "annotations": annotations}, "spec": body}
 
 
 def _placement(wanted: PodTemplate) -> dict[str, Any]:

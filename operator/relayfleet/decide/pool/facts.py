@@ -120,7 +120,7 @@ class Pool:
     """Everything at once.
 
     `outdated`: number of pods made of an older template. `settled`: the Deployment has acted on its spec. `refused`: why the API server did
-    not take a child or its pods. `odd_cordons`: pods whose cordon annotation is no known word (they are taken as Soft).
+    not take a child or its pods. `rules`: what is ordered for accepted mail, as name (Action). `odd_cordons`: pods whose cordon annotation is no known word (they are taken as Soft).
     """
 
     region: str
@@ -132,6 +132,7 @@ class Pool:
     outdated: int = 0
     settled: bool = True
     refused: str = ""
+    rules: tuple[str, ...] = ()
     odd_cordons: tuple[str, ...] = ()
     dependencies: tuple[Declared, ...] = ()
     resolvers: Resolvers = Resolvers()

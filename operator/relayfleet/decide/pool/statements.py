@@ -41,7 +41,12 @@ def _ready(pool: Pool) -> Statement:
     fault = next((found for check in _BLOCKERS if (found := check(pool))), None)
     status = "False" if fault else "True"
     if pool.paused:
-        return Statement("Ready", status, "Paused", f"paused: {_PAUSED}; {fault.message if fault else _serving(pool)}")
+        return Statement(
+            "Ready",
+            status,
+            "Paused",
+            f"paused: {_PAUSED}; {fault.message if fault else _serving(pool) + _ordered(pool)}",
+        )
     if fault:
         return Statement("Ready", "False", fault.reason, fault.message)
     if pool.wanted == 0:
@@ -51,7 +56,7 @@ def _ready(pool: Pool) -> Statement:
             "ScaledToZero",
             "no relays, as asked: no mail is accepted here, and mail in the queue waits",
         )
-    return Statement("Ready", "True", "Serving", _serving(pool))
+    return Statement("Ready", "True", "Serving", _serving(pool) + _ordered(pool))
 
 
 _PAUSED = "nothing is changed until the annotation relayfleet.io/paused is removed, so new relays get no traffic, and rollouts and drains wait"
@@ -63,6 +68,12 @@ def _serving(pool: Pool) -> str:
     if pool.last_resort:
         return f"no relay is in traffic, {pool.last_resort} cordoned ones take mail as the last resort{by}"
     return f"{pool.listed} of {pool.wanted} relays take mail{by}"
+
+
+def _ordered(pool: Pool) -> str:
+    """A rule that is forgotten goes on ending mail: it is told as long as it is there."""
+    some = ", ".join(pool.rules[:5]) + (", …" if len(pool.rules) > 5 else "")
+    return f"; by deliveryRules some mail is not tried: {some}" if some else ""
 
 
 def _no_queue(pool: Pool) -> Problem | None:

@@ -11,7 +11,10 @@ since without the word it would mean too many.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 
 from relayfleet.protocol.relay_config import DeliveryRule, RuleTerm
 from relayfleet.relay.routing.errors import DnsPermanent
@@ -22,6 +25,7 @@ from relayfleet.relay.suppression.lines import normal
 HOLD, BOUNCE, PURGE = "Hold", "Bounce", "Purge"
 _GENTLEST_FIRST = (HOLD, BOUNCE, PURGE)
 _WORDS = frozenset({"recipientDomain", "sender", "senderDomain", "credential"})
+_BEFORE = "acceptedBefore"
 _NULL = "<>"
 
 
@@ -29,10 +33,10 @@ class DeliveryRules:
     """The rules of one configuration. `unknown`: names of those that this version cannot follow."""
 
     def __init__(self, stated: Sequence[DeliveryRule] = ()) -> None:
-        known = [each for each in stated if _known(each)]
-        self.unknown = tuple(each.name for each in stated if not _known(each))
-        ordered = sorted(known, key=lambda each: (_GENTLEST_FIRST.index(each.action), each.name))
-        self._rules = [(each, {(term.what, _comparable(term)) for term in each.terms}) for each in ordered]
+        read = [(each, _read(each)) for each in stated]
+        self.unknown = tuple(each.name for each, known in read if known is None)
+        known = [each for _, each in read if each is not None]
+        self._rules = sorted(known, key=lambda each: (_GENTLEST_FIRST.index(each.rule.action), each.rule.name))
 
     def __len__(self) -> int:
         """How many are in force."""
@@ -42,15 +46,40 @@ class DeliveryRules:
         """The rule for each of the recipients of a record; None: it goes its way."""
         if not self._rules:
             return [None] * len(recipients)
-        common = _facts(record)
-        return [self._first({*common, ("recipientDomain", _domain(each.address))}) for each in recipients]
-
-    def _first(self, facts: set[tuple[str, str]]) -> DeliveryRule | None:
-        return next((rule for rule, terms in self._rules if terms <= facts), None)
+        common, rules = _facts(record), [each for each in self._rules if record.accepted_at < each.before]
+        return [_first(rules, {*common, ("recipientDomain", _domain(each.address))}) for each in recipients]
 
 
-def _known(rule: DeliveryRule) -> bool:
-    return rule.action in _GENTLEST_FIRST and bool(rule.terms) and all(each.what in _WORDS for each in rule.terms)
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """`terms`: facts that a mail must have. `before`: Unix time before which it was accepted."""
+
+    rule: DeliveryRule
+    terms: frozenset[tuple[str, str]]
+    before: float
+
+
+def _read(rule: DeliveryRule) -> _Known | None:
+    """None: this version cannot follow it."""
+    terms = frozenset((each.what, _comparable(each)) for each in rule.terms if each.what != _BEFORE)
+    if rule.action not in _GENTLEST_FIRST or not terms or any(what not in _WORDS for what, _ in terms):
+        return None
+    try:
+        moments = [_moment(each.value) for each in rule.terms if each.what == _BEFORE]
+    except ValueError:
+        return None
+    return _Known(rule, terms, min(moments, default=math.inf))
+
+
+def _moment(text: str) -> float:
+    found = datetime.fromisoformat(text)
+    if found.tzinfo is None:
+        raise ValueError(f"{text} has no zone")
+    return found.timestamp()
+
+
+def _first(rules: Sequence[_Known], facts: set[tuple[str, str]]) -> DeliveryRule | None:
+    return next((each.rule for each in rules if each.terms <= facts), None)
 
 
 def _facts(record: Record) -> set[tuple[str, str]]:

@@ -1,0 +1,30 @@
+"""The delivery rules as relays are told of them, and what a pod template says of relays that follow them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from relayfleet.api.deliveryrules import DeliveryRule
+from relayfleet.api.labels import FOLLOWS
+from relayfleet.protocol import relay_config
+
+ABILITY = {FOLLOWS: "DeliveryRules"}
+"""Annotation of the pods of an operator that knows of rules, and with the operator's own image of relays that do."""
+
+
+def told(stated: Sequence[DeliveryRule]) -> tuple[relay_config.DeliveryRule, ...]:
+    """By name, since their order means nothing: to sort the list is no news."""
+    return tuple(
+        relay_config.DeliveryRule(each.name, each.action, _terms(each)) for each in sorted(stated, key=lambda r: r.name)
+    )
+
+
+def followed(template: dict[str, Any]) -> bool:
+    """Whether the pods of this template follow rules, as far as the operator knows."""
+    annotations = template.get("metadata", {}).get("annotations", {})
+    return bool(ABILITY.items() <= annotations.items())
+
+
+def _terms(rule: DeliveryRule) -> tuple[relay_config.RuleTerm, ...]:
+    return tuple(relay_config.RuleTerm(what, value) for what, value in sorted(rule.match.as_dict().items()))

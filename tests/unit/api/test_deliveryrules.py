@@ -1,0 +1,120 @@
+"""What may be ordered for accepted mail."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import jsonschema
+import pytest
+from pydantic import ValidationError
+
+from relayfleet.api.deliveryrules import MOST_RULES
+from relayfleet.api.relaypool import CRD_RULES, RelayPoolSpec
+from relayfleet.api.schema import RELAY_POOL, crd
+
+WHOLE = {
+    "recipientDomain": "example.org",
+    "sender": "News@example.com",
+    "credential": "news",
+    "acceptedBefore": "2026-11-28T16:00:00Z",
+}
+
+
+def pool(*rules: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "queueRef": {"name": "mail"},
+        "sendingIPSelector": {"matchLabels": {"pool": "a"}},
+        "deliveryRules": list(rules),
+    }
+
+
+def order(**changes: Any) -> dict[str, Any]:
+    return {"name": "incident", "match": {"credential": "news"}, "action": "Hold", **changes}
+
+
+def schema() -> Any:
+    (version,) = crd(RELAY_POOL)["spec"]["versions"]
+    return version["schema"]["openAPIV3Schema"]["properties"]["spec"]
+
+
+def match_schema() -> Any:
+    return schema()["properties"]["deliveryRules"]["items"]["properties"]["match"]
+
+
+@pytest.mark.parametrize("action", ["Hold", "Bounce", "Purge"])
+@pytest.mark.parametrize("match", [{"senderDomain": "example.com"}, {"sender": "<>"}, WHOLE])
+def test_orders(action: str, match: dict[str, Any]) -> None:
+    stated = pool(order(action=action, match=match))
+    (found,) = RelayPoolSpec.model_validate(stated).delivery_rules
+    assert found.match.as_dict() == match
+    jsonschema.validate(stated, schema())
+
+
+def test_rules_are_known_by_their_names() -> None:
+    assert schema()["properties"]["deliveryRules"]["x-kubernetes-list-map-keys"] == ["name"]
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        [order(name="")],
+        [order(name="In_cident")],
+        [order(action="Requeue")],
+        [{"name": "a", "action": "Hold"}],
+        [order(match={"credential": ""})],
+        [order(match={"credential": "a:b"})],
+        [order(match={"recipientDomain": ""})],
+        [order(name=f"rule-{number}") for number in range(MOST_RULES + 1)],
+    ],
+)
+def test_what_can_be_no_order_is_refused(rules: list[dict[str, Any]]) -> None:
+    with pytest.raises(ValidationError):
+        RelayPoolSpec.model_validate(pool(*rules))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(pool(*rules), schema())
+
+
+@pytest.mark.parametrize("text", ["2026-02-30T00:00:00Z", "soon", ""])
+def test_a_moment_that_is_in_no_calendar_is_refused_by_the_operator_too(text: str) -> None:
+    with pytest.raises(ValidationError):
+        RelayPoolSpec.model_validate(pool(order(match={"credential": "a", "acceptedBefore": text})))
+
+
+@pytest.mark.parametrize(
+    ("field", "text", "good"),
+    [
+        ("recipientDomain", "example.com", True),
+        ("recipientDomain", "xn--bcher-kva.example", True),
+        ("recipientDomain", "Example.com", False),
+        ("recipientDomain", "@example.com", False),
+        ("recipientDomain", "*.example.com", False),
+        ("senderDomain", "example.com.", False),
+        ("sender", "<>", True),
+        ("sender", "Bob+news@Example.com", True),
+        ("sender", "bob@xn--bcher-kva.example", True),
+        ("sender", "@example.com", False),
+        ("sender", "<bob@example.com>", False),
+        ("sender", "bob@example", False),
+        ("acceptedBefore", "2026-11-28T16:00:00Z", True),
+        ("acceptedBefore", "2026-11-28T16:00:00+01:00", False),
+        ("acceptedBefore", "2026-11-28", False),
+    ],
+)
+def test_the_api_server_takes_what_can_match_and_names_field_and_cure_for_what_cannot(
+    field: str, text: str, good: bool
+) -> None:
+    (stated,) = match_schema()["properties"][field]["x-kubernetes-validations"]
+    (pattern,) = re.findall(r"self\.matches\('(.*?)'\)", stated["rule"])
+    assert bool(re.search(pattern, text)) is good
+    assert f"match.{field} must be" in stated["message"]
+    assert "such as" in stated["message"]
+
+
+def test_a_rule_that_would_mean_all_mail_is_refused_in_words_that_help() -> None:
+    messages = [each["message"] for each in match_schema()["x-kubernetes-validations"]]
+    assert messages == [
+        "match must not mean all mail: set recipientDomain, sender, senderDomain or credential",
+        "match.sender has its domain already: remove match.sender or match.senderDomain",
+    ]
+    assert any("match.credential of deliveryRules is one of authSecretRef" in each["message"] for each in CRD_RULES)
