@@ -86,6 +86,16 @@ async def test_a_copy_that_was_deferred_learns_that_its_twin_was_delivered(rabbi
         await told(two, successor, Seen(delivered=frozenset(TO)))
 
 
+async def test_what_one_relay_purged_no_other_sends_a_copy_of(rabbitmq: Cluster) -> None:
+    prefix = new_prefix()
+    async with journal(rabbitmq, prefix, "one") as one, journal(rabbitmq, prefix, "two") as two:
+        held = hold(new_record())
+        await one.purge(held, TO, "wrong-campaign")
+        await told(two, held.record, Seen(delivered=frozenset(TO)))
+        with pytest.raises(ClaimRefusedError):
+            await two.claim(hold(held.record), TO, "eu-2", "mx.example.org")
+
+
 async def test_after_a_refusal_by_the_peer_another_relay_may_claim(rabbitmq: Cluster) -> None:
     prefix = new_prefix()
     async with journal(rabbitmq, prefix, "one") as one, journal(rabbitmq, prefix, "two") as two:
