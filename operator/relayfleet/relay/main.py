@@ -239,7 +239,12 @@ class Relay:
         self.lookup.reconfigure(resolvers)
         self.resolvers.reload(_helo_name(config))
         self._config = config
-        log.info("new configuration: %d sending addresses, %d listeners", len(config.sources), len(config.listeners))
+        log.info(
+            "new configuration: %d sending addresses, %d listeners, %d delivery rules",
+            len(config.sources),
+            len(config.listeners),
+            len(self.delivery.rules),
+        )
 
 
 def _helo_name(config: RelayConfig) -> str:
