@@ -128,7 +128,7 @@ async def _settle(world: World, seconds: float) -> bool:
     while time.monotonic() < deadline:
         seen = await world.brokers.look()
         mail = [each for each in seen.queues if each.name.startswith(POOL)] if seen else []
-        if mail and not sum(each.messages for each in mail):
+        if mail and all(each.messages == 0 for each in mail):
             return True
         for each in world.relays:
             each.revive()
