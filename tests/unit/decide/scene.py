@@ -21,7 +21,7 @@ MAIL_WORDS = ("errs", "stores not", "hangs", "breaks off")
 
 Behaviour = Callable[[str, float], str]
 """(vantage, time) → answers | silent | refuses | errs | slow: how a relay treats a probe that is sent now. Of mails only: it "stores not",
-"hangs" within each, or "breaks off"."""
+"hangs" within each, or "breaks off". A "deaf" one answers old sessions and greets no new one."""
 
 
 def always(word: str) -> Behaviour:
@@ -48,6 +48,8 @@ class Scene:
     paused: bool = False
     blind: set[str] = field(default_factory=set)
     now: float = 5000.0
+    storage_beat: int = 400
+    """Steps between two whole mails."""
     decision: Decision | None = None
     history: list[tuple[float, dict[str, Level]]] = field(default_factory=list)
     _sent: dict[tuple[str, str, Probe], list[float]] = field(default_factory=dict)
@@ -110,9 +112,9 @@ class Scene:
                     due[(relay, vantage.name, Probe.DIALOGUE)] = None
                 if beat % 40 == 0:
                     due[(relay, vantage.name, Probe.TRANSACTION)] = None
-                if beat % 200 == 0:
+                if beat % 200 == 0 or (beat % 10 == 0 and self._sent.get((relay, vantage.name, Probe.CONNECT))):
                     due[(relay, vantage.name, Probe.CONNECT)] = None
-                if beat % 400 == 0:
+                if beat % self.storage_beat == 0:
                     due[(relay, vantage.name, Probe.STORAGE)] = None
         for burst in self.decision.bursts if self.decision and self._step % 2 == 0 else ():
             for vantage in self.vantages:
@@ -126,7 +128,7 @@ class Scene:
         if probe in MAIL and word in MAIL_WORDS:
             return self._mail(relay, vantage, probe, word)
         sent = self._sent.setdefault((relay, vantage, probe), [])
-        if word == "silent":
+        if word == "silent" or (word == "deaf" and probe is Probe.CONNECT):
             sent.append(self.now)
             return [Silent(relay, vantage, "pod", probe, self.now, tuple(sent[:16]))]
         sent.clear()

@@ -190,6 +190,12 @@ CASES = {
         {"r0": always("refuses"), "r1": always("refuses")},
         levels={"r0": (HARD, Reason.REFUSING), "r1": (SOFT, Reason.REFUSING)},
     ),
+    "a relay that answers old sessions and greets no new one is softly cordoned": Case(
+        {"r0": always("deaf")}, seconds=8, levels={"r0": (SOFT, Reason.ERRING)}, within=7.0
+    ),
+    "relays none of which greets a new session are not cordoned": Case(
+        {f"r{n}": always("deaf") for n in range(3)}, seconds=10, causes={Reason.POOL_ERRING}
+    ),
     "late heartbeats alone cordon nobody": Case(
         also=lambda at: [Heartbeat("r0", "A", at, 1.0), Heartbeat("r1", "A", at, 0.0)], seconds=5
     ),

@@ -233,6 +233,23 @@ def test_failures_of_long_ago_and_a_new_one_are_no_reason_to_cordon() -> None:
     assert scene.cordons("r0") == []
 
 
+@pytest.mark.parametrize("beat", [400, 428, 500])
+def test_a_relay_that_fails_every_whole_mail_stays_out_however_its_beat_falls(beat: int) -> None:
+    scene = Scene(storage_beat=beat).play(5.0)
+    scene.behave = {"r0": always("stores not")}
+    scene.play(300.0)
+    assert (scene.levels()["r0"], len(scene.cordons("r0"))) == (Level.SOFT, 1)
+
+
+def test_failures_that_come_slowly_and_always_add_up() -> None:
+    scene = Scene().play(5.0)
+    times = [scene.now + 25.0 * turn for turn in range(6)]
+    works = [(at + 0.1, Confirms("r1", 0.0, "mq-0", 5, 0)) for at in times]
+    scene.also = at_times(*((at, Confirms("r0", 0.0, "mq-0", 0, 5)) for at in times), *works)
+    scene.play(80.0)
+    assert (scene.verdict("r0").level, scene.verdict("r0").reason) == (Level.SOFT, Reason.BROKER_UNREACHABLE)
+
+
 def test_what_a_slow_beat_lost_while_a_relay_was_frozen_does_not_keep_it_out() -> None:
     """Transactions come once a second only, but each that a burst lost adds to their sum."""
     scene = Scene().play(5.0)
@@ -248,6 +265,16 @@ def test_what_a_slow_beat_lost_while_a_relay_was_frozen_does_not_keep_it_out() -
     assert [each.late for each in scene.state.relays["r0"].probing.values() if each.late] == []
     scene.play(60.0)
     assert len(scene.cordons("r0")) == 1
+
+
+def test_a_relay_that_greets_new_sessions_again_comes_back() -> None:
+    scene = Scene().play(10.0)
+    deaf, heals = scene.now, scene.now + 20.0
+    scene.behave = {"r0": lambda vantage, at: "deaf" if deaf < at < heals else "answers"}
+    scene.play(20.0)
+    assert scene.levels()["r0"] is Level.SOFT
+    scene.play(Policy().dwell + 10.0)
+    assert (scene.levels()["r0"], len(scene.cordons("r0"))) == (Level.ACTIVE, 1)
 
 
 def test_an_order_to_keep_a_relay_in_traffic_forgets_what_was_held_against_it() -> None:

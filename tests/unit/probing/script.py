@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
@@ -18,12 +19,13 @@ USUAL = {"EHLO": "250-x\r\n250 PIPELINING", "DATA": "354 go on", ".": "250 queue
 @dataclass
 class Script:
     """`says` overrides the usual answers by verb ("." is the end of a message); "" says nothing, "!" resets. `heard`: the verbs of each
-    session; `writes`: what came in one piece."""
+    session; `writes`: what came in one piece; `greets`: so many sessions are greeted, later ones are taken and left waiting."""
 
     says: Mapping[str, str] = field(default_factory=dict)
     heard: list[list[str]] = field(default_factory=list)
     writes: list[bytes] = field(default_factory=list)
     messages: list[bytes] = field(default_factory=list)
+    greets: float = math.inf
 
     @property
     def mailing(self) -> list[list[str]]:
@@ -41,7 +43,8 @@ class _Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
-        transport.write(b"220 x\r\n")
+        if len(self._script.heard) <= self._script.greets:
+            transport.write(b"220 x\r\n")
 
     def data_received(self, data: bytes) -> None:
         self._script.writes.append(data)

@@ -9,7 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from relayfleet.decide.health.findings import Finding
-from relayfleet.decide.health.fold import MAILS, TELEMETRY
+from relayfleet.decide.health.fold import TELEMETRY, TRIED
 from relayfleet.decide.health.policy import Policy
 from relayfleet.decide.health.roster import Relay, Roster
 from relayfleet.decide.health.state import Probing, Source, State
@@ -20,14 +20,15 @@ from relayfleet.decide.health.words import Reason
 def blind_spots(state: State, roster: Roster, policy: Policy, restless: Iterable[Relay]) -> list[Finding]:
     """Vantages that see no relay at all, and relays that one way does not reach though another does. `weight`: relays concerned.
 
-    `restless`: the relays of the roster that have anything open. Mails may hang for other reasons than the looking, so they say nothing here.
+    `restless`: the relays of the roster that have anything open. Mails and new connections may hang for other
+    reasons than the looking, so they say nothing here.
     """
     silent: dict[Source, list[str]] = defaultdict(list)
     disputed: list[Finding] = []
     for relay in restless:
         own = state.relays[relay.name]
         for source, probing in own.probing.items():
-            if source.path == TELEMETRY or source.probe in MAILS or not _mute(probing, state.clock, policy):
+            if source.path == TELEMETRY or source.probe in TRIED or not _mute(probing, state.clock, policy):
                 continue
             silent[source].append(relay.name)
             if own.alive > probing.unanswered[0] + policy.timeout:

@@ -36,6 +36,9 @@ ENVELOPES, PROBE_MAILS, CLIENTS = "probe envelopes", "probe mails", "clients"
 """Whose mail a relay turns away. Each is compared with its like: clients may need a database that probe mails do not, and an envelope
 needs no queue, so that relays which take envelopes prove nothing while the queue is down."""
 MAILS = {Probe.TRANSACTION: ENVELOPES, Probe.STORAGE: PROBE_MAILS}
+CONNECTIONS = "new connections"
+"""A relay that answers old sessions and greets no new one turns these away."""
+TRIED = MAILS | {Probe.CONNECT: CONNECTIONS}
 
 OPEN_PROBES = 16
 """So many unanswered probes of one source are kept, the oldest: they tell the length of a silence."""
@@ -143,17 +146,19 @@ class Folding:
         alive = self._relay(each.relay).alive
         if any(s > alive and at - s > self._policy.timeout for s in still):
             self._recover(each.relay, good=False)
-        if source.probe in MAILS:
+        if source.probe in TRIED:
             self._hung(each.relay, source, still, at)
 
     def _hung(self, relay: str, source: Source, sent: Iterable[float], at: float) -> None:
-        """Mails without a reply, though the same vantage got one to something younger: each is turned away, once, when it became late."""
+        """Mails and new connections without a reply, though the same vantage got one to something younger: each is turned away, once, when it
+        became late."""
         heard = (p.answered for s, p in self._relay(relay).probing.items() if s[:2] == source[:2])
-        alive, known = max(heard, default=NEVER), self._relay(relay).trials.get(_mails(source), Trial()).at
+        subject = _tried(source)
+        alive, known = max(heard, default=NEVER), self._relay(relay).trials.get(subject, Trial()).at
         for each in sent:
             late = each + self._policy.timeout
             if each < alive and known < late <= at + _TICK:
-                self._mail(relay, source, good=False, at=late)
+                self._outcome(relay, subject, good=False, at=late)
 
     def _reply(self, each: seen.Answered | seen.Erred, source: Source, at: float) -> None:
         if not (math.isfinite(each.latency) and each.latency >= 0):
@@ -179,6 +184,8 @@ class Folding:
         good = isinstance(each, seen.Answered)
         if source.probe in MAILS or not good:
             self._mail(each.relay, source, good=good, at=at)
+        elif source.probe in TRIED:
+            self._outcome(each.relay, _tried(source), good=True, at=at)
         self._recover(each.relay, good and prompt)
 
     def _answered(self, probing: Probing, lost: int, sent: float, at: float, prompt: bool) -> Probing:
@@ -245,21 +252,21 @@ class Folding:
         if good < 0 or bad < 0 or good + bad == 0:
             self.ignored += good < 0 or bad < 0
             return
-        self._outcome(relay, subject, good > bad, at)
+        self._outcome(relay, subject, good=good > bad, at=at)
 
     def _mail(self, relay: str, source: Source, *, good: bool, at: float) -> None:
-        self._outcome(relay, _mails(source), good, at)
+        self._outcome(relay, _mails(source), good=good, at=at)
 
-    def _outcome(self, name: str, subject: Subject, good: bool, at: float) -> None:
+    def _outcome(self, name: str, subject: Subject, *, good: bool, at: float) -> None:
         """A window counts once, however much was in it: its outcomes share their cause."""
         trial = self._relay(name).trials.get(subject, Trial())
         if good:
             for shared in subject.shared:
                 self._works(shared, name, trial, at)
             trial = self._relay(name).trials.get(subject, Trial())
-            trial = Trial(trial.bad[1:], max(at, trial.good), at)
+            trial = Trial(trial.bad[1:], max(at, trial.good), at, trial.worse)
         elif not trial.bad or at - trial.at >= _WINDOW:
-            trial = Trial((*trial.bad, at)[:FAILURES], trial.good, at)
+            trial = Trial((*trial.bad, at)[:FAILURES], trial.good, at, worse=at)
             if subject.kind is Reason.ERRING:
                 self._recover(name, good=False)
         self._put(name, trials=self._bounded({**self._relay(name).trials, subject: trial}))
@@ -325,6 +332,11 @@ def suspicious(open_for: float, policy: Policy) -> bool:
 def _mails(source: Source) -> Subject:
     """A relay that errs in a mere dialogue would take no envelope either."""
     return Subject(Reason.ERRING, MAILS.get(source.probe, ENVELOPES), source.vantage)
+
+
+def _tried(source: Source) -> Subject:
+    """What a probe without a reply is about."""
+    return Subject(Reason.ERRING, TRIED[source.probe], source.vantage)
 
 
 def _latest(times: tuple[float, ...], at: float) -> tuple[float, ...]:

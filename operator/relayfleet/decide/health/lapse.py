@@ -1,7 +1,7 @@
 """Evidence that nothing renews goes: a relay that gets no traffic can prove by none that it is well again.
 
 Successes outweigh failures, but successes of live traffic need traffic: a relay out of traffic gets no confirms, and one may publish
-to a broker once a day. So what speaks against a relay from before its dwell time is void when that is over, and in traffic after
+to a broker once a day. So what speaks against a relay is void when nothing was added to it for a dwell time, and in traffic for
 `remembered`. Probes go on whatever the level, so failures of probe mails have the longer time always. Whether a relay comes back is
 then left to the probes that it answers; when it fails again, it stays out for longer (`Policy.dwell_after`).
 """
@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from relayfleet.decide.health.fold import ENVELOPES, PROBE_MAILS
+from relayfleet.decide.health.fold import TRIED
 from relayfleet.decide.health.policy import Policy
 from relayfleet.decide.health.state import Probing, RelayState, Subject, Trial
 from relayfleet.decide.health.words import Level
-
-_PROBED = (ENVELOPES, PROBE_MAILS)
 
 
 def lapsed(relay: RelayState, policy: Policy, clock: float) -> RelayState:
@@ -45,10 +43,9 @@ def _clean(probing: Probing) -> Probing:
 
 
 def _is_probed(subject: Subject) -> bool:
-    return subject.name in _PROBED
+    return subject.name in TRIED.values()
 
 
 def _since(trial: Trial, limit: float) -> Trial:
-    if not trial.bad or trial.bad[0] > limit:
-        return trial
-    return replace(trial, bad=tuple(at for at in trial.bad if at > limit))
+    """All of it while it goes on, however slowly: what fails once in half a minute fails always."""
+    return replace(trial, bad=()) if trial.bad and trial.worse <= limit else trial

@@ -84,11 +84,13 @@ class Probing:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """Failures of one relay with one subject, not yet outweighed by successes; `good` is the last success."""
+    """Failures of one relay with one subject, not yet outweighed by successes: the first few. `good` is the last success, `worse` the last
+    failure, `at` the later of the two."""
 
     bad: tuple[float, ...] = ()
     good: float = NEVER
     at: float = NEVER
+    worse: float = NEVER
 
 
 @dataclass(frozen=True, slots=True)

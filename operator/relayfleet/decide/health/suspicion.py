@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 from relayfleet.decide.health.evidence import Probe
 from relayfleet.decide.health.findings import Finding
-from relayfleet.decide.health.fold import FAILURES, PROBE_MAILS, TELEMETRY, suspicious
+from relayfleet.decide.health.fold import CONNECTIONS, FAILURES, PROBE_MAILS, TELEMETRY, suspicious
 from relayfleet.decide.health.outcomes import weigh_outcomes
 from relayfleet.decide.health.policy import Policy
 from relayfleet.decide.health.roster import Relay, Roster
@@ -29,6 +29,8 @@ from relayfleet.decide.health.words import Level, Reason
 LAPSE = 1.0
 """A vantage that has said nothing of a relay for so long is not watching it, in seconds."""
 _HARD_FACTS = (Reason.REFUSING, Reason.RESETTING)
+_CLOSER = {PROBE_MAILS: Probe.STORAGE, CONNECTIONS: Probe.CONNECT}
+"""Which probe tells more of what is turned away; of all else a transaction does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +263,7 @@ def wants_burst(judge: Judge) -> set[Probe]:
             kinds.add(source.probe)
     for subject, trial in judge.own.trials.items():
         if _young_error(subject, trial, clock):
-            kinds.add(Probe.STORAGE if subject.name == PROBE_MAILS else Probe.TRANSACTION)
+            kinds.add(_CLOSER.get(subject.name, Probe.TRANSACTION))
     return kinds
 
 

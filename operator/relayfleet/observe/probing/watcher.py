@@ -2,6 +2,9 @@
 
 Good answers are reported as they come. A silence is stated when a probe has been open for `SUSPECT_AFTER`, and anew every `BURST_GAP`
 while it lasts; it starts a burst of fresh sockets, since a new connection that is answered tells more than an old one that is not.
+
+A relay may answer its old sessions and greet no new one. So a new connection that is overdue is stated whatever the session says, and tried
+again at once.
 """
 
 from __future__ import annotations
@@ -60,6 +63,7 @@ class Watcher:
     def closer(self) -> None:
         """What a leader wants to know at once."""
         self.burst()
+        self._whole()
         if self._mails is not None:
             self._mails.hurry()
 
@@ -107,16 +111,26 @@ class Watcher:
         if now >= self._next_whole:
             self._next_whole = now + self._slow_beat
             self._whole()
+        else:
+            self._look_at_new(now)
 
     def _connect(self) -> None:
         self._retry = None
         self._session = self._new(Plan.STAYING)
 
     def _whole(self) -> None:
-        for each in self._others:
-            if each.plan is Plan.WHOLE:
-                return
-        self._open(Plan.WHOLE)
+        """One whole conversation, unless one has just begun or too many wait."""
+        began = [each.began for each in self._others if each.plan is Plan.WHOLE]
+        if len(began) < MOST_FRESH and time.monotonic() - max(began, default=float("-inf")) > self.target.timeout / 2:
+            self._open(Plan.WHOLE)
+
+    def _look_at_new(self, now: float) -> None:
+        """State which new connections are overdue, and try another."""
+        new = [each for each in self._others if each.plan is Plan.WHOLE and each.sent is not None]
+        late = sorted(each.sent for each in new if each.sent is not None and now - each.sent > self.target.timeout)
+        if late and not self._around.pulse.just_back(now):
+            self._report("Silent", "Connect", now, sent=tuple(late))
+            self._whole()
 
     def _open(self, plan: Plan) -> None:
         self._others.append(self._new(plan))
