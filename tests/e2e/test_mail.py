@@ -70,7 +70,7 @@ async def test_a_mail_leaves_with_the_name_of_its_sending_ip(
 async def test_one_mail_to_many_is_one_record_and_reaches_each_once(eu: Region, fleet: Fleet, sink: SinkClient) -> None:
     people = [f"p{number}@example.test" for number in range(100)]
     await send_from_outside(await outside(eu, fleet), USER, people, SIMPLE)
-    records = await sink.wait_for(1, 30, for_recipient(people[0]))
+    records = await sink.wait_for(1, 30, lambda record: any(each["address"] in people for each in record["recipients"]))
     got = [each["address"] for record in records for each in record["recipients"]]
     assert sorted(got) == sorted(people)
 

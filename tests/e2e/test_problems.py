@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from relayfleet.api.labels import QUEUE
 from tests.e2e import waiting
 from tests.e2e.api import Object
 from tests.e2e.fleet import PASSWORD, USER, Fleet
@@ -36,6 +37,14 @@ async def test_the_same_address_twice_is_claimed_by_the_oldest(us: Region, names
     await waiting.condition(us.api, second, "Ready", "True", 20)
 
 
+async def _all_end(region: Region, namespace: str) -> bool:
+    """Whether each broker's pod is on its way out: deleted by whoever deleted its StatefulSet, not left an orphan."""
+    pods = await region.api.list("Pod", namespace, {QUEUE: "mail"})
+    if stay := [each["metadata"]["name"] for each in pods if not each["metadata"].get("deletionTimestamp")]:
+        raise NotYet(f"{', '.join(stay)} stay")
+    return True
+
+
 async def test_an_image_that_cannot_be_had_is_named_and_an_empty_queue_whose_policy_is_delete_goes_with_its_volumes(
     us: Region, namespace: str, fleet: Fleet, images: dict[str, str]
 ) -> None:
@@ -47,6 +56,7 @@ async def test_an_image_that_cannot_be_had_is_named_and_an_empty_queue_whose_pol
     await waiting.ready(us.api, queue, budget=240)
     await us.api.delete("QueueCluster", namespace, "mail")
     await waiting.gone(us.api, BROKERS | {"metadata": {"namespace": namespace, "name": "mail-rabbitmq"}}, 120)
+    await wait_for(lambda: _all_end(us, namespace), 60, "the brokers end")
     await us.end_pods(namespace)
 
     async def nothing_left() -> bool:

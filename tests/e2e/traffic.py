@@ -98,7 +98,11 @@ async def flowing(
         try:
             yield traffic
             if count is None:
-                await traffic.more(AFTER)
+                more_accepted = asyncio.create_task(traffic.more(AFTER))
+                await asyncio.wait({more_accepted, sending}, return_when=asyncio.FIRST_COMPLETED)
+                if sending.done():
+                    sending.result()  # raises what ended it
+                await more_accepted
                 enough.set()
             await sending
         finally:

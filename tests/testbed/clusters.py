@@ -162,6 +162,8 @@ def keep_audit_policy() -> None:
     kept.parent.mkdir(parents=True, exist_ok=True)
     fresh = kept.with_suffix(f".{threading.get_ident()}")
     fresh.write_bytes(_AUDIT.read_bytes())
+    if kept.is_dir():
+        kept.rmdir()  # Docker makes one where a file that it mounts is missing
     fresh.replace(kept)
 
 

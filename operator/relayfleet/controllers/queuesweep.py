@@ -116,6 +116,7 @@ class _Hand:
             sweep.doubt = sweep.doubt.seen(sweep.doubt.over(sight) or await self._never(sweep.doubt), now)
             if not sweep.doubt.gone(now):
                 return
+            sweep.doubt = None  # for good: what other brokers do from here on is not about this deletion
         step = sweep.watch.step(pool, now, sweep.locked)
         if step is Step.KEEP:
             self._release()

@@ -177,3 +177,29 @@ async def test_one_that_was_not_answered_is_made_up_for(stage: Stage) -> None:
     await stage.look(SETTLING)
     await stage.look(SETTLING)
     assert stage.brokers.left == {"tx"}
+
+
+async def test_a_doubt_that_is_over_stays_over_whatever_happens_to_other_brokers(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def frozen(name: str) -> None:
+        raise BrokerUnreachable("no answer in time")
+
+    async def unanswered_look(vhost: str, name: str) -> bool:
+        raise BrokerUnreachable("one is restarting")
+
+    await stage.until_locked()
+    stage.brokers.when = frozen
+    await stage.look(SETTLING)
+    assert stage.memory.sweep.doubt
+    stage.brokers.when = None
+    with monkeypatch.context() as patched:
+        patched.setattr(stage.brokers, "holds_record", unanswered_look)
+        await stage.look(SETTLING)
+        await stage.look(SETTLING)
+    again = pool()
+    again["metadata"] |= {"name": "gone", "uid": "another"}
+    stage.kube.put(again)
+    stage.kube.put(asked_broker())
+    stage.brokers.down = {NODES[1]}
+    assert not await is_kept_out(stage)
