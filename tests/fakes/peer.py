@@ -54,8 +54,11 @@ class Peer:
 
 
 @asynccontextmanager
-async def peer(behaviour: Behaviour, address: str = "127.0.0.1", port: int = 0) -> AsyncIterator[Peer]:
-    """Serve every session with `behaviour`; when that ends, the connection is closed."""
+async def peer(
+    behaviour: Behaviour, address: str = "127.0.0.1", port: int = 0, limit: int = 64 * 1024 * 1024
+) -> AsyncIterator[Peer]:
+    """Serve every session with `behaviour`; when that ends, the connection is closed. So many bytes, and twice as many at most, are taken from
+    the socket before the behaviour asks for them."""
     sessions: set[asyncio.Task[None]] = set()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -68,7 +71,7 @@ async def peer(behaviour: Behaviour, address: str = "127.0.0.1", port: int = 0) 
             await behaviour(talk)
         writer.close()
 
-    server = await asyncio.start_server(serve, address, port, limit=64 * 1024 * 1024)
+    server = await asyncio.start_server(serve, address, port, limit=limit)
     running = Peer(address, server.sockets[0].getsockname()[1])
     try:
         yield running

@@ -112,8 +112,9 @@ BEFORE_THE_DOT = [
 
 @pytest.mark.parametrize(("stage", "how", "ehlo"), BEFORE_THE_DOT)
 async def test_what_breaks_before_the_dot_is_deferred_whole(stage: str, how: str, ehlo: bytes) -> None:
-    large = BODY + b"0123456789abcdef\r\n" * 600_000
-    async with peer(breaks(stage, how, ehlo)) as running, desk(ZONE, running.port) as subject:
+    # More than all buffers on the way hold, so that the dot is not out before the peer comes to break off.
+    large = BODY + b"0123456789abcdef\r\n" * 1_200_000
+    async with peer(breaks(stage, how, ehlo), limit=4096) as running, desk(ZONE, running.port) as subject:
         await subject.deliver(a_record("bob@one.test", message=large if stage == "body" else BODY))
         assert subject.fates == {"Transient": 1}
         assert [each.address for each in subject.later[0].recipients] == ["bob@one.test"]
