@@ -276,7 +276,7 @@ async def test_an_answer_before_the_end_of_the_body_counts_and_no_dot_is_sent() 
     large = BODY + b"0123456789abcdef\r\n" * 1_000_000
     async with peer(impatient) as running, desk(ZONE, running.port) as subject:
         await subject.deliver(a_record("bob@one.test", message=large))
-        assert subject.fates == {"Permanent": 1}
+        assert subject.fates["Permanent"] == 1  # the report may have been tried by now
         assert subject.journal.claims == []
 
 
@@ -450,7 +450,7 @@ async def test_what_the_peer_cannot_take_is_permanent_before_anything_is_sent(wh
 
     async with peer(poor) as running, desk(ZONE, running.port) as subject:
         await subject.deliver(a_record("bob@one.test", **changes))
-        assert subject.fates == {"Permanent": 1}
+        assert subject.fates["Permanent"] == 1  # the report may have been tried by now
         assert f"Status: {status}".encode() in subject.spool.stored[1].message
         assert not any(line.startswith("MAIL") for line in running.talks[0].heard)
 
