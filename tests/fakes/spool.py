@@ -7,7 +7,7 @@ and looks at what is left in `waiting`, `delayed` and `quarantined`. The real on
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -44,6 +44,7 @@ class MemoryHeld:
             self.spool.admit(each)
         self.spool.held.remove(self)
         self.settled = True
+        self.spool.ended[self.record.key] += 1
 
     def release(self) -> None:
         """Back to the head of the queue, marked as redelivered."""
@@ -52,11 +53,13 @@ class MemoryHeld:
             self.spool.waiting.appendleft((self.record, True))
             self.spool.wake()
         self.released = True
+        self.spool.ended[self.record.key] += 1
 
 
 @dataclass(eq=False, slots=True)
 class MemorySpool:
-    """Fits `interface.Spool`. `pause` seconds stand for the confirm's way; `stored` lists every record ever put or succeeded."""
+    """Fits `interface.Spool`. `pause` seconds stand for the confirm's way; `stored` lists every record ever put or succeeded, `ended` counts by key
+    how often a record was settled or handed back."""
 
     pause: float = 0.0
     fail_next: deque[SpoolError] = field(default_factory=deque)
@@ -65,6 +68,7 @@ class MemorySpool:
     quarantined: list[Record] = field(default_factory=list)
     held: list[MemoryHeld] = field(default_factory=list)
     stored: list[Record] = field(default_factory=list)
+    ended: Counter[str] = field(default_factory=Counter)
     taking: bool = True
     closed: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)

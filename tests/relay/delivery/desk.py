@@ -52,12 +52,12 @@ class Desk:
         self.service.reload(self._config)
 
     async def deliver(self, *records: Record) -> None:
-        """Put the records and wait until each is settled or handed back."""
-        counters = self.service.counters
-        before = counters.records_settled + counters.records_released
+        """Put the records and wait until each is settled or handed back. Others, such as a report, may be under way before and after."""
+        ended = self.spool.ended
+        before = ended.copy()
         for record in records:
             await self.spool.put(record)
-        await until(lambda: counters.records_settled + counters.records_released - before >= len(records))
+        await until(lambda: all(ended[each.key] > before[each.key] for each in records))
 
     @property
     def later(self) -> list[Record]:
