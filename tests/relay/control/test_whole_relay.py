@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from relayfleet.protocol.relay_config import Delivery, Drain, Listener, RelayCon
 from relayfleet.protocol.telemetry import Order, Stand, Window
 from relayfleet.relay.files import Files
 from relayfleet.relay.main import Relay
+from tests.fakes import ports
 from tests.fakes.leader import Authority, Leader, led
 from tests.relay.rabbitmq.cluster import PASSWORD, USERNAME, Cluster
 from tests.relay.server.harness import LOOPBACK, connected
@@ -77,9 +77,7 @@ async def pod(cluster: Cluster, root: Path) -> AsyncIterator[Pod]:
     (root / "broker").mkdir()
     for name, text in (("username", USERNAME), ("password", PASSWORD), ("ca.crt", Path(cluster.ca_file).read_text())):
         (root / "broker" / name).write_text(text)
-    with contextlib.ExitStack() as stack:
-        taken = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(2)]
-        status, control = (each.getsockname()[1] for each in taken)
+    status, control = ports.unused(2)
     relay = Relay(config(cluster), Files(root), "relay")
     started = Pod(relay, asyncio.create_task(relay.run(status, control)), status, control)
     try:

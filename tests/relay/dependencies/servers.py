@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from relayfleet.relay.dependencies.outcome import Outcome
 from relayfleet.relay.dependencies.watcher import Probe, Watcher
+from tests.fakes import ports
 
 PATIENCE = 20.0
 Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -112,10 +113,7 @@ def unanswering() -> Iterator[str]:
 
 def closed_port() -> int:
     """A port at which nobody listens."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        port: int = bound.getsockname()[1]
-        return port
+    return ports.unused()[0]
 
 
 async def outcome(probe: Probe, timeout: float = 5.0) -> Outcome:

@@ -12,6 +12,7 @@ import pytest
 
 from relayfleet.protocol.relay_config import Limits, Listener
 from relayfleet.relay.server import ListenError
+from tests.fakes import ports
 from tests.fakes.spool import MemorySpool
 from tests.relay.server.certificates import trusting
 from tests.relay.server.harness import LOOPBACK, GateSpool, config, connected, eventually, serving
@@ -116,14 +117,8 @@ async def test_a_configuration_that_cannot_be_used_changes_nothing() -> None:
         assert (await client.say(b"MAIL FROM:<a@b.c>")).startswith(b"250")
 
 
-def free_ports(count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        socks = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in socks]
-
-
 async def test_listeners_come_and_go_and_lanes_are_ports(tls_folder: Path) -> None:
-    one, two, three = free_ports(3)
+    one, two, three = ports.unused(3)
     settings = config(ports=(one, two))
     async with serving(settings, tls_folder=tls_folder) as server, connected(server) as client:
         assert server.ports == {"smtp": (one, two)}

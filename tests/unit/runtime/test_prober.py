@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -19,6 +18,7 @@ from relayfleet.protocol.brokerprobing import BrokerSight, BrokerTarget
 from relayfleet.protocol.probing import Burst, Hello, Order, Sight, Target, Watch
 from relayfleet.runtime import prober
 from relayfleet.runtime.control import SERVER_NAME, Identity, identity
+from tests.fakes import ports
 from tests.fakes.kube import FakeKube
 from tests.unit.controllers.scene import SETTINGS
 
@@ -131,9 +131,7 @@ async def test_it_tells_its_leader_of_answers_silence_and_refusal(tmp_path: Path
 
 def broker(files: Identity, host: str = "127.0.0.1") -> BrokerTarget:
     """One where nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    (port,) = ports.unused()
     authority = files.authority.read_text()
     return BrokerTarget("mail/q/q-0/u", host, port, "q-0.q.mail.svc", "/", 3, authority, "prober", "secret", 0.1)
 

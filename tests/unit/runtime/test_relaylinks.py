@@ -21,6 +21,7 @@ from relayfleet.runtime import relaylink
 from relayfleet.runtime.control import SERVER_NAME, identity
 from relayfleet.runtime.linkmetrics import LinkMetrics
 from relayfleet.runtime.relaylinks import RelayLinks
+from tests.fakes import ports
 from tests.fakes.kube import FakeKube
 from tests.fakes.relay import FakeRelay
 from tests.unit.controllers.scene import SETTINGS, operators_authority
@@ -54,7 +55,7 @@ class World:
     async def talking(self, *, listening: bool = True) -> AsyncIterator[None]:
         """The links run; the relay listens, or only has a port."""
         known = await identity(cast("Kube", FakeKube(self.operators)), SETTINGS, self._folder)
-        async with self.relay.listening() as port:
+        async with self.relay.listening(0 if listening else ports.unused()[0]) as port:
             self._patch.setattr(telemetry, "PORT", port)
             if listening:
                 async with self._running(known.client()):
