@@ -230,6 +230,8 @@ async def test_the_last_order_stands_while_no_leader_is_there(tmp_path: Path) ->
         async with leading(scene.control.port, scene.authority.client(), Hello("next", EPOCH + 1)) as successor:
             assert (await successor.hear()).stand is Stand.LEAVE
             successor.say(SERVE)
-            assert (await successor.hear()).stand is Stand.SERVE
+            async with asyncio.timeout(20):
+                while (await successor.hear()).stand is not Stand.SERVE:
+                    pass  # a beat's window may be on its way already
         async with connected(scene.server):
             pass

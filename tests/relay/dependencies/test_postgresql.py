@@ -21,7 +21,8 @@ from tests.relay.dependencies.postgres import DATABASE, PASSWORD, USER, Postgres
 from tests.relay.dependencies.servers import babbling, closed_port, eventually, hang, outcome, serving, unanswering
 from tests.relay.server import harness as smtp
 
-DEADLINE = 0.3
+DEADLINE = 1.0
+"""Long enough for a busy machine to have connected by then: what took too long is told by how far a probe has come."""
 MAIL = b"MAIL FROM:<me@here.example>"
 
 
@@ -134,8 +135,8 @@ async def test_a_query_that_takes_too_long_is_left_at_the_deadline_and_the_next_
     asked = probe(server.address, names, folder, "SELECT pg_sleep(case when now() < '2000-01-01' then 0 else 30 end)")
     began = time.monotonic()
     found = await outcome(asked, DEADLINE)
-    assert (found.kind, found.why) == (Kind.FAILED, "took more than 0.3 s to answer")
-    assert time.monotonic() - began < DEADLINE + 2.0
+    assert (found.kind, found.why) == (Kind.FAILED, "took more than 1 s to answer")
+    assert time.monotonic() - began < DEADLINE + 10.0
     assert asked._connection is None
     assert await outcome(probe(server.address, names, folder)) == ANSWERED
     assert not caplog.records
@@ -182,7 +183,7 @@ async def test_a_server_that_stands_still_is_left_at_the_deadline_and_answers_ag
     with server.frozen():
         for _ in range(2):
             found = await outcome(asked, DEADLINE)
-            assert (found.kind, found.why) == (Kind.FAILED, "took more than 0.3 s to answer")
+            assert (found.kind, found.why) == (Kind.FAILED, "took more than 1 s to answer")
     assert await outcome(asked) == ANSWERED
 
 
@@ -229,7 +230,7 @@ async def test_what_takes_the_connection_and_hangs_is_left_at_the_deadline(names
     async with serving(hang) as server:
         for trust in (None, Trust()):
             found = await outcome(probe(server.address, names, folder, trust=trust), DEADLINE)
-            assert (found.kind, found.why) == (Kind.FAILED, "took more than 0.3 s to answer")
+            assert (found.kind, found.why) == (Kind.FAILED, "took more than 1 s to answer")
 
 
 async def test_a_host_that_is_off_is_a_timeout_of_connecting(names: Names, folder: Path) -> None:

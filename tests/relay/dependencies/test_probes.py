@@ -21,7 +21,8 @@ from tests.relay.server.certificates import write_certificate
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 NOWHERE = Path("/nonexistent")
-DEADLINE = 0.2
+DEADLINE = 1.0
+"""Long enough for a busy machine to have connected by then: what took too long is told by how far a probe has come."""
 
 
 @pytest.fixture
@@ -52,8 +53,8 @@ async def test_a_host_that_is_off_is_a_timeout_of_connecting(names: Names, kind:
         probe = TcpProbe(TcpTarget(address), names) if kind == "tcp" else http(f"http://{address}/", names)
         began = time.monotonic()
         found = await outcome(probe, DEADLINE)
-    assert (found.kind, found.why) == (Kind.TIMED_OUT_CONNECTING, "took more than 0.2 s to connect")
-    assert time.monotonic() - began < DEADLINE + 2.0
+    assert (found.kind, found.why) == (Kind.TIMED_OUT_CONNECTING, "took more than 1 s to connect")
+    assert time.monotonic() - began < DEADLINE + 10.0
 
 
 async def test_a_name_that_does_not_exist_is_named(names: Names) -> None:
@@ -134,8 +135,8 @@ async def test_a_server_that_takes_the_connection_and_hangs_is_left_at_the_deadl
     async with serving(hang) as server:
         began = time.monotonic()
         found = await outcome(http(server.url, names), DEADLINE)
-        assert (found.kind, found.why) == (Kind.FAILED, "took more than 0.2 s to answer")
-        assert time.monotonic() - began < DEADLINE + 2.0
+        assert (found.kind, found.why) == (Kind.FAILED, "took more than 1 s to answer")
+        assert time.monotonic() - began < DEADLINE + 10.0
 
 
 @pytest.mark.parametrize("data", [b"x" * 65536, OK + b"y" * 65536], ids=["no line", "a body without end"])

@@ -16,7 +16,8 @@ from relayfleet.relay.dependencies import resolvers as module
 from relayfleet.relay.dependencies.outcome import Kind
 from relayfleet.relay.dependencies.resolvers import Resolvers
 from relayfleet.relay.dependencies.verdict import FAILURES
-from relayfleet.relay.routing.lookup import HEDGE_SECONDS, Lookup
+from relayfleet.relay.routing import lookup as lookup_module
+from relayfleet.relay.routing.lookup import Lookup
 from relayfleet.relay.routing.query import query as real_query
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.routing.servers import written
@@ -27,6 +28,8 @@ from tests.relay.dependencies.servers import eventually
 ZONE = {("mail.example", "A"): ["192.0.2.1"], ("you.example", "MX"): ["10 mx.you.example."]}
 ANSWERS, DOWN = DependencyState.ANSWERS, DependencyState.DOWN
 HELO = "mail.example"
+HEDGE = 5.0
+"""Longer than busy cores take to answer; no question here is to be answered by the second resolver only because the first was slow."""
 
 
 @pytest.fixture(autouse=True)
@@ -34,6 +37,7 @@ def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is tested is what comes of probes, not how often they are."""
     monkeypatch.setattr(module, "INTERVAL", 0.1)
     monkeypatch.setattr(module, "TIMEOUT", 0.2)
+    monkeypatch.setattr(lookup_module, "HEDGE_SECONDS", HEDGE)
 
 
 @pytest.fixture
@@ -76,7 +80,7 @@ async def test_a_dead_resolver_is_known_before_a_mail_needs_it_and_comes_back(
         await comes_to(found, first=DOWN, second=ANSWERS)
         began, heard = time.monotonic(), len(first.asked)
         assert (await lookup.ask("you.example", "MX")).values
-        assert time.monotonic() - began < HEDGE_SECONDS
+        assert time.monotonic() - began < HEDGE
         assert ("you.example", "MX") not in first.asked[heard:]
         told = {each.name: each for each in found.told()}
         assert told[written(first.address)].why == "took more than 0.2 s to answer"

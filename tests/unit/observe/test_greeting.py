@@ -97,7 +97,7 @@ async def test_whoever_does_not_answer_as_a_broker_costs_the_deadline_at_most(
     async with listening(behaviour) as address:
         began = time.monotonic()
         assert words in await why_not(address, 0.5, tls=tls)
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 10
 
 
 async def test_an_address_that_is_none_or_leads_nowhere_says_so() -> None:

@@ -155,11 +155,26 @@ def nothing(_: Peer, __: int) -> None:
     return
 
 
+@pytest.fixture
+def watchful(monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
+    """On busy cores this process is away now and then, and what it misses so is no silence of the broker's. Where a silence is what is looked for,
+    that shall not count: True, until False."""
+    just_back = Pulse.just_back
+
+    def turn(on: bool) -> None:
+        monkeypatch.setattr(Pulse, "just_back", (lambda *_: False) if on else just_back)
+
+    return turn
+
+
 async def test_a_broker_that_confirms_is_seen_to_by_one_connection_with_one_channel() -> None:
     async with probed() as scene:
+        began, start = time.monotonic(), len(scene.seen)
         answer = await scene.sees("Answered", "Publish", 5)
+        passed, confirms = time.monotonic() - began, [each for each in scene.seen[start:] if each.step == "Publish"]
         assert answer.since is None
-        assert 0 < answer.latency < 0.2
+        assert all(each.latency > 0 for each in confirms)
+        assert sum(each.latency for each in confirms) <= passed, "one after the other"
         assert scene.kinds() <= {("Answered", "Connect"), ("Answered", "Publish")}
         assert len(scene.peers) == 1
         assert len(scene.of(commands.Channel.Open)) == 1
@@ -193,13 +208,14 @@ async def test_connecting_is_proven_again_and_again_and_renews_the_same_canary(m
         assert scene.kinds() <= {("Answered", "Connect"), ("Answered", "Publish")}
 
 
-async def test_a_record_that_is_not_confirmed_is_told_of_soon_and_again() -> None:
+async def test_a_record_that_is_not_confirmed_is_told_of_soon_and_again(watchful: Callable[[bool], None]) -> None:
     async with probed() as scene:
         await scene.sees("Answered", "Publish", 2)
+        watchful(True)
         scene.says["Basic.Publish"] = nothing
         began = time.monotonic()
         first = await scene.sees("Silent", "Publish")
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 5
         assert first.since is not None
         await scene.sees("Answered", "Connect")  # the old connection was left for a new one
         later = await scene.sees("Silent", "Publish", 2)
@@ -208,7 +224,9 @@ async def test_a_record_that_is_not_confirmed_is_told_of_soon_and_again() -> Non
         assert (await scene.sees("Answered", "Publish")).since is None
 
 
-async def test_after_a_trouble_the_canary_moves_and_after_the_next_one_back(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_after_a_trouble_the_canary_moves_and_after_the_next_one_back(
+    monkeypatch: pytest.MonkeyPatch, watchful: Callable[[bool], None]
+) -> None:
     """It may be led by another broker since."""
     monkeypatch.setattr(brokerwatcher, "LIFE", 0.3)
     monkeypatch.setattr(perches, "LONG", 0.2)  # a test that is starved counts its time anew
@@ -216,23 +234,29 @@ async def test_after_a_trouble_the_canary_moves_and_after_the_next_one_back(monk
         await scene.sees("Answered", "Publish")
         names = [scene.of(commands.Queue.Bind)[-1].queue]
         for number in range(2):
+            watchful(True)
             scene.says["Basic.Publish"] = nothing
             await scene.sees("Silent", "Publish", 8)
             assert len(scene.of(commands.Queue.Bind)) == number + 1, "nothing is made in a trouble"
+            watchful(False)
             del scene.says["Basic.Publish"]
             await scene.until(lambda made=number + 2: len(scene.of(commands.Queue.Bind)) == made)  # type: ignore[misc]
             names.append(scene.of(commands.Queue.Bind)[-1].queue)
         assert names[0] == names[2] != names[1]
 
 
-async def test_a_canary_that_cannot_move_stays_and_is_no_trouble(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_canary_that_cannot_move_stays_and_is_no_trouble(
+    monkeypatch: pytest.MonkeyPatch, watchful: Callable[[bool], None]
+) -> None:
     monkeypatch.setattr(brokerwatcher, "LIFE", 0.3)
     monkeypatch.setattr(brokerwatcher, "MOVING", 0.3)
     monkeypatch.setattr(perches, "LONG", 0.2)
     async with probed() as scene:
         await scene.sees("Answered", "Publish")
+        watchful(True)
         scene.says["Basic.Publish"] = nothing
         await scene.sees("Silent", "Publish", 8)
+        watchful(False)
         del scene.says["Basic.Publish"]
         scene.says["Queue.Bind"] = nothing
         await scene.until(lambda: len(scene.of(commands.Queue.Bind)) == 2)
@@ -243,17 +267,20 @@ async def test_a_canary_that_cannot_move_stays_and_is_no_trouble(monkeypatch: py
 
 
 async def test_that_a_canary_is_long_in_the_making_is_no_silence_until_it_is_too_long(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, watchful: Callable[[bool], None]
 ) -> None:
-    monkeypatch.setattr(brokerwatcher, "MAKING", 1.5)
+    monkeypatch.setattr(brokerwatcher, "MAKING", 3.0)
     async with probed(Queue_Bind=nothing) as scene:
         await scene.sees("Answered", "Connect")
         await asyncio.sleep(1.0)
         assert {kind for kind, _ in scene.kinds()} == {"Answered"}
+        watchful(True)
         assert (await scene.sees("Silent", "Publish")).since is not None
 
 
-async def test_a_broker_that_takes_connections_and_says_nothing_is_silent() -> None:
+async def test_a_broker_that_takes_connections_and_says_nothing_is_silent(watchful: Callable[[bool], None]) -> None:
+    watchful(True)
+
     async def mute(_: Scene, reader: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
         await reader.read()
         await asyncio.sleep(60)
@@ -265,9 +292,8 @@ async def test_a_broker_that_takes_connections_and_says_nothing_is_silent() -> N
         assert len(scene.peers) <= 3, "each connection gets its time"
 
 
-async def test_a_broker_that_is_slower_than_the_deadline_is_heard_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    # On busy cores this process is away now and then, and what it misses so is no silence of the broker's.
-    monkeypatch.setattr(Pulse, "just_back", lambda *_: False)
+async def test_a_broker_that_is_slower_than_the_deadline_is_heard_in_the_end(watchful: Callable[[bool], None]) -> None:
+    watchful(True)
 
     def slowly(peer: Peer, channel: int) -> None:
         tag = peer.published
@@ -288,7 +314,7 @@ async def test_a_broker_that_is_gone_resets_and_refuses() -> None:
             writer.transport.abort()
         began = time.monotonic()
         refused = await scene.sees("Refused", "Connect", 3)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 5
         assert ("Reset", "Publish") in scene.kinds()
         assert refused.since is not None
         assert refused.why == "connections are refused"
@@ -333,7 +359,9 @@ async def test_methods_that_nobody_asked_for_are_bounded_too() -> None:
         await scene.sees("Erred", "Connect")
 
 
-async def test_a_slow_drip_costs_the_deadline_and_no_more() -> None:
+async def test_a_slow_drip_costs_the_deadline_and_no_more(watchful: Callable[[bool], None]) -> None:
+    watchful(True)
+
     async def drip(_: Scene, __: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         for byte in codec.marshal(commands.Connection.Start(), 0) * 10:
             writer.write(bytes((byte,)))

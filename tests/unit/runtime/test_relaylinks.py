@@ -145,14 +145,15 @@ async def test_an_order_that_does_not_show_is_said_again_now_and_then(
 ) -> None:
     monkeypatch.setattr(relaylink, "AGAIN", 0.2)
     async with world.talking():
+        began = time.monotonic()  # before the first one, which may be seen late
         world.follow(LEAVE)
         await until(lambda: bool(world.relay.orders))
-        began = time.monotonic()
         while len(world.relay.orders) < 4:
             world.relay.say(Window(stand=Stand.SERVE))
             await asyncio.sleep(0.06)
-        assert world.relay.orders == [LEAVE] * 4
-        assert time.monotonic() - began > 0.5
+        orders, passed = list(world.relay.orders), time.monotonic() - began
+        assert set(orders) == {LEAVE}
+        assert passed >= (len(orders) - 1) * 0.2
 
 
 @pytest.mark.parametrize(
@@ -178,12 +179,16 @@ async def test_of_a_flood_little_is_taken_and_then_it_is_cut_off(world: World, m
     async with world.talking():
         world.follow(SERVE)
         await until(lambda: world.relay.connections == 1)
+        began = time.monotonic()
         world.relay.say(*[Window(accepted=1)] * 120)
         await until(lambda: world.outcome("taken") + world.outcome("dropped") == 120)
-        assert 20 <= world.outcome("taken") < 30
+        most = relaylink.RATE * (1 + time.monotonic() - began)
+        assert relaylink.RATE <= world.outcome("taken") <= most
         assert len(world.taken) == world.outcome("taken")
-        world.relay.say(*[Window(accepted=1)] * 120)
-        await until(lambda: world.relay.connections == 0)
+        async with asyncio.timeout(30):
+            while world.relay.connections:  # a look may divide any one burst into two halves that are no floods
+                world.relay.say(*[Window(accepted=1)] * 120)
+                await asyncio.sleep(0.01)
 
 
 async def test_who_is_watched_no_more_is_left_alone(world: World) -> None:
@@ -229,8 +234,9 @@ async def test_a_relay_without_control_port_is_dialled_seldom_and_comes_as_soon_
     monkeypatch.setattr(world.links, "dial", dialled)
     async with world.talking(listening=False):
         world.follow(SERVE)
+        await until(lambda: len(dials) >= 2)
         await asyncio.sleep(0.5)
-        assert 2 <= len(dials) <= 4
+        assert len(dials) <= 4
         async with world.relay.listening(telemetry.PORT):
             world.follow(LEAVE)
             await until(lambda: world.relay.orders == [LEAVE])
