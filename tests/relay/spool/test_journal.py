@@ -167,7 +167,7 @@ async def test_without_a_broker_every_question_ends_in_time(rabbitmq: Cluster) -
     for question in (opened.seen(held.record), opened.claim(held, TO, "", ""), opened.outcome(held, TO, True, "")):
         with pytest.raises(SpoolUnavailable):
             await question
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 20
     await until(lambda: "wrong password" in opened.why_not, 10, lambda: opened.why_not)
     await opened.close()
 

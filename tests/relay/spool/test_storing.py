@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 
 from relayfleet.relay.spool.interface import SpoolFull, SpoolTooLarge, SpoolUnavailable, Successor
+from relayfleet.relay.spool.rabbitmq import publisher
 from tests.relay.rabbitmq import certificates
 from tests.relay.rabbitmq.cluster import Cluster
 from tests.relay.spool.support import (
@@ -48,7 +49,7 @@ async def test_without_a_majority_put_raises_within_its_deadline_and_goes_on_whe
             began = time.monotonic()
             with pytest.raises(SpoolUnavailable):
                 await queue.put(new_record())
-            assert time.monotonic() - began < 3.0
+            assert time.monotonic() - began < 4.5, "and not at the usual one of five seconds"
         rabbitmq.mend()
         await rabbitmq.healthy()
         await put_at_last(queue, new_record())
@@ -118,7 +119,9 @@ async def test_a_queue_deleted_under_us_is_made_again(rabbitmq: Cluster) -> None
         record = new_record()
         await put_at_last(queue, record)
         await both_lanes(queue)
-    assert await read_all(rabbitmq, ready_queues(prefix)) == [record]
+    stored = await read_all(rabbitmq, ready_queues(prefix))
+    assert stored, "it was put at last"
+    assert all(each == record for each in stored), "twice, if the first confirm came too late"
 
 
 async def test_a_broker_that_would_drop_dead_letters_is_not_used(rabbitmq: Cluster) -> None:
@@ -196,16 +199,20 @@ async def test_a_wrong_name_in_the_certificate_is_said(rabbitmq: Cluster) -> Non
         await until(lambda: "not valid for elsewhere.test" in queue.why_not_ready, 20, lambda: queue.why_not_ready)
 
 
-async def test_a_relay_that_starts_before_its_broker_says_so_and_connects_when_it_comes(rabbitmq: Cluster) -> None:
+async def test_a_relay_that_starts_before_its_broker_says_so_and_connects_when_it_comes(
+    rabbitmq: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(publisher, "RETURN_WAIT", 60.0)
     for node in rabbitmq.nodes:
         rabbitmq.kill(node)
     prefix = new_prefix()
-    async with spool(rabbitmq, prefix, wait=False) as queue:
+    patient = rabbitmq.broker(prefix, publish_timeout=60.0)
+    async with spool(rabbitmq, prefix, wait=False, broker=patient) as queue:
         await until(lambda: "cannot be reached" in queue.why_not_ready, 20, lambda: queue.why_not_ready)
         began = time.monotonic()
         with pytest.raises(SpoolUnavailable, match="cannot be reached"):
             await queue.put(new_record())
-        assert time.monotonic() - began < 2.0
+        assert time.monotonic() - began < 20.0, "it does not wait for the return of what never was"
         rabbitmq.mend()
         await until(lambda: queue.ready, 90, lambda: queue.why_not_ready)
         await queue.put(new_record())
