@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from relayfleet.relay.discard import Discard
-from relayfleet.relay.server.limits import PROBE_BYTES, PROBES_PER_SECOND
+from relayfleet.relay.server.limits import PROBE_BYTES, PROBES_PER_SECOND, Pace
 from relayfleet.relay.spool.interface import SpoolFull, SpoolUnavailable
 from tests.fakes.spool import MemorySpool
 from tests.relay.server.certificates import trusting
@@ -104,6 +104,7 @@ async def test_a_probe_is_small(discard: Discard) -> None:
 
 async def test_probes_beyond_the_pace_are_answered_as_by_a_full_queue(discard: Discard) -> None:
     async with serving(CLOSED, discard=discard) as server, connected(server) as client:
+        server._services.probe_pace = Pace(PROBES_PER_SECOND, clock=lambda: 100.0)  # all of them within one second
         answers = [(await begin(client))[:9] for _ in range(PROBES_PER_SECOND + 2)]
     assert answers == [b"250 2.1.0"] * PROBES_PER_SECOND + [b"452 4.7.0"] * 2
 

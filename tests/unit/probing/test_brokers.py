@@ -173,8 +173,7 @@ async def test_a_broker_that_confirms_is_seen_to_by_one_connection_with_one_chan
         answer = await scene.sees("Answered", "Publish", 5)
         passed, confirms = time.monotonic() - began, [each for each in scene.seen[start:] if each.step == "Publish"]
         assert answer.since is None
-        assert all(each.latency > 0 for each in confirms)
-        assert sum(each.latency for each in confirms) <= passed, "one after the other"
+        assert 0 < sum(each.latency for each in confirms) <= passed, "one after the other"
         assert scene.kinds() <= {("Answered", "Connect"), ("Answered", "Publish")}
         assert len(scene.peers) == 1
         assert len(scene.of(commands.Channel.Open)) == 1
@@ -238,8 +237,9 @@ async def test_after_a_trouble_the_canary_moves_and_after_the_next_one_back(
             scene.says["Basic.Publish"] = nothing
             await scene.sees("Silent", "Publish", 8)
             assert len(scene.of(commands.Queue.Bind)) == number + 1, "nothing is made in a trouble"
-            watchful(False)
             del scene.says["Basic.Publish"]
+            await scene.sees("Answered", "Publish")
+            watchful(False)
             await scene.until(lambda made=number + 2: len(scene.of(commands.Queue.Bind)) == made)  # type: ignore[misc]
             names.append(scene.of(commands.Queue.Bind)[-1].queue)
         assert names[0] == names[2] != names[1]
@@ -256,9 +256,10 @@ async def test_a_canary_that_cannot_move_stays_and_is_no_trouble(
         watchful(True)
         scene.says["Basic.Publish"] = nothing
         await scene.sees("Silent", "Publish", 8)
-        watchful(False)
-        del scene.says["Basic.Publish"]
         scene.says["Queue.Bind"] = nothing
+        del scene.says["Basic.Publish"]
+        await scene.sees("Answered", "Publish")
+        watchful(False)
         await scene.until(lambda: len(scene.of(commands.Queue.Bind)) == 2)
         start = len(scene.seen)
         await scene.sees("Answered", "Publish", 5)

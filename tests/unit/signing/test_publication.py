@@ -115,9 +115,10 @@ async def test_dns_that_fails_changes_nothing(scene: Scene) -> None:
 async def test_without_dns_from_the_start_keys_sign_as_configured(
     scene: Scene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lookup_module, "LIFETIME_SECONDS", 0.1)
     scene.server.mood = "silent"
-    assert await scene.look() == ["new", "old"]
+    with monkeypatch.context() as hasty:
+        hasty.setattr(lookup_module, "LIFETIME_SECONDS", 0.1)
+        assert await scene.look() == ["new", "old"]
     assert scene.subject.trouble == ""
     scene.server.mood = "answer"
     assert await scene.look(SOON) == ["old"]
