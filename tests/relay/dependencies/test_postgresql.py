@@ -245,7 +245,7 @@ async def test_a_host_that_is_off_is_a_timeout_of_connecting(names: Names, folde
         b"x" * 65536,
         b"S" + struct.pack("!i", 2**31 - 1) + b"y" * 65536,
         b"N" + struct.pack("!i", 2**31 - 1) + b"\0" * 65536,
-        b"SSH-2.0-babble\r\n",
+        b"SSH-2.0-babble\r\n" * 4096,
     ],
     ids=["noise", "a parameter of two gigabytes", "a notice of two gigabytes", "another protocol"],
 )
