@@ -100,5 +100,5 @@ class DeliveryRule(Model):
     )
     action: Literal["Hold", "Bounce", "Purge"] = Field(
         description="Hold: kept and not tried until no rule holds it any more; it is not given up meanwhile, and counts for `quota`. Bounce: ended, and the "
-        "sender gets a report with 5.7.1. Purge: ended, and nobody is told; it cannot be had back."
+        "sender gets a report with 5.7.1; bounce reports themselves are meant only with `sender: <>`. Purge: ended, and nobody is told; it cannot be had back."
     )

@@ -135,6 +135,14 @@ async def test_who_is_bounced_is_not_asked_for_and_the_sender_gets_a_report() ->
         assert (subject.later, subject.journal.purged) == ([], [])
 
 
+@pytest.mark.parametrize("terms", [{"credential": "news"}, {"recipientDomain": "sender.test"}])
+async def test_a_bounce_does_not_end_the_reports_that_it_causes(terms: dict[str, str]) -> None:
+    async with scene(rule("Bounce", **terms)) as (subject, receiver, _):
+        await subject.deliver(a_record("bob@sender.test", credential="news"))
+        await until(lambda: len(reports(receiver)) == 1)
+        assert b"Final-Recipient: rfc822;bob@sender.test\r\nAction: failed\r\nStatus: 5.7.1\r\n" in reports(receiver)[0]
+
+
 async def test_who_asked_for_no_report_gets_none() -> None:
     async with scene(rule("Bounce", senderDomain="sender.test")) as (subject, _, running):
         await subject.deliver(a_record(recipients=(Recipient("bob@one.test", "NEVER"),)))

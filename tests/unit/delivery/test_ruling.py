@@ -46,6 +46,23 @@ MEANT = {
     "the null sender": (REPORT, [rule("r", sender="<>")], ["r", "r"]),
     "the null sender is nobody else": (RECORD, [rule("r", sender="<>")], ["", ""]),
     "the null sender has no domain": (REPORT, [rule("r", senderDomain="sender.test")], ["", ""]),
+    "a report, which is not bounced by its mail's credential": (
+        REPORT,
+        [rule("r", "Bounce", credential="news")],
+        ["", ""],
+    ),
+    "nor by its recipient's domain": (REPORT, [rule("r", "Bounce", recipientDomain="one.test")], ["", ""]),
+    "but by a rule for reports": (
+        REPORT,
+        [rule("r", "Bounce", credential="news"), rule("s", "Bounce", credential="news", sender="<>")],
+        ["s", "s"],
+    ),
+    "a report, which is purged with its mail's credential": (
+        REPORT,
+        [rule("r", "Purge", credential="news")],
+        ["r", "r"],
+    ),
+    "and held with it": (REPORT, [rule("r", credential="news")], ["r", "r"]),
     "all terms hold": (RECORD, [rule("r", credential="news", recipientDomain="two.test")], ["", "r"]),
     "one term does not hold": (RECORD, [rule("r", credential="other", recipientDomain="two.test")], ["", ""]),
     "a client without a credential": (replace(RECORD, credential=""), [rule("r", credential="news")], ["", ""]),

@@ -7,6 +7,9 @@
 A rule means those for whom all its terms hold. When several do, the gentlest is followed, and of these the first by name: what was held can be
 purged later, but not the other way round. A rule with a word that this version does not know (a newer operator wrote it) means nobody,
 since without the word it would mean too many.
+
+A report is bounced only by a rule that says `sender: <>`. Any other would eat the reports that it causes itself, which have the credential of their
+mail and the domain of its sender, and since nobody is told of a report that failed, the mail would end without a word.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ _GENTLEST_FIRST = (HOLD, BOUNCE, PURGE)
 _WORDS = frozenset({"recipientDomain", "sender", "senderDomain", "credential"})
 _BEFORE = "acceptedBefore"
 _NULL = "<>"
+_REPORTS = ("sender", _NULL)
 
 
 class DeliveryRules:
@@ -46,7 +50,8 @@ class DeliveryRules:
         """The rule for each of the recipients of a record; None: it goes its way."""
         if not self._rules:
             return [None] * len(recipients)
-        common, rules = _facts(record), [each for each in self._rules if record.accepted_at < each.before]
+        common = _facts(record)
+        rules = [each for each in self._rules if record.accepted_at < each.before and not _eats_a_report(each, common)]
         return [_first(rules, {*common, ("recipientDomain", _domain(each.address))}) for each in recipients]
 
 
@@ -76,6 +81,10 @@ def _moment(text: str) -> float:
     if found.tzinfo is None:
         raise ValueError(f"{text} has no zone")
     return found.timestamp()
+
+
+def _eats_a_report(known: _Known, facts: set[tuple[str, str]]) -> bool:
+    return known.rule.action == BOUNCE and _REPORTS in facts - known.terms
 
 
 def _first(rules: Sequence[_Known], facts: set[tuple[str, str]]) -> DeliveryRule | None:
