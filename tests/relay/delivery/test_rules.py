@@ -110,6 +110,21 @@ async def test_no_hold_is_too_long_and_released_mail_has_a_try() -> None:
         assert subject.later == []
 
 
+async def test_released_mail_that_is_greylisted_at_first_is_tried_once_more() -> None:
+    async with scene(rule("Hold", credential="news"), retry=Retry()) as (subject, receiver, running):
+        receiver.refuse["RCPT TO:<bob"] = b"450 4.2.0 Greylisted, try again later\r\n"
+        await subject.deliver(a_record("bob@one.test", credential="news", accepted_at=time.time() - 6 * DAY))
+        subject.state()
+        subject.spool.elapse()
+        await until(lambda: subject.fates == {"Held": 1, "Transient": 1})
+        await until(lambda: len(subject.later) == 1)
+        receiver.refuse.clear()
+        subject.spool.elapse()
+        await until(lambda: subject.fates.get("Delivered") == 1)
+        assert recipients(running) == ["bob@one.test"] * 2
+        assert reports(receiver) == []
+
+
 async def test_a_mail_that_its_sender_gave_up_while_it_was_held_is_not_sent_any_more() -> None:
     now = time.time()
     async with scene(rule("Hold", sender="a@sender.test")) as (subject, receiver, running):

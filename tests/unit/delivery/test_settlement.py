@@ -82,6 +82,21 @@ def test_a_mail_that_is_too_old_bounces_with_its_last_answer(fate: Fate) -> None
 
 
 @pytest.mark.parametrize("fate", [Fate.TRANSIENT, Fate.UNCERTAIN])
+def test_a_mail_that_is_released_too_old_goes_on_once_since_its_first_attempt_may_be_no_try(fate: Fate) -> None:
+    released = record(accepted_at=NOW - 864000, attempt=3, part="h3")
+    (later,) = decide(released, [OUTCOMES[fate]], NOW, Retry(), 0.5, "relay.test").successors
+    assert later.delay >= Retry().first
+    (report,) = decide(later.record, [OUTCOMES[fate]], NOW, Retry(), 0.5, "relay.test").successors
+    assert b"Status: 4.4.7" in report.record.message
+
+
+def test_a_mail_that_is_released_in_time_is_still_tried_right_before_its_end() -> None:
+    released = record(accepted_at=NOW - Retry().lifetime + 20, attempt=3, part="h3")
+    (later,) = decide(released, [OUTCOMES[Fate.TRANSIENT]], NOW, Retry(), 0.5, "relay.test").successors
+    assert later.delay == pytest.approx(20)
+
+
+@pytest.mark.parametrize("fate", [Fate.TRANSIENT, Fate.UNCERTAIN])
 def test_a_mail_that_its_sender_gives_up_bounces_as_one_that_is_too_old_for_the_pool(fate: Fate) -> None:
     (report,) = decide(record(expires_at=NOW), [OUTCOMES[fate]], NOW, Retry(), 0.5, "relay.test").successors
     assert (report.record.sender, report.record.expires_at) == ("", 0.0)

@@ -6,6 +6,8 @@ permanent                        goes into the bounce report
 transient, and life is over      goes into the bounce report
 transient                        goes on in the one successor, after the backoff
 uncertain                        goes on in the one successor, after ten minutes at least
+transient, and life is over, but
+  it was held until now          goes on once more, after `retry.first` at least: its first attempt after that may have been none
 held                             goes on in a successor of its own, however old it is: nothing is said to anybody
 purged                           is done, and nobody is told
 """
@@ -53,14 +55,16 @@ def decide(
     sent it, and is told nothing."""
     retry = shortened(retry, record.accepted_at, record.expires_at)
     age = max(now - record.accepted_at, 0.0)
-    over = expired(retry, age)
+    # Who is released too old was promised a try, and this was none if the destination was busy, a key was missing or the peer greylists.
+    over = expired(retry, age) and not record.is_held
     deferred = [each for each in outcomes if each.fate in _UNFINISHED and not over]
     failed = [each for each in outcomes if each.fate is Fate.PERMANENT or (each.fate in _UNFINISHED and over)]
     entries = [_entry(each, "failed", over) for each in failed]
     entries += [_entry(each, "relayed", over) for each in outcomes if each.relayed]
     successors = []
     if deferred:
-        later = _later(record, deferred, now, next_delay(retry, record.attempt - record.holds[0], random, age))
+        delay = next_delay(retry, record.attempt - record.holds[0], random, age)
+        later = _later(record, deferred, now, max(delay, retry.first) if expired(retry, age) else delay)
         successors.append(later)
         if notify.delay_is_due(record, later.record.next_at):
             entries += [_entry(each, "delayed", over) for each in deferred]
