@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, ConfigDict, Field
 
 from relayfleet.api.dkim import DOMAIN
 from relayfleet.api.meta import Model, Name, rule, rules
 
 MOST_RULES = 64
+ACTIONS = ("Hold", "Bounce", "Purge")
 
 _MOMENT = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
 _LABEL = "[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
@@ -32,8 +33,16 @@ def _moment(text: str) -> str:
     return text
 
 
+def _of_this_version(schema: dict[str, Any]) -> None:
+    """The CRD has the words that it knows, and prunes others."""
+    schema.pop("additionalProperties", None)
+
+
 class Match(Model):
-    """Which mail is meant: that for which all that is stated here holds."""
+    """Which mail is meant: that for which all that is stated here holds. Words of a newer CRD are kept: a rule that loses one of them would mean
+    more mail than was stated, and a relay that does not know the word passes over the whole rule."""
+
+    model_config = ConfigDict(extra="allow", json_schema_extra=_of_this_version)
 
     recipient_domain: str | None = Field(
         default=None,
@@ -98,7 +107,9 @@ class DeliveryRule(Model):
         ),
         description="Which mail is meant. All that is stated must hold.",
     )
-    action: Literal["Hold", "Bounce", "Purge"] = Field(
+    # No Literal: an action of a newer CRD would make the pool's whole spec invalid. The relays are told of it, and pass over the rule.
+    action: str = Field(
+        json_schema_extra={"enum": list(ACTIONS)},
         description="Hold: kept and not tried until no rule holds it any more; it is not given up meanwhile, and counts for `quota`. Bounce: ended, and the "
-        "sender gets a report with 5.7.1; bounce reports themselves are meant only with `sender: <>`. Purge: ended, and nobody is told; it cannot be had back."
+        "sender gets a report with 5.7.1; bounce reports themselves are meant only with `sender: <>`. Purge: ended, and nobody is told; it cannot be had back.",
     )

@@ -60,7 +60,6 @@ def test_rules_are_known_by_their_names() -> None:
     [
         [order(name="")],
         [order(name="In_cident")],
-        [order(action="Requeue")],
         [{"name": "a", "action": "Hold"}],
         [order(match={"credential": ""})],
         [order(match={"credential": "a:b"})],
@@ -73,6 +72,19 @@ def test_what_can_be_no_order_is_refused(rules: list[dict[str, Any]]) -> None:
         RelayPoolSpec.model_validate(pool(*rules))
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(pool(*rules), schema())
+
+
+@pytest.mark.parametrize(
+    "newer", [order(action="Requeue"), order(match={"credential": "a", "recipients": ["b@b.test"]})]
+)
+def test_what_a_newer_crd_allows_is_kept_whole_and_the_other_rules_are_read(newer: dict[str, Any]) -> None:
+    first, second = RelayPoolSpec.model_validate(pool(newer, order(name="b"))).delivery_rules
+    assert (first.as_dict(), second.name) == (newer, "b")
+
+
+def test_the_api_server_refuses_an_action_that_is_none() -> None:
+    with pytest.raises(jsonschema.ValidationError, match="Requeue"):
+        jsonschema.validate(pool(order(action="Requeue")), schema())
 
 
 @pytest.mark.parametrize("text", ["2026-02-30T00:00:00Z", "soon", ""])

@@ -184,6 +184,23 @@ def test_relays_are_told_of_delivery_rules_whatever_their_order() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    "newer",
+    [
+        {"match": {"senderDomain": "a.test", "recipient": "bob@b.test"}, "action": "Purge"},
+        {"match": {"senderDomain": "a.test", "recipients": ["bob@b.test"], "largerThan": 7}, "action": "Purge"},
+        {"match": {"senderDomain": "a.test"}, "action": "Requeue"},
+    ],
+)
+def test_a_rule_with_a_word_that_only_a_newer_operator_knows_means_nobody(newer: dict[str, Any]) -> None:
+    known = {"name": "b", "match": {"senderDomain": "a.test"}, "action": "Hold"}
+    obj = pool(deliveryRules=[{"name": "a", **newer}, known])
+    document = config.document(obj, pool_spec(obj), [], access().broker, "eu")
+    told = load(config.rendered(document)[0]).delivery_rules
+    assert [each.name for each in told] == ["a", "b"]
+    assert DeliveryRules(told).unknown == ("a",)
+
+
 @pytest.mark.parametrize("word", Match.model_json_schema()["properties"])
 def test_relays_know_each_word_of_a_match(word: str) -> None:
     told = DeliveryRule("r", "Hold", (RuleTerm(word, "2026-11-28T16:00:00Z"), RuleTerm("sender", "<>")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -27,4 +28,9 @@ def followed(template: dict[str, Any]) -> bool:
 
 
 def _terms(rule: DeliveryRule) -> tuple[relay_config.RuleTerm, ...]:
-    return tuple(relay_config.RuleTerm(what, value) for what, value in sorted(rule.match.as_dict().items()))
+    return tuple(relay_config.RuleTerm(what, _text(value)) for what, value in sorted(rule.match.as_dict().items()))
+
+
+def _text(value: Any) -> str:
+    """Words that this operator does not know may have values of any kind."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
