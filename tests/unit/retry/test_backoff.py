@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from relayfleet.protocol.relay_config import Retry
 from relayfleet.relay.retry.backoff import HOLD_SECONDS, JITTER, expired, hold_delay, next_delay, shortened
-from relayfleet.relay.spool.rabbitmq.ledger import KEEP
 from relayfleet.relay.spool.rabbitmq.topology import LADDER
-from relayfleet.relay.spool.record import EARLIER
 
 DEFAULT = Retry()
 
@@ -35,10 +33,6 @@ def test_waits_without_jitter(case: str) -> None:
 def test_what_is_held_is_looked_at_again_soon_at_first_and_later_every_sixteen_minutes() -> None:
     assert [hold_delay(each) for each in range(5)] == [120.0, 240.0, 480.0, 960.0, 960.0]
     assert all(each in LADDER for each in HOLD_SECONDS), "the queue has these waits and rounds no other up"
-
-
-def test_eight_looks_take_longer_than_the_journal_remembers() -> None:
-    assert sum(hold_delay(each) for each in range(EARLIER)) > KEEP
 
 
 @given(

@@ -62,28 +62,14 @@ def test_ids_are_unique_and_sort_by_time() -> None:
     assert [each[:10] for each in ids] == sorted(each[:10] for each in ids)
 
 
-def test_a_record_knows_what_it_goes_on_from() -> None:
-    assert Record("A", "", (), b"").earlier_keys == ()
-    assert Record("A", "", (), b"", attempt=3).earlier_keys == ("A.2", "A.1", "A.0")
-    assert len(Record("A", "", (), b"", attempt=500).earlier_keys) == 8
-
-
-def test_what_was_held_knows_what_it_goes_on_from_across_its_turns() -> None:
-    held = Record("A", "", (), b"", attempt=7, part="h3d6")
-    assert held.earlier_keys == ("A.6h3d6", "A.5h3", "A.4h3", "A.3h3", "A.2", "A.1", "A.0")
-
-
 @given(st.lists(st.booleans(), max_size=40))
-def test_a_record_counts_its_holds_and_knows_all_keys_of_its_way(way: list[bool]) -> None:
+def test_a_record_counts_its_holds(way: list[bool]) -> None:
     record, row = Record("A", "", (), b""), 0
-    keys: list[str] = []
     for held in way:
-        keys.insert(0, record.key)
         record = replace(record, attempt=record.attempt + 1, part=record.part_after(held=held))
         row = row + 1 if held else 0
     assert record.holds == (sum(way), row)
     assert record.is_held is bool(row)
-    assert record.earlier_keys == tuple(keys[:8])
 
 
 @given(st.lists(st.booleans(), max_size=12), st.lists(st.booleans(), max_size=12))

@@ -18,8 +18,7 @@ UNCERTAIN_SECONDS = 600.0
 section 4.5.3.2.6, RFC 1047)."""
 SHORTEST_SECONDS = 1.0
 HOLD_SECONDS = (120.0, 240.0, 480.0, 960.0)
-"""What a rule holds is looked at again after two minutes, later every sixteen: as long as it has been held, since the queue stores it anew each time. Eight
-looks (`record.EARLIER`) take longer than the journal remembers."""
+"""What a rule holds is looked at again after two minutes, later every sixteen: as long as it has been held, since the queue stores it anew each time."""
 _MOST_GROWTH = 40.0
 """e^40 is longer than any life: a thousandth attempt overflows nothing."""
 

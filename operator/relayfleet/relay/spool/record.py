@@ -28,8 +28,6 @@ _CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 
 
 _TURN = re.compile(r"[hd](\d+)")
-EARLIER = 8
-"""Attempts that are looked back on; eight of them take hours, and the journal keeps less."""
 
 
 class RecordError(ValueError):
@@ -74,13 +72,6 @@ class Record:
         return f"{self.id}.{self.attempt}{self.part}"
 
     @property
-    def earlier_keys(self) -> tuple[str, ...]:
-        """The names of the copies that this one may go on from, the latest first, as far back as a journal can remember."""
-        oldest = max(self.attempt - EARLIER, 0)
-        attempts = range(self.attempt - 1, oldest - 1, -1)
-        return tuple(f"{self.id}.{attempt}{_part_at(self.part, attempt)}" for attempt in attempts)
-
-    @property
     def is_held(self) -> bool:
         """Whether it was put off by a rule the last time."""
         return self.part.rfind("h") > self.part.rfind("d")
@@ -96,12 +87,6 @@ class Record:
     def part_after(self, *, held: bool) -> str:
         """The part of its next attempt: of the recipients that a rule holds, or of the others."""
         return self.part if held is self.is_held else f"{self.part}{'h' if held else 'd'}{self.attempt + 1}"
-
-
-def _part_at(part: str, attempt: int) -> str:
-    """What the part was at an earlier attempt."""
-    later = (turn.start() for turn in _TURN.finditer(part) if int(turn[1]) > attempt)
-    return part[: next(later, len(part))]
 
 
 def new_id() -> str:

@@ -97,7 +97,7 @@ class RabbitMQJournal:
                 await self._caught_up.wait()
         except TimeoutError as error:
             raise SpoolUnavailable(f"the journal cannot be read: {self.why_not}") from error
-        return self._ledger.seen(record.key, [each.address for each in record.recipients], record.earlier_keys)
+        return self._ledger.seen(record.key, [each.address for each in record.recipients])
 
     async def claim(self, held: Held, recipients: Sequence[str], source: str, host: str) -> Claim:
         """See `interface.Journal.claim`."""

@@ -3,6 +3,10 @@
 The stream has one order, the same for all readers, so all relays come to the same answer: a claim is granted when, at its place in the
 stream, none of its recipients was delivered to, or purged, or is claimed by another relay. Of two relays with copies of one record exactly one gets it.
 
+Claims are on one copy, by its key. That a recipient is done holds for the record, by its id: copies of it that went other ways (one was held, another
+deferred; one was looked at more often) have keys of which none follows from the other, and nobody may get the mail twice. Ids are unique, and what is
+sent of its own accord, such as a report, has one of its own.
+
 A relay that gives a claim up before its dot withdraws it, by its number: a claim of its own that it made meanwhile stands.
 
 Compact: one number a recipient, under a 64-bit keyed hash of record and recipient, in generations of five minutes that are forgotten whole
@@ -12,7 +16,7 @@ after `KEEP` seconds, which is longer than the ten minutes that a final answer c
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from relayfleet.relay.spool.interface import Seen
 from relayfleet.relay.spool.rabbitmq.entries import Entry
@@ -42,35 +46,43 @@ class Ledger:
             return True
         newest = self._newest(now)
         if entry.kind == "outcome":
-            newest.update(dict.fromkeys(slots, _DONE if entry.delivered else _REFUSED))
+            if entry.delivered:
+                self._finish(entry.key, entry.recipients, newest)
+            else:
+                newest.update(dict.fromkeys(slots, _REFUSED))
             return True
         if entry.kind == "purge":  # who has claimed a copy says himself what becomes of it
-            newest.update((slot, _DONE) for slot in slots if self._state(slot) in (None, _REFUSED))
+            states = zip(entry.recipients, map(self._state, slots), strict=True)
+            self._finish(entry.key, [each for each, state in states if state in (None, _REFUSED)], newest)
             return True
         holder = self._holders.setdefault(entry.holder, len(self._holders))
         claim = holder << _NUMBER_BITS | entry.number
         if entry.kind == "withdrawal":
             newest.update((slot, _REFUSED) for slot in slots if self._state(slot) == claim)
             return True
-        granted = all(self._is_free(slot, holder) for slot in slots)
+        granted = all(self._is_free(slot, holder) for slot in slots) and not self._done(entry.key, entry.recipients)
         if granted:
             newest.update(dict.fromkeys(slots, claim))
         return granted
 
-    def seen(self, key: str, recipients: Iterable[str], earlier: Sequence[str] = ()) -> Seen:
-        """Who of the recipients was delivered to or purged, and who is claimed without an outcome.
-
-        `earlier` are the keys that this record goes on from. Of two copies of a record one may be delivered while the other, at another
-        relay, is deferred: its successor has a new key, and only the old one tells that the mail has arrived.
-        """
+    def seen(self, key: str, recipients: Iterable[str]) -> Seen:
+        """Who of the recipients was delivered to or purged, by this copy or any other of the record, and who is claimed without an outcome."""
         states = {each: self._state(_slot(key, each)) for each in recipients}
-        delivered = frozenset(
-            each
-            for each, state in states.items()
-            if state == _DONE or any(self._state(_slot(old, each)) == _DONE for old in earlier)
-        )
+        delivered = self._done(key, states)
         uncertain = frozenset(each for each, state in states.items() if state is not None and state >= 0) - delivered
         return Seen(delivered, uncertain)
+
+    def _finish(self, key: str, recipients: Iterable[str], newest: dict[int, int]) -> None:
+        """What their copy's slots said is of no use any more: each of them takes up one slot as before."""
+        for each in recipients:
+            slot = _slot(key, each)
+            for _, states in self._generations:
+                states.pop(slot, None)
+            newest[_slot(_id(key), each)] = _DONE
+
+    def _done(self, key: str, recipients: Iterable[str]) -> frozenset[str]:
+        identity = _id(key)
+        return frozenset(each for each in recipients if self._state(_slot(identity, each)) == _DONE)
 
     def _state(self, slot: int) -> int | None:
         for _, states in reversed(self._generations):
@@ -92,6 +104,11 @@ class Ledger:
     def _too_much(self, now: float) -> bool:
         began = self._generations[1][0]
         return now - began > KEEP or sum(len(states) for _, states in self._generations) > MOST
+
+
+def _id(key: str) -> str:
+    """Of the record whose copy has this key."""
+    return key.partition(".")[0]
 
 
 def _slot(key: str, recipient: str) -> int:

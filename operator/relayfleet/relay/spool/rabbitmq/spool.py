@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from collections.abc import Callable
 
 from relayfleet.protocol.relay_config import Broker
@@ -13,7 +14,7 @@ from relayfleet.relay.spool.rabbitmq.consumer import Consumer, RabbitHeld
 from relayfleet.relay.spool.rabbitmq.link import Target
 from relayfleet.relay.spool.rabbitmq.publisher import Publisher
 from relayfleet.relay.spool.rabbitmq.quota import Census, Watermark
-from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANES, Topology
+from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANES, Lane, Topology
 from relayfleet.relay.spool.rabbitmq.ways import Ways
 from relayfleet.relay.spool.record import Record
 from relayfleet.relay.spool.sealer import Sealer
@@ -114,15 +115,20 @@ class RabbitMQSpool:
         if successor.quarantine:
             await self._put_in_quarantine(body, key)
         elif successor.delay > 0:
-            await self._put_off(body, key, successor.delay)
+            await self._put_off(body, key, successor.delay, _lane_of_held(successor.record))
         else:
             await self._publisher.store(self._topology.ready, body, key)
 
-    async def _put_off(self, body: bytes, message_id: str, delay: float) -> None:
-        lane = random.choice(LANES)  # noqa: S311 - jitter: the lanes' rungs differ in length
-        await self._publisher.store(lambda each: self._topology.wait(delay, each), body, message_id, prefer=lane)
+    async def _put_off(self, body: bytes, message_id: str, delay: float, lane: Lane | None = None) -> None:
+        either = random.choice(LANES)  # noqa: S311 - jitter: the lanes' rungs differ in length
+        await self._publisher.store(lambda each: self._topology.wait(delay, each), body, message_id, lane or either)
 
     async def _put_in_quarantine(self, body: bytes, message_id: str) -> None:
         """It expires there message by message: a queue's own arguments could not be changed where it exists."""
         expires = int(QUARANTINE * 1000)
         await self._publisher.store(lambda _: self._topology.quarantine, body, message_id, expires=expires)
+
+
+def _lane_of_held(record: Record) -> Lane | None:
+    """Copies of a record that is held stay in one lane, whose rungs differ in length, so that they keep one pace. None: any lane."""
+    return LANES[zlib.crc32(record.id.encode()) % len(LANES)] if record.is_held else None
