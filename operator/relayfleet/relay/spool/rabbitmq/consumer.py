@@ -42,6 +42,11 @@ class RabbitHeld:
         self.deliveries = 1 + int(delivery.headers.get("x-delivery-count", 0)) if delivery.redelivered else 1
 
     @property
+    def addresses(self) -> frozenset[str]:
+        """Of the recipients."""
+        return frozenset(each.address for each in self.record.recipients)
+
+    @property
     def is_ours(self) -> bool:
         """False when the broker has handed it to others."""
         return self._channel.is_open
@@ -114,7 +119,9 @@ class Consumer:
                 self._give_up(held)
                 raise SpoolUnavailable("the connection was lost and the record is with others: nothing was stored")
             await asyncio.gather(*map(self._ways.store, successors))
-        dropped = [_dropped(each) for each in (held, *self._copies.finish(key))]
+        finished = self._copies.finish(key, held.addresses)
+        dropped = [_dropped(each) for each in (held, *finished.dropped)]
+        self._go_on(finished.following)
         if True not in dropped:
             raise SpoolUnavailable("the connection was lost and the record is with others")
 
@@ -190,10 +197,10 @@ class Consumer:
         self._saw(held.size)
         if not self._taking:
             held.hand_back()
-        elif self._copies.is_finished(held.record.key):
+        elif self._copies.is_finished(held.record.key, held.addresses):
             log.info("dropped a late copy of %s", held.record.key)
             _dropped(held)
-        elif self._copies.begin(held.record.key, held):
+        elif self._copies.begin(held.record.key, held.addresses, held):
             self._hand_out(held)
 
     def _hand_out(self, held: RabbitHeld) -> None:
@@ -211,7 +218,9 @@ class Consumer:
 
     def _give_up(self, held: RabbitHeld) -> None:
         """Not done: a parked copy that is still ours takes its place."""
-        following = self._copies.give_up(held.record.key, held)
+        self._go_on(self._copies.give_up(held.record.key, held))
+
+    def _go_on(self, following: RabbitHeld | None) -> None:
         while following is not None and not following.is_ours:
             following = self._copies.give_up(following.record.key, following)
         if following is not None:
