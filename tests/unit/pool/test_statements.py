@@ -232,6 +232,39 @@ def test_a_paused_pool_that_cannot_serve_does_not_claim_to() -> None:
     assert (ready.status, ready.reason) == ("False", "Paused")
 
 
+RULED = replace(WELL, rules=("incident (Hold)", "z (Purge)"))
+
+
+@pytest.mark.parametrize(
+    ("pool", "begins", "ends"),
+    [
+        (RULED, "3 of 3 relays", "; by deliveryRules some mail is not tried: incident (Hold), z (Purge)"),
+        (
+            replace(RULED, outdated=2),
+            "3 of 3 relays",
+            "incident (Hold), z (Purge) (perhaps not yet at 2 relays, which have an older template)",
+        ),
+        (
+            replace(RULED, paused=True),
+            "paused: ",
+            "; deliveryRules are stated, but while paused relays are told of no change to them: incident (Hold), z (Purge)",
+        ),
+        (
+            replace(RULED, sources=Sources(())),
+            "mail is accepted and held, none is sent",
+            "some mail is not tried: incident (Hold), z (Purge)",
+        ),
+        (replace(RULED, paused=True, pods=()), "paused: ", "told of no change to them: incident (Hold), z (Purge)"),
+    ],
+)
+def test_delivery_rules_are_told_with_whatever_else_there_is_and_not_as_followed_where_they_may_not_be(
+    pool: Pool, begins: str, ends: str
+) -> None:
+    (ready, *_) = statements(pool)
+    assert ready.message.startswith(begins)
+    assert ready.message.endswith(ends)
+
+
 def test_no_sending_ip_says_why_those_that_match_do_not_count() -> None:
     (ready, *_) = statements(replace(WELL, sources=Sources(elsewhere=("us-1",), unclaimed=("eu-2",))))
     assert "held" in ready.message and "us-1" in ready.message and "eu-2" in ready.message

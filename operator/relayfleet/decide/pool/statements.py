@@ -45,10 +45,10 @@ def _ready(pool: Pool) -> Statement:
             "Ready",
             status,
             "Paused",
-            f"paused: {_PAUSED}; {fault.message if fault else _serving(pool) + _ordered(pool)}",
+            f"paused: {_PAUSED}; {fault.message if fault else _serving(pool)}{_ordered(pool)}",
         )
     if fault:
-        return Statement("Ready", "False", fault.reason, fault.message)
+        return Statement("Ready", "False", fault.reason, fault.message + _ordered(pool))
     if pool.wanted == 0:
         return Statement(
             "Ready",
@@ -71,9 +71,15 @@ def _serving(pool: Pool) -> str:
 
 
 def _ordered(pool: Pool) -> str:
-    """A rule that is forgotten goes on ending mail: it is told as long as it is there."""
+    """A rule that is forgotten goes on ending mail: it is told as long as it is there. Nobody is to rely on one that is not followed yet."""
+    if not pool.rules:
+        return ""
     some = ", ".join(pool.rules[:5]) + (", …" if len(pool.rules) > 5 else "")
-    return f"; by deliveryRules some mail is not tried: {some}" if some else ""
+    if pool.paused:
+        return f"; deliveryRules are stated, but while paused relays are told of no change to them: {some}"
+    if pool.outdated:
+        some += f" (perhaps not yet at {pool.outdated} relays, which have an older template)"
+    return f"; by deliveryRules some mail is not tried: {some}"
 
 
 def _no_queue(pool: Pool) -> Problem | None:
