@@ -57,6 +57,7 @@ async def test_held_mail_waits_untried_and_goes_when_the_rule_is_removed(caplog:
         subject.spool.elapse()
         await until(lambda: subject.fates == {"Held": 2})
         await until(lambda: len(subject.later) == 1)
+        assert subject.service.counters.attempts == 0, "a look is no try"
         subject.state()
         subject.spool.elapse()
         await until(lambda: subject.fates.get("Delivered") == 1)

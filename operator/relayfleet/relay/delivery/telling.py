@@ -43,12 +43,14 @@ class DeliveryCounters:
     seconds: float = 0.0
 
 
-def tell(counters: DeliveryCounters, record: Record, outcomes: Sequence[Outcome], seconds: float) -> None:
-    """Count, and log one line for each different answer: usually one for the whole attempt."""
+def tell(
+    counters: DeliveryCounters, record: Record, outcomes: Sequence[Outcome], seconds: float, *, attempts: int = 1
+) -> None:
+    """Count, and log one line for each different answer: usually one for the whole attempt. `attempts`: 0 when a rule kept it from being one."""
     groups: dict[tuple[object, ...], list[Outcome]] = {}
     for each in outcomes:
         groups.setdefault((each.fate, each.code, each.text, each.place), []).append(each)
-    counters.attempts += 1
+    counters.attempts += attempts
     counters.seconds += seconds
     for group in groups.values():
         _tell_group(counters, record, group, seconds)

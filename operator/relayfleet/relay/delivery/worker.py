@@ -305,7 +305,7 @@ class DeliveryService:
             await self._patiently(held, partial(self._journal.purge, held, purged, rule.name))
         outcomes = [ruled(each, rule) for each, rule in meant]
         self.counters.ruled.update((rule.name, rule.action) for _, rule in meant)
-        tell(self.counters, held.record, outcomes, 0.0)
+        tell(self.counters, held.record, outcomes, 0.0, attempts=0)
         return outcomes, [each for each, rule in zip(recipients, rules, strict=True) if rule is None]
 
     async def _try(self, held: Held, recipients: Sequence[Recipient]) -> list[Outcome]:
