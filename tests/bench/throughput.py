@@ -3,7 +3,7 @@
 throughput.intake.2k            accepted while the destination is silent: nothing but the intake. Postfix's own brake is off there.
 throughput.intake.2k.relaying   accepted while what was accepted is delivered as well: what the client sees in the next line's runs
 throughput.relay.2k, .50k       from the client's start until the sink has counted the last mail
-throughput.relay.2k.20-sessions     small mails again, with as many sessions to the sink as Postfix opens by default; ours are 8
+throughput.relay.2k.20-sessions     small mails again, with as many sessions to the sink stated as Postfix opens by default
 throughput.relay.2k.dkim        as relay.2k, each mail signed with RSA-2048; Postfix does not sign, so it has no peer
 throughput.latency.deferred.p99     milliseconds that new mail takes to the sink while records wait for their next attempt; the peer is the
                                 same relay with none waiting

@@ -134,6 +134,18 @@ class DrainSettings(Model):
     )
 
 
+class DeliverySettings(Model):
+    """How mail leaves."""
+
+    max_sessions_per_destination: int = Field(
+        default=20,
+        ge=1,
+        le=100,
+        description="SMTP sessions at a time from one relay and one SendingIP to one set of MX hosts, at most. A relay begins with 5 or fewer, opens more while "
+        "mail is taken, and fewer when the destination says that it is too much. Reckon with replicas × this number at the destination.",
+    )
+
+
 class RetrySettings(Model):
     """When mail that was deferred is tried again."""
 
@@ -258,6 +270,7 @@ class RelayPoolSpec(Model):
         json_schema_extra=rules(rule("quantity(self).compareTo(quantity('1Mi')) >= 0", "quota must be at least 1Mi")),
         description="Mail of this pool in the queue, in bytes, beyond which relays answer 452 to new mail. Keep it well below the brokers' storage.",
     )
+    delivery: DeliverySettings = Field(default=DeliverySettings(), description="How mail leaves.")
     retry: RetrySettings = Field(default=RetrySettings(), description="When deferred mail is tried again.")
     drain: DrainSettings = Field(default=DrainSettings(), description="How a relay leaves.")
     health: HealthSettings = Field(default=HealthSettings(), description="When a relay leaves traffic and comes back.")

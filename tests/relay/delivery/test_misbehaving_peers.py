@@ -163,6 +163,33 @@ async def test_a_peer_that_hangs_costs_one_wait_a_minute_not_one_a_mail(monkeypa
         assert len(running.talks) == 1
 
 
+async def test_a_peer_that_hangs_in_one_session_of_two_is_called_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transaction, "RCPT_SECONDS", 0.1)
+    ready: list[Talk] = []
+    both = asyncio.Event()
+
+    async def hang_once(talk: Talk) -> None:
+        await talk.greet()
+        for _ in range(3):
+            await talk.hear()
+        ready.append(talk)
+        if len(ready) == 2:
+            both.set()
+        await both.wait()
+        if talk is ready[0]:
+            talk.say(b"250 ok\r\n")
+            await asyncio.sleep(30)
+        talk.say(b"250 ok\r\n250 ok\r\n354 go on\r\n")  # at once, so that no wait for RCPT can be too long
+        await talk.hear_mail()
+        talk.say(b"250 2.0.0 taken\r\n")
+        await accept_all(talk)
+
+    async with peer(hang_once) as running, desk(ZONE, running.port) as subject:
+        await subject.deliver(a_record("bob@one.test"), a_record("bob@one.test"))
+        assert subject.fates == {"Delivered": 1, "Transient": 1}
+        assert subject.service.pool.marks.get(_source(subject), "127.0.0.1") is None
+
+
 async def test_no_answer_to_the_dot_in_time_is_uncertain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transaction, "END_SECONDS", 0.1)
 
@@ -229,9 +256,11 @@ async def test_a_session_that_the_peer_closed_while_idle_costs_no_attempt() -> N
         for _ in range(3):
             await subject.deliver(a_record("bob@one.test"))
         assert subject.fates == {"Delivered": 3}
+        assert await _limit(subject) == 5
 
 
-async def test_421_to_the_first_command_of_a_reused_session_costs_no_attempt() -> None:
+@pytest.mark.parametrize("text", [b"4.7.0 one mail a session", b"4.4.2 timeout, closing connection"])
+async def test_421_to_the_first_command_of_a_reused_session_costs_no_attempt(text: bytes) -> None:
     async def tired(talk: Talk) -> None:
         await talk.greet()
         while await talk.hear() != "DATA":
@@ -240,12 +269,44 @@ async def test_421_to_the_first_command_of_a_reused_session_costs_no_attempt() -
         await talk.hear_mail()
         talk.say(b"250 taken\r\n")
         await talk.hear()
-        talk.say(b"421 4.7.0 one mail a session\r\n")
+        talk.say(b"421 " + text + b"\r\n")
 
     async with peer(tired) as running, desk(ZONE, running.port) as subject:
         for _ in range(3):
             await subject.deliver(a_record("bob@one.test"))
         assert subject.fates == {"Delivered": 3}
+        # That session had lasted long enough. It is no word about how many there may be.
+        assert await _limit(subject) == 5
+
+
+async def test_a_session_that_dies_of_the_first_command_when_it_is_used_again_costs_no_attempt() -> None:
+    async def tired(talk: Talk) -> None:
+        await talk.greet()
+        while await talk.hear() != "DATA":
+            talk.say(b"250 ok\r\n")
+        talk.say(b"354 go on\r\n")
+        await talk.hear_mail()
+        talk.say(b"250 taken\r\n")
+        await talk.hear()
+        talk.reset()
+
+    async with peer(tired) as running, desk(ZONE, running.port) as subject:
+        for _ in range(3):
+            await subject.deliver(a_record("bob@one.test"))
+        assert subject.fates == {"Delivered": 3}
+        assert await _limit(subject) == 5
+
+
+async def test_421_to_the_first_command_of_a_new_session_means_fewer_sessions() -> None:
+    async def busy(talk: Talk) -> None:
+        await talk.greet()
+        await talk.hear()
+        talk.say(b"421 4.4.2 timeout, closing connection\r\n")
+
+    async with peer(busy) as running, desk(ZONE, running.port) as subject:
+        await subject.deliver(a_record("bob@one.test"))
+        assert subject.fates == {"Transient": 1}
+        assert await _limit(subject) == 2
 
 
 async def test_a_reply_that_nobody_asked_for_ends_the_session() -> None:
@@ -663,6 +724,12 @@ async def test_bytes_at_random_cost_one_attempt_each_and_never_the_service() -> 
             await subject.deliver(a_record("bob@one.test"))
         assert sum(subject.fates.values()) == 30
         assert len(subject.later) + subject.fates.get("Delivered", 0) + subject.fates.get("Permanent", 0) == 30
+
+
+async def _limit(subject: Desk) -> int:
+    """How many sessions mx.one.test may have."""
+    pool = subject.service.pool
+    return pool.destination(_source(subject), await pool.router.route("one.test")).limit
 
 
 def _source(subject: Desk) -> Source:

@@ -258,6 +258,7 @@ def test_the_configuration_reads_back_as_what_the_pool_states() -> None:
         retry={"first": "2m", "factorPercent": 150, "max": "1h", "lifetime": "24h"},
         limits={"messageSize": "1Mi", "sessions": 5, "sessionLifetime": "90s"},
         drain={"gracePeriod": "30s"},
+        delivery={"maxSessionsPerDestination": 3},
     )
     bound = sending_ip("203.0.113.9", egress={"direct": {"bindAddress": "192.0.2.7"}})
     sources = [("eu-2", sending_ip("203.0.113.10")), ("eu-1", bound)]
@@ -275,6 +276,7 @@ def test_the_configuration_reads_back_as_what_the_pool_states() -> None:
     assert (document.limits.message_bytes, document.limits.sessions, document.limits.session_seconds) == (2**20, 5, 90)
     assert (document.allowed_networks, document.proxy_sources) == (("192.0.2.0/24",), ("198.18.0.0/15",))
     assert document.drain.grace == 30
+    assert document.delivery.sessions_per_destination == 3
 
 
 def test_two_regions_on_one_broker_have_queues_of_their_own() -> None:

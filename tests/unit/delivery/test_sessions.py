@@ -1,16 +1,19 @@
-"""Waiting for a session: a turn that is not taken goes to the next, and nobody waits for ever."""
+"""Waiting for a session: a turn that is not taken goes to the next, nobody waits for ever, and there are as many as the peer stands."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from random import Random
 
 import pytest
 
 from relayfleet.protocol.relay_config import Delivery, Source
-from relayfleet.relay.delivery.errors import BusyError
+from relayfleet.relay.delivery.concurrency import Signal
+from relayfleet.relay.delivery.errors import BusyError, LocalError, SmtpError
 from relayfleet.relay.delivery.session import Session
 from relayfleet.relay.delivery.sessions import Destination, SessionPool
+from relayfleet.relay.routing.errors import DnsTemporary
 from relayfleet.relay.routing.lookup import Answer
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.routing.router import Route, Router
@@ -103,3 +106,116 @@ async def test_idle_sessions_are_left_politely_and_forgotten() -> None:
         async with asyncio.timeout(5):
             while running.talks[0].heard[-1] != "QUIT":  # noqa: ASYNC110 - the peer has no event for it
                 await asyncio.sleep(0.01)
+
+
+def takes(most: int) -> Callable[[Talk], Awaitable[None]]:
+    """A peer that greets so many sessions at a time, and no more."""
+    running: set[Talk] = set()
+
+    async def behave(talk: Talk) -> None:
+        if len(running) >= most:
+            talk.say(b"421 4.7.0 too many connections from your address\r\n")
+            return
+        running.add(talk)
+        try:
+            await quiet(talk)
+        finally:
+            running.discard(talk)
+
+    return behave
+
+
+async def test_it_begins_with_five_sessions_and_adds_one_when_all_goes_well() -> None:
+    async with peer(quiet) as running:
+        subject = destination(running.port, sessions=20)
+        sessions = await asyncio.gather(*(subject.acquire(soon()) for _ in range(5)))
+        sixth = asyncio.create_task(subject.acquire(soon()))
+        await asyncio.sleep(0)
+        assert (subject.open, sixth.done()) == (5, False)
+        subject.hear(Signal.WELL, 0.0)
+        sessions.append(await asyncio.wait_for(sixth, 5))
+        assert (subject.open, len(running.talks)) == (6, 6)
+        for each in sessions:
+            each.abort()
+
+
+async def test_one_session_too_many_is_no_mails_failure() -> None:
+    async with peer(takes(2)) as running:
+        subject = destination(running.port, sessions=20)
+        tasks = [asyncio.create_task(subject.acquire(soon())) for _ in range(6)]
+        served: list[asyncio.Task[Session]] = []
+        while len(served) < len(tasks):
+            done, _ = await asyncio.wait(
+                [each for each in tasks if each not in served], timeout=5, return_when=asyncio.FIRST_COMPLETED
+            )
+            assert done, "nobody gets a turn"
+            for each in done:
+                served.append(each)
+                subject.give_back(each.result())
+        assert (subject.open, subject.limit) == (2, 2)
+        # No address is marked, so that a session which ends can be replaced; and nobody asks for more again and again.
+        assert subject.pool.marks.get(subject.source, "127.0.0.1") is None
+        assert len(running.talks) <= 5
+        subject.close_idle(0.0)
+
+
+async def test_a_peer_that_takes_no_session_at_all_is_told_to_the_mail() -> None:
+    async with peer(takes(0)) as running:
+        subject = destination(running.port, sessions=20)
+        with pytest.raises(SmtpError):
+            await subject.acquire(soon())
+        assert subject.pool.marks.get(subject.source, "127.0.0.1") is not None
+
+
+async def test_after_strain_half_of_the_sessions_are_left_and_that_is_remembered() -> None:
+    async with peer(quiet) as running:
+        subject = destination(running.port, sessions=4)
+        sessions = await asyncio.gather(*(subject.acquire(soon()) for _ in range(4)))
+        for _ in sessions:
+            subject.hear(Signal.STRAIN, asyncio.get_running_loop().time() - 1)
+        for each in sessions:
+            subject.give_back(each)
+        assert (subject.open, subject.limit) == (2, 2)
+        subject.close_idle(0.0)
+        assert not subject.unused
+        subject.pool.sweep()
+        assert subject.pool.destination(subject.source, subject.route) is subject
+
+
+@pytest.mark.parametrize("why", ["cancelled", "no source", "no DNS"])
+async def test_a_place_that_comes_to_no_session_goes_to_the_next(why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with peer(quiet) as running:
+        subject = destination(running.port, sessions=2)
+        first = await subject.acquire(soon())
+        gate = asyncio.Event()
+
+        async def fails(*_: object) -> None:
+            await gate.wait()
+            raise DnsTemporary("no answer") if why == "no DNS" else LocalError("local", "the address is not here")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(subject.pool, "dial", fails)
+            patch.setattr(subject.pool.router, "addresses", fails)
+            second, third = (asyncio.create_task(subject.acquire(soon())) for _ in range(2))
+            await asyncio.sleep(0)
+            assert (subject.open, len(running.talks)) == (2, 1)
+        if why == "cancelled":
+            second.cancel()
+        gate.set()
+        session = await asyncio.wait_for(third, 5)
+        assert (subject.open, subject.limit, len(running.talks)) == (2, 2, 2)
+        with pytest.raises((asyncio.CancelledError, DnsTemporary, LocalError)):
+            await second
+        for each in (first, session):
+            each.abort()
+
+
+async def test_a_broken_session_costs_one() -> None:
+    async with peer(quiet) as running:
+        subject = destination(running.port, sessions=4)
+        session = await subject.acquire(soon())
+        subject.hear(Signal.BROKEN, 0.0)
+        assert subject.limit == 3
+        subject.hear(Signal.NOTHING, 0.0)
+        assert subject.limit == 3
+        session.abort()

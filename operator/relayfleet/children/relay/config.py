@@ -52,7 +52,10 @@ def document(
         allowed_networks=tuple(spec.allowed_networks),
         proxy_sources=tuple(proxy.sources) if proxy else (),
         limits=_limits(spec.limits),
-        delivery=Delivery(resolvers=resolvers.told(spec.resolvers)),
+        delivery=Delivery(
+            sessions_per_destination=spec.delivery.max_sessions_per_destination,
+            resolvers=resolvers.told(spec.resolvers),
+        ),
         retry=Retry(
             seconds(spec.retry.first), spec.retry.factor_percent, seconds(spec.retry.max), seconds(spec.retry.lifetime)
         ),

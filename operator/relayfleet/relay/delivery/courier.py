@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from relayfleet.protocol.relay_config import Source
+from relayfleet.relay.delivery.concurrency import signal
 from relayfleet.relay.delivery.envelope import Envelope, unfit
 from relayfleet.relay.delivery.errors import ConnectError, LocalError, PeerTimeoutError, SessionError, SmtpError
 from relayfleet.relay.delivery.journal import Witness
@@ -126,8 +127,9 @@ class Courier:
                 return [unfitting(each, reason, place) for each in envelope.recipients]
             run = Transaction(session, envelope, self.witness.claims(held, place, session.stated), deadline)
             fresh = session.mails == 0
+            began = asyncio.get_running_loop().time()
             self.begins(held)
-            failure = await self._run(run, destination.source)
+            failure = await self._run(run, destination)
             session.stated = stated = asyncio.Event()
         except BaseException:
             session.abort()
@@ -140,19 +142,21 @@ class Courier:
                 return None
             self._count(run, place, failure)
             outcomes = self._outcomes(run, place, session.peer.dsn, failure)
+            if fresh or not _stale(outcomes):
+                destination.hear(signal(outcomes, failure), began)
             await self.witness.outcome(held, run, failure)
             return outcomes
         finally:
             stated.set()
 
-    async def _run(self, run: Transaction, source: Source) -> Exception | None:
+    async def _run(self, run: Transaction, destination: Destination) -> Exception | None:
         """What ended it before its time; its session is of no use then."""
         try:
             await run.run()
         except (SessionError, ClaimExpiredError, SpoolError) as error:
             run.session.abort()
             if isinstance(error, PeerTimeoutError):
-                self.pool.marks.put(source, run.session.address, error)
+                destination.timed_out(run.session, error)
             return error
         return None
 

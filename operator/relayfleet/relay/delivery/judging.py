@@ -39,6 +39,8 @@ _RULED = {
 }
 """X.7.1 is what others say when policy is the reason (RFC 3463)."""
 EXPIRED_STATUS = "4.4.7"
+GREYLISTED = "Greylisted"
+"""The reason of rules by which a peer waits for the same address to come again."""
 MOST_TEXT = 500
 
 

@@ -1,7 +1,9 @@
 """Open sessions, kept and shared: a pool for each source and destination (set of mail exchangers).
 
-A session carries mail after mail. A destination that never answered gets one caller at a time, the others wait for its fate, and an
-address that refused or let us wait is not called again for a minute: a dead host costs one wait a minute, not one a mail.
+A session carries mail after mail, and how many of them there are follows what the destination stands (`concurrency`). A destination that never
+answered gets one caller at a time, the others wait for its fate, and an address that refused or let us wait is not called again for a minute: a dead
+host costs one wait a minute, not one a mail. An address at which other sessions of ours are open has only had enough of them: that is no mail's
+failure, and each waits for its turn in those that are open.
 """
 
 from __future__ import annotations
@@ -9,14 +11,15 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
-from collections import deque
+from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass, field
 
 from relayfleet.protocol.relay_config import Delivery, Source
 from relayfleet.relay.control.tally import Tally
+from relayfleet.relay.delivery.concurrency import Concurrency, Signal
 from relayfleet.relay.delivery.connecting import Target, open_session, opportunistic_context
-from relayfleet.relay.delivery.errors import BusyError, LocalError, RefusedError, SmtpError, TlsError
+from relayfleet.relay.delivery.errors import BusyError, LocalError, PeerTimeoutError, RefusedError, SmtpError, TlsError
 from relayfleet.relay.delivery.session import Session
 from relayfleet.relay.delivery.sources import family_of
 from relayfleet.relay.delivery.telling import count_attempt
@@ -126,13 +129,21 @@ class Destination:
     source: Source
     route: Route
     open: int = 0
+    concurrency: Concurrency = field(default_factory=Concurrency)
     _opening: int = 0
+    _at: Counter[str] = field(default_factory=Counter)
     _idle: list[Session] = field(default_factory=list)
     _waiters: deque[asyncio.Future[None]] = field(default_factory=deque)
 
     @property
     def unused(self) -> bool:
-        return not self.open and not self._waiters
+        """Nothing is open, and nothing is known that must not be forgotten."""
+        return not self.open and not self._waiters and not self.concurrency.is_held(_now())
+
+    @property
+    def limit(self) -> int:
+        """How many sessions it may have now."""
+        return self.concurrency.limit(self.pool.settings.sessions_per_destination)
 
     async def acquire(self, deadline: float) -> Session:
         """A session for one transaction; give it back. `deadline` is loop time. Raises SmtpError or DnsError: nobody there."""
@@ -141,24 +152,45 @@ class Destination:
                 if (session := self._idle.pop()).usable:
                     return session
                 self._drop(session)
-            if self._may_open():
-                return await self._open(deadline)
-            await self._wait(deadline)
+            if not self._may_open():
+                await self._wait(deadline)
+            elif (opened := await self._open(deadline)) is not None:
+                return opened
 
     def give_back(self, session: Session) -> None:
-        """For the next one, or to its end when it is broken or has served enough."""
-        now = asyncio.get_running_loop().time()
-        limit = min(self.pool.settings.messages_per_session, session.peer.most_mails or 1_000_000)
-        if session.usable and session.mails < limit and now - session.opened_at < AGE_SECONDS:
+        """For the next one, or to its end when it is broken, has served enough, or is one too many."""
+        now = _now()
+        most = min(self.pool.settings.messages_per_session, session.peer.most_mails or 1_000_000)
+        fresh = session.mails < most and now - session.opened_at < AGE_SECONDS
+        if session.usable and fresh and self.open <= self.limit:
             session.used_at = now
             self._idle.append(session)
         else:
             self._drop(session)
-        self._wake(1)
+        if self._idle or self._may_open():
+            self._wake(1)
+
+    def hear(self, signal: Signal, began: float) -> None:
+        """Learn from an attempt that began at `began` (loop time)."""
+        most, before = self.pool.settings.sessions_per_destination, self.limit
+        match signal:
+            case Signal.WELL:
+                self.concurrency = self.concurrency.raised(self.open, most, _now())
+            case Signal.STRAIN:
+                self.concurrency = self.concurrency.halved(began, most, _now())
+            case Signal.BROKEN:
+                self.concurrency = self.concurrency.lessened(most)
+        if self.limit > before:
+            self._wake(1)
+
+    def timed_out(self, session: Session, error: PeerTimeoutError) -> None:
+        """Its address is not called for a while, unless other sessions are open there. To be told before it is given back."""
+        if self._at[session.address] <= 1:
+            self.pool.marks.put(self.source, session.address, error)
 
     def close_idle(self, seconds: float) -> None:
         """End the sessions that were idle for so long."""
-        now = asyncio.get_running_loop().time()
+        now = _now()
         kept = [session for session in self._idle if session.usable and now - session.used_at < seconds]
         for session in set(self._idle) - set(kept):
             self._drop(session)
@@ -166,23 +198,39 @@ class Destination:
 
     def _drop(self, session: Session) -> None:
         self.open -= 1
+        self._at[session.address] -= 1
+        if not self._at[session.address]:
+            del self._at[session.address]
         session.quit()
 
-    def _may_open(self) -> bool:
-        proven = self.open > self._opening
-        return self.open < self.pool.settings.sessions_per_destination and (proven or not self._opening)
+    @property
+    def _proven(self) -> bool:
+        """Some session is open, in use or idle."""
+        return self.open > self._opening
 
-    async def _open(self, deadline: float) -> Session:
+    def _may_open(self) -> bool:
+        return self.open < self.limit and (self._proven or not self._opening)
+
+    async def _open(self, deadline: float) -> Session | None:
+        """A new one; None: the peer has had enough of those that are open, and there are no more of them from now on."""
         self.open += 1
         self._opening += 1
         try:
             session = await self._try_hosts(deadline)
-        except BaseException:
+        except BaseException as error:
             self.open -= 1
-            raise
-        finally:
             self._opening -= 1
-            self._wake(len(self._waiters))
+            if self._proven and isinstance(error, SmtpError) and not isinstance(error, LocalError):
+                self.concurrency = self.concurrency.capped(self.open, _now())
+                return None
+            if not self._proven:
+                self._wake(len(self._waiters))  # the next one calls; the mark of the address answers for it
+            elif self._may_open():
+                self._wake(1)  # the place is free again
+            raise
+        self._opening -= 1
+        self._at[session.address] += 1
+        self._wake(self.limit - self.open)
         self.pool.counters.opened += 1
         self.pool.counters.encrypted += session.tls
         return session
@@ -217,7 +265,8 @@ class Destination:
         except SmtpError as error:
             self.pool.counters.failed += 1
             count_attempt(self.pool.tally, self.source.name, host, error)
-            self.pool.marks.put(self.source, address, error)
+            if not self._at[address]:
+                self.pool.marks.put(self.source, address, error)
             failures.append(error)
             return None
         self.pool.marks.clear(self.source, address)
@@ -240,11 +289,15 @@ class Destination:
             timer.cancel()
 
     def _wake(self, count: int) -> None:
-        while count and self._waiters:
+        while count > 0 and self._waiters:
             waiter = self._waiters.popleft()
             if not waiter.done():
                 waiter.set_result(None)
                 count -= 1
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _give_up(waiter: asyncio.Future[None]) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relayfleet.protocol.relay_config import Retry
-from relayfleet.relay.delivery.judging import EXPIRED_STATUS
+from relayfleet.relay.delivery.judging import EXPIRED_STATUS, GREYLISTED
 from relayfleet.relay.delivery.outcome import Fate, Outcome
 from relayfleet.relay.reports import notify
 from relayfleet.relay.reports.dsn import Entry, ReportAction
@@ -27,7 +27,6 @@ from relayfleet.relay.retry.backoff import UNCERTAIN_SECONDS, expired, hold_dela
 from relayfleet.relay.spool.interface import Successor
 from relayfleet.relay.spool.record import Recipient, Record
 
-GREYLISTED = "Greylisted"
 _UNFINISHED = (Fate.TRANSIENT, Fate.UNCERTAIN)
 
 
