@@ -110,6 +110,20 @@ async def says(region: Region, subject: Depending, kind: str, reason: str, *word
     print(f"{kind} {reason} {words} after {time.monotonic() - began:.1f} s")
 
 
+async def says_no_more(region: Region, subject: Depending, kind: str, reason: str) -> None:
+    """Return when the condition has another reason: a relay that was slow on busy cores may still be on its way back."""
+
+    async def holds() -> bool:
+        found = await region.api.get("RelayPool", subject.pool.namespace, subject.pool.pool)
+        assert found is not None
+        [said] = [each for each in found["status"]["conditions"] if each["type"] == kind]
+        if said["reason"] == reason:
+            raise NotYet(str(said))
+        return True
+
+    await wait_for(holds, HEALS, f"{kind} says no more {reason}")
+
+
 async def answered(region: Region, subject: Depending, code: int) -> None:
     """Return when new mail gets this answer: relays act by themselves, each within its own second."""
 
@@ -200,4 +214,4 @@ async def test_of_two_resolvers_one_is_enough_and_without_any_mail_goes_where_it
     assert traffic.verdict is not None
     print(traffic.verdict)
     assert (traffic.verdict.accepted, traffic.verdict.lost, traffic.verdict.altered) == (traffic.sent, (), ())
-    await waiting.condition(eu.api, resolving.manifest, "Degraded", "False", HEALS)
+    await says_no_more(eu, resolving, "Degraded", "ResolverDown")
