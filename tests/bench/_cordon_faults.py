@@ -18,7 +18,9 @@ from tests.testbed.network_faults import rules
 from tests.testbed.shell import run
 
 CRASH = ("sigkill", "sigstop", "drop", "refuse")
-GRAY = ("mute", "451", "slow")
+GRAY = ("mute", "451", "slow", "deaf")
+BEHIND_PROXY = GRAY[:3]
+"""`deaf`: packets that begin a connection are dropped, sessions that stand go on, as with a full connection table."""
 TABLE = "cordon"
 PORTS = range(names.listener_port(0, 0), names.listener_port(0, names.LANES))
 LONGEST = 60.0
@@ -31,9 +33,9 @@ Strike = Callable[[], Awaitable[float]]
 async def prepared(kind: str, pod: Pod) -> AsyncIterator[Strike]:
     """Everything that has to be there before the fault; at the end it is undone."""
     async with AsyncExitStack() as stack:
-        if kind in GRAY:
+        if kind in BEHIND_PROXY:
             yield await stack.enter_async_context(_wrong(kind, pod))
-        elif kind in ("drop", "refuse"):
+        elif kind in ("drop", "refuse", "deaf"):
             yield lambda: _ruled(stack, kind, pod)
         else:
             yield lambda: _signalled(stack, kind, pod)
@@ -50,9 +52,12 @@ async def _signalled(stack: AsyncExitStack, kind: str, pod: Pod) -> float:
 
 
 async def _ruled(stack: AsyncExitStack, kind: str, pod: Pod) -> float:
-    lost = rules(TABLE, ("in", "out"), (), (), "drop")
-    refused = rules(TABLE, ("in",), PORTS, (), "reset")
-    return await _table(stack, pod, lost if kind == "drop" else refused)
+    texts = {
+        "drop": rules(TABLE, ("in", "out"), (), (), "drop"),
+        "refuse": rules(TABLE, ("in",), PORTS, (), "reset"),
+        "deaf": _deafness(),
+    }
+    return await _table(stack, pod, texts[kind])
 
 
 async def _table(stack: AsyncExitStack, pod: Pod, text: str) -> float:
@@ -78,6 +83,15 @@ async def _wrong(kind: str, pod: Pod) -> AsyncIterator[Strike]:
             return float(await proxy.answer())
 
         yield strike
+
+
+def _deafness() -> str:
+    return (
+        f"table ip {TABLE} {{\n"
+        "  chain arriving {\n    type filter hook input priority -300;\n"
+        f"    iif != lo tcp dport {PORTS[0]}-{PORTS[-1]} tcp flags & (fin | syn | rst | ack) == syn drop\n  }}\n"
+        "}"
+    )
 
 
 def _redirection() -> str:
