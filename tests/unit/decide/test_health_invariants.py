@@ -267,6 +267,22 @@ def test_what_a_slow_beat_lost_while_a_relay_was_frozen_does_not_keep_it_out() -
     assert len(scene.cordons("r0")) == 1
 
 
+def test_new_connections_begun_while_a_vantage_saw_nothing_are_its_own_loss() -> None:
+    """They stay open for seconds after the others are answered: their first packet was lost, and the kernel sends it again later and later."""
+    scene = Scene().play(10.0)
+    scene.blind = {"A", "B"}
+    dark = scene.now
+    scene.play(5.0)
+    scene.blind = set()
+    sent = tuple(dark + 3.0 + 0.3 * number for number in range(5))
+    times = [scene.now + 0.2 * turn for turn in range(10)]
+    lost = [(at, Silent("r0", each, "pod", Probe.CONNECT, 0.0, sent)) for at in times for each in "AB"]
+    works = [(at, Answered("r1", each, "pod", Probe.CONNECT, 0.0, 0.002)) for at in times for each in "AB"]
+    scene.also = at_times(*lost, *works)
+    scene.play(20.0)
+    assert [name for name in scene.names if scene.cordons(name)] == []
+
+
 def test_a_relay_that_greets_new_sessions_again_comes_back() -> None:
     scene = Scene().play(10.0)
     deaf, heals = scene.now, scene.now + 20.0

@@ -16,6 +16,7 @@ from relayfleet.decide.health.outcomes import forgiven
 from relayfleet.decide.health.policy import Policy
 from relayfleet.decide.health.roster import Roster
 from relayfleet.decide.health.state import (
+    DARK,
     MAX_STEP,
     NEVER,
     Probing,
@@ -151,13 +152,15 @@ class Folding:
 
     def _hung(self, relay: str, source: Source, sent: Iterable[float], at: float) -> None:
         """Mails and new connections without a reply, though the same vantage got one to something younger: each is turned away, once, when it
-        became late."""
+        became late. What was sent while the vantage heard from nobody is its own loss, also when that ends before such a connection does."""
         heard = (p.answered for s, p in self._relay(relay).probing.items() if s[:2] == source[:2])
         subject = _tried(source)
         alive, known = max(heard, default=NEVER), self._relay(relay).trials.get(subject, Trial()).at
+        view = self._eyes(source)
         for each in sent:
             late = each + self._policy.timeout
-            if each < alive and known < late <= at + _TICK:
+            seeing = each < view.heard.first_at and view.blames(each)
+            if seeing and each < alive and known < late <= at + _TICK:
                 self._outcome(relay, subject, good=False, at=late)
 
     def _reply(self, each: seen.Answered | seen.Erred, source: Source, at: float) -> None:
@@ -172,8 +175,8 @@ class Folding:
         relay, prompt = self._relay(each.relay), stored or each.latency < self._policy.timeout
         healthy = relay.standing.level is Level.ACTIVE and not stored
         self._hear(source, each.relay, each.latency if healthy else None, at)
-        view = self._views[source]
-        lost = sum(s < sent - _SAME and view.blames(s) for s in probing.unanswered)
+        views = (self._views[source], self._eyes(source))
+        lost = sum(s < sent - _SAME and all(view.blames(s) for view in views) for s in probing.unanswered)
         answered = self._answered(probing, lost, sent, at, prompt)
         if healthy:  # what this answer ends is a silence of a healthy relay
             refuted = sum(s < sent and suspicious(at - s, self._policy) for s in open_probes(relay))
@@ -201,8 +204,14 @@ class Folding:
         view = self._views.get(source) or View()
         step = 0.0 if latency is None else 0.1 * (min(latency, self._policy.excusable) - view.pace)
         last = view.heard.first_at
-        dark = (last, at) if len(self._names) > 1 and at - last > self._policy.timeout else view.dark
+        dark = view.dark
+        if len(self._names) > 1 and at - last > self._policy.timeout:
+            dark = (*dark, (last, at))[-DARK:]
         self._views[source] = View(view.heard.seen(relay, at), view.pace + step, dark)
+
+    def _eyes(self, source: Source) -> View:
+        """What the same vantage sees by the probes that it sends most often: whether it sees at all."""
+        return self._views.get(source._replace(probe=Probe.DIALOGUE), View())
 
     def _heartbeat(self, each: seen.Heartbeat, at: float) -> None:
         if not math.isfinite(each.late):

@@ -20,6 +20,8 @@ MAX_STEP = 5.0
 NEVER = -math.inf
 FULL = 4
 """Weights are counted in quarters."""
+DARK = 4
+"""So many dark times of a source are kept: a source that is asked seldom has one between any two answers."""
 
 
 class Source(NamedTuple):
@@ -131,16 +133,16 @@ class RelayState:
 class View:
     """What one source sees of the whole pool: who answered last, and how fast relays answer just now (mean latency, seconds).
 
-    `dark`: the last time, from and to, in which it heard from no relay at all; a loss in it is the source's own.
+    `dark`: the last few times, from and to, in which it heard from no relay at all; a loss in them is the source's own.
     """
 
     heard: Sightings = Sightings()
     pace: float = 0.0
-    dark: tuple[float, float] = (NEVER, NEVER)
+    dark: tuple[tuple[float, float], ...] = ()
 
     def blames(self, sent: float) -> bool:
         """Whether a probe sent then tells of the relay: the source was not in the dark."""
-        return not self.dark[0] < sent < self.dark[1]
+        return not any(begin < sent < end for begin, end in self.dark)
 
 
 @dataclass(frozen=True, slots=True)
