@@ -46,8 +46,7 @@ async def test_a_frozen_relay_leaves_traffic_and_comes_back(
         await traffic.accepted(50)
         async with frozen(eu, watched, relay):
             await placed(eu, watched, relay, LAST_RESORT, OUT, budget=LEAVES)
-            said = await cordoned(eu, watched, relay)
-            assert said["reason"] == "Silent", said
+            await cordoned(eu, watched, relay, reason="Silent")
             assert_in_service(await places(eu, watched), others)
         await all_return(eu, watched)
     assert traffic.verdict is not None

@@ -69,14 +69,14 @@ async def all_return(region: Region, fleet: Fleet, count: int = 3, budget: float
     await wait_for(holds, budget, f"all {count} relays of {fleet.pool} take traffic again")
 
 
-async def cordoned(region: Region, fleet: Fleet, relay: str, budget: float = LEAVES) -> Object:
-    """The status's entry for a relay, as soon as there is one."""
+async def cordoned(region: Region, fleet: Fleet, relay: str, budget: float = LEAVES, reason: str = "") -> Object:
+    """The status's entry for a relay, as soon as there is one, with this reason if there is any: on busy cores it may have been slow before."""
 
     async def holds() -> Object:
         pool = await region.api.get("RelayPool", fleet.namespace, fleet.pool)
         assert pool is not None
         found: list[Object] = [each for each in pool["status"].get("cordoned", []) if each["name"] == relay]
-        if not found:
+        if not found or (reason and found[0]["reason"] != reason):
             raise NotYet(str(pool["status"]))
         return found[0]
 
