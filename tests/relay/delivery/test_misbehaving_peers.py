@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import ssl
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from random import Random
 
@@ -259,9 +260,10 @@ async def test_a_session_that_the_peer_closed_while_idle_costs_no_attempt() -> N
         assert await _limit(subject) == 5
 
 
-@pytest.mark.parametrize("text", [b"4.7.0 one mail a session", b"4.4.2 timeout, closing connection"])
-async def test_421_to_the_first_command_of_a_reused_session_costs_no_attempt(text: bytes) -> None:
-    async def tired(talk: Talk) -> None:
+def tired(leave: Callable[[Talk], None]) -> Callable[[Talk], Awaitable[None]]:
+    """A peer that takes one mail in each session and leaves at the first command of the next."""
+
+    async def behave(talk: Talk) -> None:
         await talk.greet()
         while await talk.hear() != "DATA":
             talk.say(b"250 ok\r\n")
@@ -269,9 +271,17 @@ async def test_421_to_the_first_command_of_a_reused_session_costs_no_attempt(tex
         await talk.hear_mail()
         talk.say(b"250 taken\r\n")
         await talk.hear()
-        talk.say(b"421 " + text + b"\r\n")
+        leave(talk)
 
-    async with peer(tired) as running, desk(ZONE, running.port) as subject:
+    return behave
+
+
+@pytest.mark.parametrize("text", [b"4.7.0 one mail a session", b"4.4.2 timeout, closing connection"])
+async def test_421_to_the_first_command_of_a_reused_session_costs_no_attempt(text: bytes) -> None:
+    async with (
+        peer(tired(lambda talk: talk.say(b"421 " + text + b"\r\n"))) as running,
+        desk(ZONE, running.port) as subject,
+    ):
         for _ in range(3):
             await subject.deliver(a_record("bob@one.test"))
         assert subject.fates == {"Delivered": 3}
@@ -280,17 +290,7 @@ async def test_421_to_the_first_command_of_a_reused_session_costs_no_attempt(tex
 
 
 async def test_a_session_that_dies_of_the_first_command_when_it_is_used_again_costs_no_attempt() -> None:
-    async def tired(talk: Talk) -> None:
-        await talk.greet()
-        while await talk.hear() != "DATA":
-            talk.say(b"250 ok\r\n")
-        talk.say(b"354 go on\r\n")
-        await talk.hear_mail()
-        talk.say(b"250 taken\r\n")
-        await talk.hear()
-        talk.reset()
-
-    async with peer(tired) as running, desk(ZONE, running.port) as subject:
+    async with peer(tired(Talk.reset)) as running, desk(ZONE, running.port) as subject:
         for _ in range(3):
             await subject.deliver(a_record("bob@one.test"))
         assert subject.fates == {"Delivered": 3}

@@ -24,8 +24,8 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> Stage:
     return Stage(monkeypatch)
 
 
-async def unanswered(stage: Stage, queue: str, *, carried_out: bool = False) -> None:
-    """Of its removal. A pool of the same name comes next."""
+async def in_doubt(stage: Stage, queue: str, *, carried_out: bool = False) -> None:
+    """Whether it was removed: that was not answered."""
 
     async def frozen(name: str) -> None:
         if name == queue:
@@ -38,9 +38,19 @@ async def unanswered(stage: Stage, queue: str, *, carried_out: bool = False) -> 
     await stage.look(SETTLING)
     assert stage.memory.sweep.doubt
     stage.brokers.when = None
+
+
+def put_again(stage: Stage) -> None:
+    """A pool of the same name."""
     again = pool()
     again["metadata"] |= {"name": "gone", "uid": "another"}
     stage.kube.put(again)
+
+
+async def unanswered(stage: Stage, queue: str, *, carried_out: bool = False) -> None:
+    """Of its removal. A pool of the same name comes next."""
+    await in_doubt(stage, queue, carried_out=carried_out)
+    put_again(stage)
 
 
 async def is_kept_out(stage: Stage) -> bool:
@@ -182,24 +192,15 @@ async def test_one_that_was_not_answered_is_made_up_for(stage: Stage) -> None:
 async def test_a_doubt_that_is_over_stays_over_whatever_happens_to_other_brokers(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def frozen(name: str) -> None:
-        raise BrokerUnreachable("no answer in time")
-
     async def unanswered_look(vhost: str, name: str) -> bool:
         raise BrokerUnreachable("one is restarting")
 
-    await stage.until_locked()
-    stage.brokers.when = frozen
-    await stage.look(SETTLING)
-    assert stage.memory.sweep.doubt
-    stage.brokers.when = None
+    await in_doubt(stage, READY)
     with monkeypatch.context() as patched:
         patched.setattr(stage.brokers, "holds_record", unanswered_look)
         await stage.look(SETTLING)
         await stage.look(SETTLING)
-    again = pool()
-    again["metadata"] |= {"name": "gone", "uid": "another"}
-    stage.kube.put(again)
+    put_again(stage)
     stage.kube.put(asked_broker())
     stage.brokers.down = {NODES[1]}
     assert not await is_kept_out(stage)

@@ -15,17 +15,7 @@ from relayfleet.relay.spool.rabbitmq.link import Target
 from relayfleet.relay.spool.rabbitmq.topology import Topology
 from relayfleet.relay.spool.rabbitmq.ways import Ways
 from relayfleet.relay.spool.record import Recipient, Record, decode, encode
-
-
-class Channel:
-    """What the consumer did to the broker."""
-
-    def __init__(self) -> None:
-        self.is_open = True
-        self.acked: list[int] = []
-
-    def ack(self, tag: int) -> None:
-        self.acked.append(tag)
+from tests.unit.spool.test_put_aside import Channel
 
 
 class Scene:

@@ -126,8 +126,8 @@ class Watcher:
 
     def _look_at_new(self, now: float) -> None:
         """State which new connections are overdue, and try another."""
-        new = [each for each in self._others if each.plan is Plan.WHOLE and each.sent is not None]
-        late = sorted(each.sent for each in new if each.sent is not None and now - each.sent > self.target.timeout)
+        new = [each.sent for each in self._others if each.plan is Plan.WHOLE and each.sent is not None]
+        late = sorted(sent for sent in new if now - sent > self.target.timeout)
         if late and not self._around.pulse.just_back(now):
             self._report("Silent", "Connect", now, sent=tuple(late))
             self._whole()
