@@ -12,7 +12,7 @@ import threading
 import time
 from pathlib import Path
 
-from . import binaries, bridges, settings
+from . import binaries, bridges, freezer, settings
 from .progress import say
 from .settings import REGIONS, Region
 from .shell import TestbedError, run, succeeds
@@ -84,11 +84,26 @@ def forget_discovery(region: Region) -> None:
 
 
 def delete(region: Region) -> None:
+    try:
+        _delete(region)
+    except TestbedError:
+        if not freezer.thaw(_containers(region)):
+            raise
+        say(f"{region.cluster}: a dead engine had left frozen processes in it; they go on, and it is deleted once more")
+        _delete(region)
+    region.kubeconfig.unlink(missing_ok=True)
+
+
+def _delete(region: Region) -> None:
     run(
         _kind(), "delete", "cluster", "--name", region.cluster, "--kubeconfig", region.kubeconfig,
         env=_kind_environment(), timeout=120,
     )  # fmt: skip
-    region.kubeconfig.unlink(missing_ok=True)
+
+
+def _containers(region: Region) -> list[str]:
+    label = f"label=io.x-k8s.kind.cluster={region.cluster}"
+    return run("docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label).split()
 
 
 def _kind() -> Path:

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,20 +66,36 @@ class Postgres:
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """The server, with all its children, stands still for the block."""
-        os.kill(self.process.pid, signal.SIGSTOP)  # first, so that it has no more children than those
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        processes = [self.process.pid, *map(int, children)]
+        # A signal takes effect some time later, and until then the server goes on making children.
+        stopped = [self.process.pid]
+        _stop(self.process.pid)
         try:
-            for each in processes:
-                os.kill(each, signal.SIGSTOP)
+            for child in _children(self.process.pid):
+                stopped.append(child)
+                _stop(child)
             yield
         finally:
-            for each in processes:
+            for each in stopped:
                 os.kill(each, signal.SIGCONT)
 
     def start(self, found: Path) -> None:
         """Again, after `stop`."""
         self.process = _started(found, self.folder, self.port)
+
+
+def _stop(process: int) -> None:
+    """Returns when it stands still (or has ended, and waits for its parent to see it)."""
+    os.kill(process, signal.SIGSTOP)
+    while _state(process) not in "TZ":
+        time.sleep(0.001)
+
+
+def _state(process: int) -> str:
+    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def _children(process: int) -> list[int]:
+    return [int(each) for each in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
 
 
 @contextlib.contextmanager
