@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from tests.bench import _cordon_judge as judge
 from tests.bench._cordon_child import Child, inside
-from tests.bench._cordon_faults import GRAY, PORTS, Strike, prepared
+from tests.bench._cordon_faults import BEHIND_PROXY, GRAY, PORTS, Strike, prepared
 from tests.bench._cordon_pods import Pod, node_process
 from tests.bench._cordon_watch import Seen, watching
 from tests.bench._cordon_world import NAMESPACE, OURS, PEER, World
@@ -22,7 +22,7 @@ from tests.testbed.faults import paused_node
 SECOND, LOST = "second", "lost"
 BOUND = 15.0
 """Seconds after which a relay that still gets connections counts as never cordoned."""
-WARM_SECONDS, SETTLE_SECONDS = 1.5, 2.0
+WARM_SECONDS, SETTLE_SECONDS, RESET_SECONDS = 1.5, 2.0, 1.0
 SILENCE = {"traffic": 1.5, "idle": 3.0}
 """Seconds without a connection, once the API server says that the relay is out, after which there come no more."""
 RATES = {"traffic": {"mail": 50, "trace": 50, "peer": 50}, "idle": {"mail": 0, "trace": 5, "peer": 5}}
@@ -118,6 +118,10 @@ async def perform(rig: Rig, trial: Trial) -> dict[str, Outcome]:
             strikes = {
                 name: await stack.enter_async_context(prepared(trial.fault, pod)) for name, pod in victims.items()
             }
+            if trial.fault in BEHIND_PROXY:
+                # Sessions were reset to get behind the proxy, for which the relay may have left traffic.
+                await asyncio.sleep(RESET_SECONDS)
+                await rig.world.forgiven(rig.seen)
             strikes = ({LOST: lambda: _lose(stack, lost)} if lost else {}) | strikes
             faults, ended = await _hit(rig, trial, strikes, victims, operators)
         return {
