@@ -1,5 +1,5 @@
 """What every controller gets: the API server, the settings, the recorder, the verdicts on relays, what relays tell
-of dependencies, of their keys and of the suppression list, what is seen of brokers, what the watches told, and a memory that lives as long as the leader does."""
+of dependencies, of their keys, of the suppression list and of submitters, what is seen of brokers, what the watches told, and a memory that lives as long as the leader does."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from relayfleet.controllers.relaydependencies import Reports
 from relayfleet.controllers.relayfences import Fences
 from relayfleet.controllers.relayhealth import Health
 from relayfleet.controllers.relaypeers import Links
+from relayfleet.controllers.relayusage import PoolUsages
 from relayfleet.controllers.relaywords import SealingWords, SigningWords, SuppressionWords
 from relayfleet.kube.client import Kube
 from relayfleet.kube.mirror import Mirror
@@ -35,6 +36,7 @@ class Context:
     signing: SigningWords = field(default_factory=SigningWords)
     sealing: SealingWords = field(default_factory=SealingWords)
     suppression: SuppressionWords = field(default_factory=SuppressionWords)
+    usage: PoolUsages = field(default_factory=PoolUsages)
     brokers: BrokerSights = field(default_factory=BrokerSights)
     fences: Fences = field(default_factory=Fences)
     permit: Callable[[], None] = lambda: None

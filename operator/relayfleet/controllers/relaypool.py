@@ -41,6 +41,7 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
         context.suppression.keep((namespace, name), ())
         context.sealing.keep((namespace, name), ())
         context.dependencies.forget((namespace, name))
+        context.usage.forget((namespace, name))
         return None  # its children go by their owner references
     try:
         spec = RelayPoolSpec.model_validate(pool["spec"])

@@ -24,7 +24,9 @@ MOST_BYTES = 256 * 1024
 MOST_ROWS = 64
 MOST_DEPENDENCIES = 16
 MOST_RESOLVERS = 8
+MOST_USAGES = 32
 MOST_TEXT = 256
+MOST_COUNT = 10**9
 MOST_UNPUBLISHED = 2048
 """Characters: a sentence with the longest name and the record of an RSA key of 4096 bits in it."""
 
@@ -112,13 +114,44 @@ class Dependency:
 
 
 @dataclass(frozen=True, slots=True)
+class Usage:
+    """Recipients that were accepted from a credential on one day. `own`: by this relay since it counts. Of a relay also what it was told last: `pool` by all
+    relays, `counted` of them by itself. A relay that comes to a new leader so brings the pool's count along."""
+
+    credential: str
+    own: int
+    pool: int = 0
+    counted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Usages:
+    """What a relay says of its credentials with limits, at most `MOST_USAGES` that have changed. `day`: by UTC, in days since 1970; `run`: another one for each
+    life of the relay, in which its counts begin at nothing."""
+
+    day: int
+    run: str
+    rows: tuple[Usage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUsage:
+    """What the leader says to a relay that told it Usages: recipients of that day by all relays of the pool (`pool`), and by this one (`own`) as the leader
+    knows."""
+
+    day: int
+    rows: tuple[Usage, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Window:
     """What live traffic showed since the last one. `accepted` with 250, `deferred` with 4xx (quota and policy left out), probes left out
     of both; `unfit`: why the relay cannot serve, by its own judgement, or ""; `strain`: the share of its tightest limit in use, 0 to 1;
     `stand`: by the last order; `age`: seconds since the middle of the window; `signing`: why mail waits for its DKIM key, and what to do, or "";
     `dependencies` and `resolvers`: all that the relay asks, as it sees them now, which is no word about the relay; `opens`: it can open sealed
     records; `sealing`: why sealed mail waits, and what to do, or ""; `unpublished`: which DKIM key is not in DNS, and what to publish, or "";
-    `suppression`: what is wrong with the suppression list, and what to do, or "", and `withholds`: no mail leaves for it."""
+    `suppression`: what is wrong with the suppression list, and what to do, or "", and `withholds`: no mail leaves for it; `usage`: what credentials with
+    limits have submitted, when there is something new."""
 
     accepted: int = 0
     deferred: int = 0
@@ -137,9 +170,11 @@ class Window:
     unpublished: str = ""
     suppression: str = ""
     withholds: bool = False
+    usage: Usages | None = None
 
 
-Word = Hello | Order
+Word = Hello | Order | PoolUsage
+"""An older relay hangs up on a PoolUsage: only who tells Usages is told one."""
 
 
 def encode(message: Word | Window) -> bytes:
@@ -154,6 +189,11 @@ def decode_word(line: bytes) -> Word:
             return Hello(_text(identity), epoch)
         case {"order": {"stand": ("Serve" | "Leave") as stand, **rest}} if isinstance(rest.get("reason", ""), str):
             return Order(Stand(stand), _text(rest.get("reason", "")))
+        case {"poolusage": dict(told)}:
+            try:
+                return PoolUsage(_count(told["day"]), _usage_rows(told))
+            except (KeyError, TypeError, ValueError) as error:
+                raise TelemetryError(f"no word of a leader ({error}): {line[:200]!r}") from error
     raise TelemetryError(f"no word of a leader: {line[:200]!r}")
 
 
@@ -206,6 +246,18 @@ def _window(window: dict[str, Any]) -> Window:
         _text(window.get("unpublished", ""), MOST_UNPUBLISHED),
         suppression=_text(window.get("suppression", "")),
         withholds=window.get("withholds") is True,
+        usage=_usages(window.get("usage")),
+    )
+
+
+def _usages(told: Any) -> Usages | None:
+    return None if told is None else Usages(_count(told["day"]), _text(told["run"]), _usage_rows(told))
+
+
+def _usage_rows(told: dict[str, Any]) -> tuple[Usage, ...]:
+    return tuple(
+        Usage(_text(row["credential"]), *_counts(row, "own", "pool", "counted"))
+        for row in _rows(told.get("rows", []), MOST_USAGES)
     )
 
 
@@ -234,7 +286,7 @@ def _kind(value: Any) -> Literal["Resolver", "Dependency"]:
 
 
 def _count(value: Any) -> int:
-    if type(value) is not int or not 0 <= value <= 10**9:
+    if type(value) is not int or not 0 <= value <= MOST_COUNT:
         raise ValueError(f"{value!r} is no count")
     return value
 

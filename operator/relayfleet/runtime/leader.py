@@ -16,6 +16,7 @@ from relayfleet.controllers.handlers import TRAFFIC, USERS, Wiring
 from relayfleet.controllers.relaydependencies import Reports
 from relayfleet.controllers.relayfences import Fences
 from relayfleet.controllers.relayhealth import Health, PoolName
+from relayfleet.controllers.relayusage import PoolUsages
 from relayfleet.controllers.relaywords import SealingWords, SigningWords, SuppressionWords
 from relayfleet.controllers.trouble import Reconcile, reconciled
 from relayfleet.decide.health.roster import Vantage
@@ -62,8 +63,8 @@ class Leader:
             SealingWords(self._again),
             SuppressionWords(self._again),
         )
-        self._words = (signing, sealing, suppression)
-        self.links = RelayLinks(telemetry.Hello(settings.identity, lease.epoch), self._take)
+        self._words, self._usage = (signing, sealing, suppression), PoolUsages()
+        self.links = RelayLinks(telemetry.Hello(settings.identity, lease.epoch), self._take, self._usage.told)
         self._context = Context(
             kube,
             settings,
@@ -74,6 +75,7 @@ class Leader:
             signing=signing,
             sealing=sealing,
             suppression=suppression,
+            usage=self._usage,
             brokers=self._sights,
             fences=self._fences,
             permit=lease.check,
@@ -122,6 +124,7 @@ class Leader:
         self._health.take_window(pool, relay, window)
         for matter in self._words:
             matter.take_window(pool, relay, window)
+        self._usage.take(pool, relay, window)
         self._reports.take(pool, relay, window)
         self._sights.take_window(window)
 

@@ -12,7 +12,18 @@ import random
 from typing import Protocol, cast
 
 from relayfleet.controllers.relayhealth import PoolName
-from relayfleet.protocol.telemetry import MOST_BYTES, Order, TelemetryError, Window, decode_window, encode
+from relayfleet.protocol.telemetry import (
+    MOST_BYTES,
+    Order,
+    PoolUsage,
+    TelemetryError,
+    Usage,
+    Usages,
+    Window,
+    decode_window,
+    encode,
+)
+from relayfleet.protocol.usage import Unsaid
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +40,8 @@ FLOOD = 1000
 SILENCE = 30.0
 """A link is given up when nothing came for so long, by then the other end has no connection any more. Not sooner: a relay that stood still reads
 its orders as soon as it wakes up."""
+SHARE = 0.5
+"""Seconds between two words on what all relays took from credentials with limits; that is how far relays lie behind each other, and some more."""
 UNREAD = 64 * 1024
 """Bytes of orders that a relay leaves unread."""
 
@@ -43,6 +56,9 @@ class Desk(Protocol):
 
     def take(self, pool: PoolName, relay: str, window: Window) -> None:
         """A window."""
+
+    def usage(self, pool: PoolName, relay: str, last: Usages, /) -> tuple[Usage, ...]:
+        """What a relay should know of its credentials with limits, of which it has said this last."""
 
     def count(self, pool: PoolName, outcome: str) -> None:
         """What became of a line: taken, dropped or garbled."""
@@ -64,6 +80,9 @@ class Link:
         self._heard = self._said = self._refilled = self._loop.time()
         self._allowance = RATE
         self._dropped = 0
+        self._usage: Usages | None = None
+        self._unsaid = Unsaid()
+        self._shared = float("-inf")
 
     def order(self, order: Order | None) -> None:
         """What the relay should be told from now on; None: nothing."""
@@ -118,6 +137,7 @@ class Link:
         if self.closed:
             self.hang_up()
             return
+        self._usage, self._unsaid = None, Unsaid()
         transport.write(self._desk.hello)
         self._say()
 
@@ -144,6 +164,8 @@ class Link:
         self._wait = FIRST
         self._desk.count(self.pool, "taken")
         self._desk.take(self.pool, self.relay, window)
+        self._usage = window.usage or self._usage
+        self._share(now)
         if self._order is not None and window.stand is not self._order.stand and now - self._said >= AGAIN:
             self._say()
 
@@ -156,6 +178,16 @@ class Link:
         if self._transport is not None and self._order is not None:
             self._said = self._loop.time()
             self._transport.write(encode(self._order))
+
+    def _share(self, now: float) -> None:
+        """Only to a relay that has spoken of it on this connection: an older one would hang up."""
+        if self._usage is None or self._transport is None or now - self._shared < SHARE:
+            return
+        day = self._usage.day
+        if rows := self._unsaid.pick(day, self._desk.usage(self.pool, self.relay, self._usage)):
+            self._shared = now
+            self._unsaid.say(day, rows)
+            self._transport.write(encode(PoolUsage(day, rows)))
 
     def _within_rate(self, now: float) -> bool:
         self._allowance = min(RATE, self._allowance + (now - self._refilled) * RATE)

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from relayfleet.controllers.relayhealth import PoolName
 from relayfleet.controllers.relaypeers import Peer
 from relayfleet.protocol import telemetry
-from relayfleet.protocol.telemetry import SERVER_NAME, Hello, Window
+from relayfleet.protocol.telemetry import SERVER_NAME, Hello, Usage, Usages, Window
 from relayfleet.runtime.relaylink import Conversation, Link
 
 LOOK = 1.0
@@ -24,14 +24,16 @@ CONNECT = 2.0
 DIALS = 64
 
 Take = Callable[[PoolName, str, Window], None]
+UsageOf = Callable[[PoolName, str, Usages], tuple[Usage, ...]]
 
 
 class RelayLinks:
-    """Keeps one link to each relay. `hello` is this leader's; `take` gets what relays say."""
+    """Keeps one link to each relay. `hello` is this leader's; `take` gets what relays say; `usage` gives what a relay that spoke of its credentials
+    should know of them."""
 
-    def __init__(self, hello: Hello, take: Take) -> None:
+    def __init__(self, hello: Hello, take: Take, usage: UsageOf = lambda pool, relay, last: ()) -> None:
         self.hello = telemetry.encode(hello)
-        self.take = take
+        self.take, self.usage = take, usage
         self.windows: Counter[tuple[str, str, str]] = Counter()
         self._links: dict[PoolName, dict[tuple[str, str], Link]] = {}
         self._tls: ssl.SSLContext | None = None

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from relayfleet.protocol.telemetry import BEAT, MOST_BYTES, Confirms, Hello, Order, Stand, Window
+from relayfleet.protocol.telemetry import BEAT, MOST_BYTES, Confirms, Hello, Order, PoolUsage, Stand, Usage, Window
 from relayfleet.relay.control import door, server, telling
 from relayfleet.relay.control.keys import Keys
 from relayfleet.relay.control.pulse import Pulse
@@ -32,9 +32,10 @@ class Scene:
     def __init__(self, folder: Path) -> None:
         self.tally = Tally()
         self.orders: list[Order] = []
+        self.learnt: list[PoolUsage] = []
         self.pulse = Pulse()
         windows = Windows(self.tally, lambda: (0, 0), Vitals(lambda: 0.0, self.pulse), self.stand)
-        self.control = ControlServer(Keys(folder), windows, self.orders.append, "127.0.0.1")
+        self.control = ControlServer(Keys(folder), windows, self.orders.append, "127.0.0.1", self.learnt.append)
 
     def stand(self) -> Stand:
         return self.orders[-1].stand if self.orders else Stand.SERVE
@@ -77,6 +78,19 @@ async def test_the_leader_hears_of_live_traffic_and_is_obeyed(authority: Authori
         leader.say(LEAVE)
         assert await heard(leader, lambda window: window.stand is Stand.LEAVE) == []
         assert scene.orders == [LEAVE]
+
+
+async def test_what_all_relays_took_is_learnt_from_the_leader_and_orders_nothing(
+    authority: Authority, folder: Path
+) -> None:
+    told = PoolUsage(7, (Usage("ann", 1, 3),))
+    async with controlled(folder) as scene, led(scene.control.port, authority.client()) as leader:
+        leader.say(told, LEAVE)
+        await until(lambda: scene.orders == [LEAVE])
+        assert scene.learnt == [told]
+        async with leading(scene.control.port, authority.client(), told) as stranger:
+            assert await stranger.ended(), "a leader says first who it is"
+        assert scene.learnt == [told]
 
 
 async def heard(leader: Leader, enough: Callable[[Window], bool]) -> list[Confirms]:

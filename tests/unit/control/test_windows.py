@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from relayfleet.protocol.telemetry import BEAT, PERIOD, Confirms, Dependency, DependencyState, Stand, Window
+from relayfleet.protocol.telemetry import (
+    BEAT,
+    PERIOD,
+    Confirms,
+    Dependency,
+    DependencyState,
+    Stand,
+    Usage,
+    Usages,
+    Window,
+)
 from relayfleet.relay.control import machine
 from relayfleet.relay.control.pulse import BEAT as PULSE_BEAT
 from relayfleet.relay.control.pulse import Pulse
@@ -44,6 +54,7 @@ class Scene:
         vitals = Vitals(lambda: self.load, self.pulse, files, memory)
         self.dependencies: tuple[Dependency, ...] = ()
         self.resolvers: tuple[Dependency, ...] = ()
+        self.usages: Usages | None = None
         self.windows = Windows(
             self.tally,
             lambda: self.intake,
@@ -54,6 +65,7 @@ class Scene:
             lambda: self.sealing,
             lambda: self.resolvers,
             lambda: self.unpublished,
+            usages=lambda: self.usages,
         )
         self.windows.begin(100.0)
 
@@ -79,6 +91,23 @@ def test_trouble_with_a_key_is_told_at_once_and_its_end_too() -> None:
     assert scene.windows.next(101.0) is None
     scene.unpublished = ""
     assert scene.next(101.2).unpublished == ""
+
+
+def test_what_credentials_submitted_is_told_when_it_changes_and_whole_to_another_leader() -> None:
+    scene = Scene()
+    ann, bob = Usage("ann", 0), Usage("bob", 2)
+    scene.usages = Usages(7, "run", (ann, bob))
+    assert scene.next(100.2).usage == scene.usages, (
+        "also what is nothing yet: the leader answers only what it was told of"
+    )
+    assert scene.windows.next(100.4) is None
+    scene.usages = Usages(7, "run", (replaced := Usage("ann", 1), bob))
+    assert scene.next(100.6).usage == Usages(7, "run", (replaced,))
+    assert scene.next(100.6 + BEAT).usage is None
+    scene.windows.begin(102.0)
+    assert scene.next(102.2).usage == scene.usages
+    scene.usages = None
+    assert scene.windows.next(102.4) is None
 
 
 def test_a_window_is_told_at_once_when_something_happened_and_once_a_beat_otherwise() -> None:

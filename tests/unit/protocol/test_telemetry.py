@@ -16,6 +16,7 @@ from relayfleet.protocol.telemetry import (
     MOST_RESOLVERS,
     MOST_ROWS,
     MOST_UNPUBLISHED,
+    MOST_USAGES,
     Attempts,
     Confirms,
     Dependency,
@@ -23,9 +24,13 @@ from relayfleet.protocol.telemetry import (
     Hello,
     Lookups,
     Order,
+    PoolUsage,
     Stand,
     TelemetryError,
+    Usage,
+    Usages,
     Window,
+    Word,
     decode_window,
     decode_word,
     encode,
@@ -41,6 +46,7 @@ ROWS = {
     "resolvers": st.builds(Dependency, NAMES, st.sampled_from(DependencyState), AMOUNTS, NAMES),
     "lookups": st.builds(Lookups, st.sampled_from(["Resolver", "Dependency"]), NAMES, COUNTS, COUNTS),
 }
+USAGE_ROWS = st.lists(st.builds(Usage, NAMES, COUNTS, COUNTS, COUNTS), max_size=4).map(tuple)
 WINDOWS = st.builds(
     Window,
     accepted=COUNTS,
@@ -53,6 +59,7 @@ WINDOWS = st.builds(
     sealing=NAMES,
     suppression=NAMES,
     withholds=st.booleans(),
+    usage=st.none() | st.builds(Usages, COUNTS, NAMES, USAGE_ROWS),
     **{name: st.lists(rows, max_size=4).map(tuple) for name, rows in ROWS.items()},
 )
 JSON = st.recursive(
@@ -60,15 +67,19 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES, inner, max_size=4),
     max_leaves=20,
 )
-FIELDS = (*ROWS, "accepted", "deferred", "unfit", "strain", "stand", "age")
+FIELDS = (*ROWS, "usage", "accepted", "deferred", "unfit", "strain", "stand", "age")
 
 
 def line(**body: Any) -> bytes:
     return json.dumps(body).encode() + b"\n"
 
 
-@given(st.builds(Hello, NAMES, st.integers(0, 2**63)) | st.builds(Order, st.sampled_from(Stand), NAMES))
-def test_a_word_arrives_as_it_was_said(word: Hello | Order) -> None:
+@given(
+    st.builds(Hello, NAMES, st.integers(0, 2**63))
+    | st.builds(Order, st.sampled_from(Stand), NAMES)
+    | st.builds(PoolUsage, COUNTS, USAGE_ROWS)
+)
+def test_a_word_arrives_as_it_was_said(word: Word) -> None:
     assert decode_word(encode(word)) == word
 
 
@@ -87,8 +98,12 @@ def test_a_full_window_of_names_as_long_as_domain_names_fits_into_a_line() -> No
     state = DependencyState.UNKNOWN
     asked = tuple(Dependency("d" * 63, state, 1e9, "\x00" * 256) for _ in range(MOST_DEPENDENCIES))
     resolvers = tuple(Dependency("r" * 64, state, 1e9, "\x00" * 256) for _ in range(MOST_RESOLVERS))
-    whole = Window(attempts=attempts, confirms=confirms, lookups=lookups, dependencies=asked, resolvers=resolvers)
+    usage = Usages(10**9, "f" * 16, (Usage("\U0001f4e7" * 255, 10**9, 10**9, 10**9),) * MOST_USAGES)
+    whole = Window(
+        attempts=attempts, confirms=confirms, lookups=lookups, dependencies=asked, resolvers=resolvers, usage=usage
+    )
     assert len(encode(whole)) < MOST_BYTES
+    assert len(encode(PoolUsage(10**9, usage.rows))) < MOST_BYTES
 
 
 @given(st.binary(max_size=200) | JSON.map(lambda value: json.dumps(value).encode()))
@@ -115,6 +130,11 @@ def test_a_window_of_anything_is_a_window_or_an_error_of_this_protocol(fields: d
         {"order": {"stand": "Dance", "reason": ""}},
         {"order": {"stand": "Leave", "reason": 1}},
         {"window": {}},
+        {"poolusage": {}},
+        {"poolusage": {"day": -1}},
+        {"poolusage": {"day": 1, "rows": [{"own": 1}]}},
+        {"poolusage": {"day": 1, "rows": [{"credential": "a", "pool": 10**10}]}},
+        {"poolusage": {"day": 1, "rows": [{"credential": "a"}] * (MOST_USAGES + 1)}},
     ],
 )
 def test_what_is_no_word_of_a_leader_is_refused(body: Any) -> None:
@@ -149,6 +169,11 @@ def test_what_is_no_word_of_a_leader_is_refused(body: Any) -> None:
         {"stand": "Dance"},
         {"stand": []},
         {"unfit": None},
+        {"usage": []},
+        {"usage": {"day": 1}},
+        {"usage": {"day": "1", "run": "a"}},
+        {"usage": {"day": 1, "run": "a", "rows": [{"credential": 7}]}},
+        {"usage": {"day": 1, "run": "a", "rows": [{"credential": "a"}] * (MOST_USAGES + 1)}},
     ],
 )
 def test_what_is_no_window_of_a_relay_is_refused(fields: dict[str, Any]) -> None:
@@ -164,6 +189,8 @@ def test_json_nested_without_end_is_refused() -> None:
 def test_a_newer_version_may_say_more() -> None:
     assert decode_word(line(hello={"identity": "x", "epoch": 3, "speaks": ["v2"]})) == Hello("x", 3)
     assert decode_word(line(order={"stand": "Leave", "reason": "r", "until": 9})) == Order(Stand.LEAVE, "r")
+    told = {"day": 3, "hour": 4, "rows": [{"credential": "a", "own": 1, "pool": 2, "mood": "good"}]}
+    assert decode_word(line(poolusage=told)) == PoolUsage(3, (Usage("a", 1, 2),))
     more = {"accepted": 2, "mood": "good", "confirms": [{"broker": "b:1", "confirmed": 1, "lost": 7}]}
     assert decode_window(line(window=more)) == Window(accepted=2, confirms=(Confirms("b:1", 1),))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import pytest
 
 from relayfleet.controllers import queuesweep
 from relayfleet.controllers.context import Context
+from relayfleet.protocol.telemetry import Usage, Usages, Window
 from relayfleet.runtime.leader import Leader
 from relayfleet.runtime.workqueue import Key
 from tests.fakes.kube import FakeKube
@@ -41,3 +43,14 @@ async def test_a_queue_that_is_looked_at_is_swept_by_a_work_that_holds_nothing_u
         for each in works:
             each.cancel()
         await asyncio.gather(*works, return_exceptions=True)
+
+
+async def test_what_relays_say_of_credentials_is_told_to_them_and_known_to_the_work_on_pools() -> None:
+    lease = SimpleNamespace(epoch=1, check=lambda: None)
+    leader = Leader(SETTINGS, cast("Any", lease), cast("Any", FakeKube()))
+    said = Usages(int(time.time() // 86400), "run", (Usage("ann", 3),))
+    for relay in ("a", "b"):
+        leader.links.take(("mail", "tx"), relay, Window(usage=said))
+    assert leader.links.usage(("mail", "tx"), "a", said) == (Usage("ann", 3, 6),)
+    await leader._work(Key("RelayPool", "mail", "tx"))
+    assert leader.links.usage(("mail", "tx"), "a", said) == (), "there is no such pool any more"

@@ -16,7 +16,7 @@ from relayfleet.controllers.relayhealth import PoolName
 from relayfleet.controllers.relaypeers import Peer
 from relayfleet.kube.client import Kube
 from relayfleet.protocol import telemetry
-from relayfleet.protocol.telemetry import MOST_BYTES, Hello, Order, Stand, Window
+from relayfleet.protocol.telemetry import MOST_BYTES, Hello, Order, PoolUsage, Stand, Usage, Usages, Window
 from relayfleet.runtime import relaylink
 from relayfleet.runtime.control import SERVER_NAME, identity
 from relayfleet.runtime.linkmetrics import LinkMetrics
@@ -27,6 +27,7 @@ from tests.fakes.relay import FakeRelay
 from tests.unit.controllers.scene import SETTINGS, operators_authority
 
 TX = ("mail", "tx")
+SPOKEN = Usages(7, "run", (Usage("ann", 1),))
 LEAVE, SERVE = Order(Stand.LEAVE, "Unfit: no memory"), Order(Stand.SERVE)
 
 
@@ -37,8 +38,14 @@ class World:
         self.operators = operators_authority()
         self.taken: list[tuple[PoolName, str, Window]] = []
         self.relay = FakeRelay(self.operators, folder)
-        self.links = RelayLinks(Hello("leader", 7), lambda *each: self.taken.append(each))
+        self.usage: tuple[Usage, ...] = ()
+        self.links = RelayLinks(Hello("leader", 7), lambda *each: self.taken.append(each), self.told)
         self._folder, self._patch = folder, monkeypatch
+
+    def told(self, pool: PoolName, relay: str, last: Usages) -> tuple[Usage, ...]:
+        assert (pool, relay) == (TX, "a")
+        assert last == SPOKEN
+        return self.usage
 
     def follow(self, order: Order | None) -> None:
         self.links.follow(TX, [Peer("a", "127.0.0.1", order)])
@@ -263,3 +270,47 @@ async def test_many_relays_at_once(world: World) -> None:
         world.relay.say(Window(accepted=1))
         await until(lambda: len({relay for _, relay, _ in world.taken}) == 100)
         assert world.metric("relayfleet_control_links") == 100
+
+
+async def test_a_relay_that_speaks_of_its_credentials_is_told_of_them_when_something_changes(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relaylink, "SHARE", 0.0)
+    ann, bob = Usage("ann", 1, 4), Usage("bob", 0, 9)
+    async with world.talking():
+        world.follow(SERVE)
+        await until(lambda: world.relay.orders == [SERVE])
+        world.usage = (ann, bob)
+        world.relay.say(Window(accepted=1))
+        await until(lambda: len(world.taken) == 1)
+        assert world.relay.heard == [[Hello("leader", 7), SERVE]], "an older one would hang up"
+        world.relay.say(Window(usage=SPOKEN))
+        await until(lambda: world.relay.heard[0][2:] == [PoolUsage(7, (ann, bob))])
+        world.relay.say(Window(accepted=2))
+        await until(lambda: len(world.taken) == 3)
+        world.usage = (ann, more := Usage("bob", 0, 10))
+        world.relay.say(Window(accepted=3))
+        await until(lambda: world.relay.heard[0][2:] == [PoolUsage(7, (ann, bob)), PoolUsage(7, (more,))])
+        world.relay.hang_up()
+        await until(lambda: len(world.relay.orders) > 1)
+        world.relay.say(Window(accepted=4))
+        await until(lambda: len(world.taken) == 5)
+        assert world.relay.heard[1] == [Hello("leader", 7), SERVE], "it may be another one behind the same address"
+        world.relay.say(Window(usage=SPOKEN))
+        await until(lambda: world.relay.heard[1][2:] == [PoolUsage(7, (ann, more))])
+
+
+async def test_a_relay_is_told_of_its_credentials_no_oftener_than_now_and_then(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relaylink, "SHARE", 60.0)
+    async with world.talking():
+        world.follow(SERVE)
+        await until(lambda: world.relay.orders == [SERVE])
+        for total in range(1, 4):
+            world.usage = (Usage("ann", 1, total),)
+            world.relay.say(Window(usage=SPOKEN))
+            await until(lambda total=total: len(world.taken) == total)  # type: ignore[misc]
+        world.follow(LEAVE)
+        await until(lambda: world.relay.orders == [SERVE, LEAVE])
+        assert world.relay.heard[0][1:] == [SERVE, PoolUsage(7, (Usage("ann", 1, 1),)), LEAVE]

@@ -12,7 +12,7 @@ import socket
 import time
 from collections.abc import Callable
 
-from relayfleet.protocol.telemetry import MOST_BYTES, PORT, Hello, Order, TelemetryError, decode_word
+from relayfleet.protocol.telemetry import MOST_BYTES, PORT, Hello, Order, PoolUsage, TelemetryError, decode_word
 from relayfleet.relay.control.counters import ControlCounters
 from relayfleet.relay.control.door import Door
 from relayfleet.relay.control.keys import Keys
@@ -27,13 +27,22 @@ INTRODUCTION = 5.0
 
 
 class ControlServer:
-    """Serves while `run` runs. `obey` carries out an order. `address` is where it listens ("" is everywhere)."""
+    """Serves while `run` runs. `obey` carries out an order, `learn` hears what all relays took from credentials with limits. `address` is where it
+    listens ("" is everywhere)."""
 
-    def __init__(self, keys: Keys, windows: Windows, obey: Callable[[Order], None], address: str = "") -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        windows: Windows,
+        obey: Callable[[Order], None],
+        address: str = "",
+        learn: Callable[[PoolUsage], None] = lambda told: None,
+    ) -> None:
         self.counters = ControlCounters()
         self._keys = keys
         self._windows = windows
         self._obey = obey
+        self._learn = learn
         self._door = Door(keys, self._meet, self.counters, address)
         self._leader: Telling | None = None
         self._hello: Hello | None = None
@@ -113,11 +122,14 @@ class ControlServer:
             # Of a leader that was replaced something may still lie in the buffer.
             if self._leader is not telling:
                 return
-            word = decode_word(line)
-            if not isinstance(word, Order):
-                raise TelemetryError("a leader says only once who it is")
-            self._obey(word)
-            telling.tell()
+            match decode_word(line):
+                case Order() as order:
+                    self._obey(order)
+                    telling.tell()
+                case PoolUsage() as told:
+                    self._learn(told)
+                case Hello():
+                    raise TelemetryError("a leader says only once who it is")
 
     def _left(self) -> None:
         self.counters.deaf += 1

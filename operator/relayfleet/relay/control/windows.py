@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from relayfleet.protocol.telemetry import BEAT, Dependency, Stand, Window
+from relayfleet.protocol.telemetry import BEAT, Dependency, Stand, Usages, Window
+from relayfleet.protocol.usage import Unsaid
 from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.control.vitals import Vitals
 
@@ -17,8 +19,8 @@ BACK = 0.2
 class Windows:
     """`intake` gives the totals of mails accepted and deferred since the start, `stand` how the relay stands by its last order, `signing` why mail
     waits for a key, or "", `dependencies` and `resolvers` what it sees of those, `sealing` whether it opens sealed records and why some wait, or "", `unpublished`
-    which DKIM key is not in DNS, or "", `suppression` what is wrong with the suppression list, or "", and whether mail waits for it. `now` is in
-    seconds, by any clock that goes on."""
+    which DKIM key is not in DNS, or "", `suppression` what is wrong with the suppression list, or "", and whether mail waits for it, `usages` what
+    credentials with limits have submitted. `now` is in seconds, by any clock that goes on."""
 
     def __init__(
         self,
@@ -32,6 +34,7 @@ class Windows:
         resolvers: Callable[[], tuple[Dependency, ...]] = tuple,
         unpublished: Callable[[], str] = lambda: "",
         suppression: Callable[[], tuple[str, bool]] = lambda: ("", False),
+        usages: Callable[[], Usages | None] = lambda: None,
     ) -> None:
         self._tally = tally
         self._intake = intake
@@ -43,11 +46,13 @@ class Windows:
         self._resolvers = resolvers
         self._unpublished = unpublished
         self._suppression = suppression
+        self._usages = usages
         self.begin(0.0)
 
     def begin(self, now: float) -> None:
         """For another leader: what was counted for nobody, or for the last one, is no news."""
         self._tally.take()
+        self._unsaid = Unsaid()
         self._since = now
         self._totals = self._intake()
         self._last = Window()
@@ -62,6 +67,8 @@ class Windows:
         if not at_once and length < BEAT and not self._news(window):
             return None
         self._since, self._last = now, window
+        if window.usage is not None:
+            self._unsaid.say(window.usage.day, window.usage.rows)
         return window
 
     def _gather(self, length: float) -> Window:
@@ -85,11 +92,18 @@ class Windows:
             unpublished=self._unpublished(),
             suppression=suppression,
             withholds=withholds,
+            usage=self._usage(),
         )
+
+    def _usage(self) -> Usages | None:
+        if (usages := self._usages()) is None:
+            return None
+        rows = self._unsaid.pick(usages.day, usages.rows)
+        return replace(usages, rows=rows) if rows else None
 
     def _news(self, window: Window) -> bool:
         counted = window.accepted or window.deferred or window.attempts or window.confirms or window.lookups
-        return bool(counted) or _state(window) != _state(self._last)
+        return bool(counted) or window.usage is not None or _state(window) != _state(self._last)
 
 
 def _state(window: Window) -> tuple[object, ...]:
