@@ -121,6 +121,14 @@ async def offer(region: Region, obj: Object) -> Object:
         (POOL, {"dkim": [{"domain": "a.example", "keys": [{"selector": "s1"}]}]}, "secretRef: Required value"),
         (POOL, {"submitters": [{"name": "a", "domains": ["A.test"]}]}, "should match"),
         (POOL, {"submitters": [{"name": "a", "domains": ["a.test"]}] * 2}, "Duplicate value"),
+        (POOL, {"submitters": [{"name": "a"}]}, "an entry without limits does nothing: state domains"),
+        (POOL, {"submitters": [{"name": "a", "recipientsPerMinute": 0}]}, "should be greater than or equal to 1"),
+        (POOL, {"submitters": [{"name": "a", "recipientsPerDay": 10**9}]}, "should be less than or equal to"),
+        (
+            POOL,
+            {"submitters": [{"name": "a", "recipientsPerMinute": 9, "recipientsPerDay": 8}]},
+            "recipientsPerMinute above recipientsPerDay is never reached",
+        ),
         (
             POOL,
             {

@@ -231,8 +231,8 @@ class RelayPoolSpec(Model):
         default=[],
         max_length=MOST_SUBMITTERS,
         json_schema_extra=list_map("name"),
-        description="Credentials of `authSecretRef` that may send for certain domains only. One that is not named here may send for all. Clients of "
-        "`allowedNetworks` that do not authenticate are not held to any.",
+        description="Credentials of `authSecretRef` that may send for certain domains only, or only so much. One that is not named here may send for all, "
+        "without a limit. Clients of `allowedNetworks` that do not authenticate are not held to any of it.",
     )
     tls_secret_ref: LocalRef | None = Field(
         default=None, description="Secret of type kubernetes.io/tls with the relays' certificate."

@@ -27,6 +27,7 @@ from relayfleet.children.relay import (
     pod,
     service,
     signing,
+    submitters,
     suppression,
 )
 from relayfleet.controllers import relaycontrol, relaywatch
@@ -143,6 +144,7 @@ class Children:
             **({"suppression": suppression.volume(listed)} if listed else {}),
             # Not what they are: that is configuration. Stated first, relays must be of a template whose image knows of them.
             **({"submitters": True} if self._spec.submitters else {}),
+            **({"submissionLimits": True} if submitters.limits(self._spec.submitters) else {}),
         }
 
     async def _state(self, child: Object) -> Object | None:

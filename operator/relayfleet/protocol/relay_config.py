@@ -132,6 +132,16 @@ class Submitter:
 
 
 @dataclass(frozen=True, slots=True)
+class SubmissionLimit:
+    """How many recipients a credential may submit mail for, at all relays of the pool together: in a minute, and in a day (UTC). None: no limit. Not a
+    part of `Submitter`: to a relay that knows no limits an entry there without domains would mean that none is allowed."""
+
+    credential: str
+    per_minute: int | None = None
+    per_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class RuleTerm:
     """`what` of a mail (recipientDomain, sender, senderDomain, credential) is this value; acceptedBefore: it was accepted before that. Domains are A-labels
     in lower case, the null sender is `<>`, times are of RFC 3339."""
@@ -180,6 +190,7 @@ class RelayConfig:
     submitters: tuple[Submitter, ...] = ()
     suppression: tuple[SuppressionEntry, ...] = ()
     delivery_rules: tuple[DeliveryRule, ...] = ()
+    submission_limits: tuple[SubmissionLimit, ...] = ()
     version: int = VERSION
 
 

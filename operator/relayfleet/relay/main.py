@@ -42,6 +42,7 @@ from relayfleet.relay.spool.rabbitmq import RabbitMQJournal, RabbitMQSpool
 from relayfleet.relay.spool.sealer import Sealer
 from relayfleet.relay.status import (
     Status,
+    allowance_metrics,
     control_metrics,
     dependency_metrics,
     relay_metrics,
@@ -201,11 +202,14 @@ class Relay:
             self.resolvers.told,
             lambda: self.delivery.signing.publication.trouble,
             suppression=lambda: (self.suppression.trouble, self.suppression.withholds),
+            usages=self.server.allowances.usages,
         )
-        return ControlServer(Keys(self._files.control), windows, self.obedience.obey, address)
+        learn = self.server.allowances.hear
+        return ControlServer(Keys(self._files.control), windows, self.obedience.obey, address, learn)
 
     def _metrics(self, control: ControlServer) -> Iterable[Metric]:
         yield from relay_metrics(self.server, self.delivery, self.spool)
+        yield from allowance_metrics(self.server.allowances)
         yield from rule_metrics(self.delivery)
         yield from control_metrics(control.counters)
         yield from dependency_metrics(self.dependencies)

@@ -22,6 +22,7 @@ from relayfleet.relay.dependencies.service import Dependencies
 from relayfleet.relay.routing.lookup import Lookup
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.server import SmtpServer
+from relayfleet.relay.server.allowances import Allowances
 from relayfleet.relay.signing.letter import Signing
 from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
 from relayfleet.relay.spool.sealer import Sealer
@@ -70,6 +71,31 @@ class _Collector:
 
     def collect(self) -> Iterable[Metric]:
         return self._metrics()
+
+
+def allowance_metrics(allowances: Allowances) -> Iterable[Metric]:
+    """What credentials with limits have submitted. `credential` has the names that the user gave them, and no others."""
+    submitted = CounterMetricFamily(
+        "relayfleet_relay_submitted",
+        "Recipients of mail that this relay accepted from a credential with limits.",
+        labels=["credential"],
+    )
+    limited = CounterMetricFamily(
+        "relayfleet_relay_limited",
+        "Mails refused since their credential is over a limit: Rate (recipients a minute) or Cap (recipients a day).",
+        labels=["credential", "limit"],
+    )
+    today = GaugeMetricFamily(
+        "relayfleet_relay_submitted_today",
+        "Recipients that all relays of the pool accepted from a credential today (UTC), as far as this relay knows.",
+        labels=["credential"],
+    )
+    for name, entry, used in allowances.entries():
+        submitted.add_metric([name], entry.submitted)
+        today.add_metric([name], used)
+        for over, count in entry.limited.items():
+            limited.add_metric([name, over.value], count)
+    yield from (submitted, limited, today)
 
 
 def control_metrics(counters: ControlCounters) -> Iterable[Metric]:

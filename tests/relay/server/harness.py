@@ -12,6 +12,7 @@ from pathlib import Path
 from relayfleet.protocol.relay_config import Broker, Limits, Listener, RelayConfig, TlsMode
 from relayfleet.relay.discard import Discard
 from relayfleet.relay.server import SmtpServer
+from relayfleet.relay.server.allowances import Allowances
 from relayfleet.relay.spool.interface import Spool
 from relayfleet.relay.spool.record import Record
 from tests.fakes.spool import MemorySpool
@@ -65,6 +66,7 @@ async def serving(
     discard: Discard | None = None,
     defers_for: Callable[[], str] = str,
     address: str = "127.0.0.1",
+    allowances: Allowances | None = None,
 ) -> AsyncIterator[SmtpServer]:
     """A started server; stopped in the end."""
     server = SmtpServer(
@@ -78,6 +80,7 @@ async def serving(
         address=address,
         tick=0.02,
         failure_delay=0.0,
+        allowances=allowances,
     )
     await server.start()
     try:

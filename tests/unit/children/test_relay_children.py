@@ -26,7 +26,7 @@ from relayfleet.children.relay import (
 from relayfleet.decide.weights import QUARTERS, Condition
 from relayfleet.protocol import brokeruser, telemetry
 from relayfleet.protocol.dependency import DnsTarget, HttpTarget, PostgreSQLTarget, Target, Trust
-from relayfleet.protocol.relay_config import DeliveryRule, RuleTerm, load
+from relayfleet.protocol.relay_config import DeliveryRule, RuleTerm, SubmissionLimit, Submitter, load
 from relayfleet.relay.delivery.ruling import DeliveryRules
 from relayfleet.relay.files import Files
 from relayfleet.relay.routing.servers import parse_servers, written
@@ -205,6 +205,17 @@ def test_a_rule_with_a_word_that_only_a_newer_operator_knows_means_nobody(newer:
 def test_relays_know_each_word_of_a_match(word: str) -> None:
     told = DeliveryRule("r", "Hold", (RuleTerm(word, "2026-11-28T16:00:00Z"), RuleTerm("sender", "<>")))
     assert DeliveryRules([told]).unknown == ()
+
+
+def test_relays_are_told_of_limits_apart_from_domains_whatever_their_order() -> None:
+    """A relay from before limits must find nothing among the domains that it would misread."""
+    ann = {"name": "ann", "domains": ["a.test"], "recipientsPerMinute": 60, "recipientsPerDay": 1000}
+    bob, cid = {"name": "bob", "recipientsPerDay": 5}, {"name": "cid", "domains": ["c.test"]}
+    for stated in ([ann, bob, cid], [bob, ann, cid]):
+        obj = pool(submitters=stated)
+        document = config.document(obj, pool_spec(obj), [], access().broker, "eu")
+        assert document.submitters == (Submitter("ann", ("a.test",)), Submitter("cid", ("c.test",)))
+        assert document.submission_limits == (SubmissionLimit("ann", 60, 1000), SubmissionLimit("bob", None, 5))
 
 
 def test_what_is_not_asked_for_is_not_mounted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import time
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from relayfleet.decide import rollout
 from relayfleet.decide.queue.sweep import Doubt
 from relayfleet.kube.client import Object
 from relayfleet.kube.errors import KubeInvalid
-from relayfleet.protocol.telemetry import Window
+from relayfleet.protocol.telemetry import Usage, Usages, Window
 from tests.fakes.kube import FakeKube
 from tests.unit.children.scene import pool, pool_spec, queue, resource
 from tests.unit.controllers.scene import context, operators_authority, relay_pod
@@ -445,3 +446,28 @@ async def test_submitters_that_are_stated_first_need_relays_that_know_of_them_an
         assert config(kube)["submitters"] == [{"name": "ann", "domains": domains}]
         inputs.append(kube.seen("Deployment", "tx-relay")["metadata"]["annotations"][INPUTS])
     assert inputs[0] != inputs[1] == inputs[2]
+
+
+async def test_limits_that_are_stated_first_need_relays_that_know_of_them_and_then_are_configuration() -> None:
+    kube = world()
+    both = context(kube)
+    inputs = []
+    for stated in ({"domains": ["a.test"]}, {"domains": ["a.test"], "recipientsPerDay": 5}, {"recipientsPerMinute": 3}):
+        kube.objects["RelayPool", "mail", "tx"]["spec"]["submitters"] = [{"name": "ann", **stated}]
+        await reconcile(both, "mail", "tx")
+        inputs.append(kube.seen("Deployment", "tx-relay")["metadata"]["annotations"][INPUTS])
+    assert inputs[0] != inputs[1] == inputs[2]
+    assert config(kube)["submission_limits"] == [{"credential": "ann", "per_minute": 3, "per_day": None}]
+    assert config(kube)["submitters"] == [], "a relay that knows no limits would let it send as nobody"
+
+
+async def test_what_was_submitted_to_a_pool_is_forgotten_with_it() -> None:
+    kube = world()
+    both = context(kube)
+    usage = Usages(int(time.time() // 86400), "run", (Usage("ann", 3),))
+    both.usage.take(("mail", "tx"), "a", Window(usage=usage))
+    await reconcile(both, "mail", "tx")
+    assert both.usage.told(("mail", "tx"), "a", usage) == (Usage("ann", 3, 3),)
+    del kube.objects["RelayPool", "mail", "tx"]
+    await reconcile(both, "mail", "tx")
+    assert both.usage.told(("mail", "tx"), "a", usage) == ()

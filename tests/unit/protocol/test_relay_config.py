@@ -18,6 +18,7 @@ from relayfleet.protocol.relay_config import (
     SigningDomain,
     SigningKey,
     Source,
+    SubmissionLimit,
     SuppressionEntry,
     dump,
     load,
@@ -39,6 +40,7 @@ CONFIG = RelayConfig(
     ),
     suppression=(SuppressionEntry("bounced", "addresses.txt"),),
     delivery_rules=(DeliveryRule("wait", "Hold", (RuleTerm("credential", "news"), RuleTerm("sender", "<>"))),),
+    submission_limits=(SubmissionLimit("news", 60), SubmissionLimit("shop", None, 5000)),
     delivery=Delivery(resolvers=("192.0.2.53:53", "[2001:db8::53]:53")),
 )
 
@@ -69,6 +71,8 @@ def test_fields_that_an_older_operator_did_not_write_have_defaults() -> None:
     assert load(json.dumps(document)).suppression == ()
     del document["delivery_rules"]
     assert load(json.dumps(document)).delivery_rules == ()
+    del document["submission_limits"]
+    assert load(json.dumps(document)).submission_limits == ()
 
 
 def test_a_rule_with_words_of_a_newer_operator_spoils_nothing() -> None:

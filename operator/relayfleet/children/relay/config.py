@@ -13,7 +13,7 @@ from relayfleet.api import dkim, relaypool
 from relayfleet.api.meta import seconds, size_in_bytes
 from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.meta import metadata
-from relayfleet.children.relay import deliveryrules, dependencies, names, resolvers, suppression
+from relayfleet.children.relay import deliveryrules, dependencies, names, resolvers, submitters, suppression
 from relayfleet.protocol.relay_config import (
     Broker,
     Delivery,
@@ -25,7 +25,6 @@ from relayfleet.protocol.relay_config import (
     SigningDomain,
     SigningKey,
     Source,
-    Submitter,
     dump,
 )
 
@@ -63,9 +62,10 @@ def document(
         dkim=tuple(_signing(each) for each in spec.dkim),
         dependencies=dependencies.told(spec.dependencies),
         seal=seal,
-        submitters=tuple(Submitter(each.name, tuple(each.domains)) for each in spec.submitters),
+        submitters=submitters.told(spec.submitters),
         suppression=suppression.told(spec.suppression_list),
         delivery_rules=deliveryrules.told(spec.delivery_rules),
+        submission_limits=submitters.limits(spec.submitters),
     )
 
 

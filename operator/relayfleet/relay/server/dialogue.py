@@ -14,6 +14,7 @@ from relayfleet.protocol.relay_config import TlsMode
 from relayfleet.relay.server import commands, replies, sasl, trace
 from relayfleet.relay.server.access import Address
 from relayfleet.relay.server.addresses import is_host
+from relayfleet.relay.server.allowances import Claim
 from relayfleet.relay.server.limits import PROBE_BYTES
 from relayfleet.relay.server.replies import Refused, Reply
 from relayfleet.relay.server.services import Services
@@ -63,6 +64,11 @@ class Dialogue:
     def probing(self) -> bool:
         """Whether the open transaction is a probe."""
         return self.transaction is not None and self.transaction.probe
+
+    @property
+    def claim(self) -> Claim:
+        """What is set aside for the open transaction."""
+        return Claim() if self.transaction is None else self.transaction.claim
 
     def most_bytes(self) -> int:
         """How large the message of the open transaction may be."""
@@ -193,6 +199,8 @@ class Dialogue:
             raise Refused(replies.AUTH_REQUIRED)
         if not (probe or self._services.senders.owns(self.credential, mail.sender)):
             raise Refused(replies.NOT_YOUR_SENDER)
+        if not probe:
+            self._services.allowances.look(self.credential)
         if probe and not self._services.probe_pace.allows():
             raise Refused(replies.TOO_MANY_PROBES)
         # Not of probes: a relay is not judged by what it depends on.
@@ -220,7 +228,18 @@ class Dialogue:
             raise Refused(replies.MAIL_FIRST)
         if not self.transaction.recipients:
             raise Refused(replies.NO_RECIPIENTS)
+        if not self.transaction.probe:
+            self._set_aside(self.transaction)
         return replies.START_DATA, Next.MESSAGE
+
+    def _set_aside(self, transaction: Transaction) -> None:
+        """What the transaction takes of its credential's limits. Where it cannot be had the transaction is over, so that a client that does not say RSET
+        can begin the next one."""
+        try:
+            transaction.claim = self._services.allowances.claim(self.credential, len(transaction.recipients))
+        except Refused:
+            self.transaction = None
+            raise
 
     def _rset(self) -> Answer:
         self.transaction = None

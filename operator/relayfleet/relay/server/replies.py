@@ -65,6 +65,7 @@ MEMORY_FULL = Reply(452, "4.3.1", "Too many messages at once, try again later")
 TOO_MANY_PROBES = Reply(452, "4.7.0", "Too many probes, try again later")
 """452 as for a full queue: to a prober it is an answer, and no failure."""
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients, send the rest in another transaction")
+TOO_FAST = Reply(451, "4.7.1", "Your credential sends to too many recipients a minute, try again later", "rate")
 TLS_UNAVAILABLE = Reply(454, "4.7.0", "TLS is not available for now")
 AUTH_UNAVAILABLE = Reply(454, "4.7.0", "Authentication is not available for now, try again later")
 
@@ -98,6 +99,9 @@ AUTH_REQUIRED = Reply(530, "5.7.0", "Authentication required")
 BAD_CREDENTIALS = Reply(535, "5.7.8", "Name or password is wrong")
 TLS_REQUIRED = Reply(538, "5.7.11", "Encryption required, use STARTTLS first")
 NOT_YOUR_SENDER = Reply(550, "5.7.1", "Your credential may not send as this domain", "sender")
+DAY_IS_SPENT = Reply(
+    550, "5.7.1", "More recipients than your credential may still send to today, until 24:00 UTC", "cap"
+)
 SEVERAL_AUTHORS = Reply(550, "5.6.0", "Message has several From fields, send it with one (RFC 5322)")
 PROBES_ONLY = Reply(550, "5.7.1", "A probe is for its own address only")
 TOO_LARGE = Reply(552, "5.3.4", "Message too large")

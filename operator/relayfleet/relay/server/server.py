@@ -11,6 +11,7 @@ from relayfleet.relay.discard import Discard
 from relayfleet.relay.senders import Senders
 from relayfleet.relay.server import replies
 from relayfleet.relay.server.access import Access
+from relayfleet.relay.server.allowances import Allowances
 from relayfleet.relay.server.auth import Authenticator
 from relayfleet.relay.server.connection import Connection
 from relayfleet.relay.server.counters import Counters
@@ -44,6 +45,7 @@ class SmtpServer:
         address: str = "",
         tick: float = 0.5,
         failure_delay: float = 1.0,
+        allowances: Allowances | None = None,
     ) -> None:
         self._services = Services(
             config=config,
@@ -55,8 +57,10 @@ class SmtpServer:
             budget=MemoryBudget(config.limits.memory_bytes),
             discard=discard or Discard(None),
             senders=Senders(config.submitters),
+            allowances=allowances or Allowances(),
             defers_for=defers_for,
         )
+        self.allowances.configure(config.submission_limits)
         self._connections: set[Connection] = set()
         self._listeners = Listeners(self._connect, address)
         self._tick = tick
@@ -68,6 +72,11 @@ class SmtpServer:
     def counters(self) -> Counters:
         """What was counted so far; a live object."""
         return self._services.counters
+
+    @property
+    def allowances(self) -> Allowances:
+        """What credentials with limits may still submit; a live object."""
+        return self._services.allowances
 
     @property
     def memory_used(self) -> int:

@@ -11,6 +11,7 @@ from relayfleet.protocol.relay_config import RelayConfig
 from relayfleet.relay.discard import Discard
 from relayfleet.relay.senders import Senders
 from relayfleet.relay.server.access import Access
+from relayfleet.relay.server.allowances import Allowances
 from relayfleet.relay.server.auth import Authenticator
 from relayfleet.relay.server.counters import Counters
 from relayfleet.relay.server.limits import PROBES_PER_SECOND, Admission, LogGate, MemoryBudget, Pace
@@ -32,6 +33,7 @@ class Services:
     budget: MemoryBudget
     discard: Discard
     senders: Senders = field(default_factory=Senders)
+    allowances: Allowances = field(default_factory=Allowances)
     admission: Admission = field(default_factory=Admission)
     counters: Counters = field(default_factory=Counters)
     gate: LogGate = field(default_factory=LogGate)
@@ -44,6 +46,7 @@ class Services:
         """Open sessions go on under the new configuration. Raises ValueError, and changes nothing, for a text that is no network."""
         self.access = Access(config.allowed_networks, config.proxy_sources)
         self.senders = Senders(config.submitters)
+        self.allowances.configure(config.submission_limits)
         self.budget.limit = config.limits.memory_bytes
         self.config = config
 

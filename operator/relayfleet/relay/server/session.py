@@ -14,6 +14,7 @@ from typing import Protocol
 from relayfleet.protocol.relay_config import TlsMode
 from relayfleet.relay.server import replies
 from relayfleet.relay.server.access import Address
+from relayfleet.relay.server.allowances import Claim
 from relayfleet.relay.server.auth import Verdict
 from relayfleet.relay.server.dialogue import Dialogue, Next
 from relayfleet.relay.server.intake import Intake
@@ -58,6 +59,7 @@ class Session:
         self._dialogue = Dialogue(services, client, tls)
         self._replies: list[bytes] = []
         self._intake: Intake | None = None
+        self._claim = Claim()
         self._waiting = self._blocked = self._over = False
         self._messages = self._errors = self._auth_failures = 0
 
@@ -93,6 +95,7 @@ class Session:
     def lost(self) -> None:
         """The connection is gone. A message that is on its way into the queue stays there."""
         self._over = True
+        self._claim.give_back()
         if self._intake is not None:
             self._intake.release()
 
@@ -130,6 +133,8 @@ class Session:
 
     def _hear(self, line: bytes) -> None:
         reply, following = self._dialogue.hear(line)
+        if following is Next.MESSAGE:
+            self._claim = self._dialogue.claim  # until the message is there, or the session is gone
         if following in (Next.MESSAGE, Next.TLS) and self._reader.pending:
             # After these two the client must wait. Bytes that are here already were sent by somebody who did not: before
             # TLS perhaps a third party (CVE-2011-0411), before the message a client that confuses it with commands.
@@ -201,10 +206,12 @@ class Session:
         self._intake = None
         if isinstance(made, Reply):
             intake.release()
+            self._claim.give_back()
             self._say(made)
         else:
             self._wait()
-            self._services.spawn(self._store(made, intake, probe))
+            claim, self._claim = self._claim, Claim()
+            self._services.spawn(self._store(made, intake, claim, probe))
         return True
 
     def _record(self, outcome: bytes | Reply) -> Record | Reply:
@@ -235,11 +242,14 @@ class Session:
                 held_back,
             )
 
-    async def _store(self, record: Record, intake: Intake, probe: bool) -> None:
+    async def _store(self, record: Record, intake: Intake, claim: Claim, probe: bool) -> None:
         try:
             answer = await store(self._services, record, probe=probe)
+            if isinstance(answer, bytes):
+                claim.keep()
         finally:
             intake.release()
+            claim.give_back()
         if isinstance(answer, bytes):
             self._messages += 1
             self._errors = 0

@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 
 from relayfleet.relay.server import expiry, replies, trace
+from relayfleet.relay.server.allowances import Claim
 from relayfleet.relay.server.commands import Mail
 from relayfleet.relay.server.replies import Refused
 from relayfleet.relay.server.trace import Hop
@@ -15,12 +16,13 @@ from relayfleet.relay.spool.record import Recipient, Record, new_id
 @dataclass(slots=True)
 class Transaction:
     """Begun by MAIL, grows by RCPT, ends with the message. `probe`: from the discard address, and only for it. `wishes`:
-    what the message said on its expiry, known once it is a record."""
+    what the message said on its expiry, known once it is a record. `claim`: what is set aside for it once its message may come."""
 
     mail: Mail
     recipients: list[Recipient] = field(default_factory=list)
     probe: bool = False
     wishes: tuple[str, ...] = ()
+    claim: Claim = field(default_factory=Claim)
 
     def record(self, message: bytes, hop: Hop, credential: str) -> Record:
         """The record to store. Raises Refused for a mail that loops, and for one of which nobody can say from whom it is.

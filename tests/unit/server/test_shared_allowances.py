@@ -1,0 +1,216 @@
+"""Limits of a pool: relays that tell a leader what they took, and are told what all took, as both are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relayfleet.controllers.relayusage import PoolUsages
+from relayfleet.protocol.relay_config import SubmissionLimit
+from relayfleet.protocol.telemetry import PoolUsage, Window, decode_window, decode_word, encode
+from relayfleet.relay.server.allowances import DAY, Allowances, Clocks
+from relayfleet.relay.server.replies import Refused
+
+TX, RELAYS = ("mail", "tx"), ("a", "b", "c")
+TODAY = 20_000
+
+
+class Pool:
+    """Relays and their leader, on one clock that stands still unless a test moves it."""
+
+    def __init__(self, cap: int, rate: int | None = None) -> None:
+        self.seconds, self.day = 0.0, TODAY
+        self._limits = [SubmissionLimit("ann", rate, cap)]
+        self._clocks = Clocks(lambda: self.seconds, lambda: self.day * DAY + self.seconds)
+        self.relays = {name: self._relay() for name in RELAYS}
+        self.accepted = 0
+        self.unsaid = dict.fromkeys(RELAYS, 0)
+        self.take_over()
+
+    def take_over(self) -> None:
+        """Another leader, who knows nothing."""
+        self.leader = PoolUsages(lambda: self.day)
+
+    def restart(self, name: str) -> None:
+        """A relay, which forgets all; what it had not told is lost."""
+        self.relays[name] = self._relay()
+        self.accepted -= self.unsaid[name]
+        self.unsaid[name] = 0
+
+    def submit(self, name: str, recipients: int = 1) -> bool:
+        try:
+            self.relays[name].claim("ann", recipients).keep()
+        except Refused:
+            return False
+        self.accepted += recipients
+        self.unsaid[name] += recipients
+        return True
+
+    def exchange(self, name: str) -> None:
+        """A window and its answer."""
+        usages = self.relays[name].usages()
+        assert usages is not None
+        window = decode_window(encode(Window(usage=usages)))
+        self.leader.take(TX, name, window)
+        self.unsaid[name] = 0
+        told = decode_word(encode(PoolUsage(usages.day, self.leader.told(TX, name, usages))))
+        assert isinstance(told, PoolUsage)
+        self.relays[name].hear(told)
+
+    def settle(self) -> None:
+        for _ in range(2):
+            for name in RELAYS:
+                self.exchange(name)
+
+    def known(self, name: str) -> int:
+        """Recipients of today, as the relay knows."""
+        ((_, _, used),) = self.relays[name].entries()
+        return used
+
+    def _relay(self) -> Allowances:
+        return Allowances(self._limits, self._clocks)
+
+
+EVENTS = st.lists(
+    st.tuples(st.sampled_from(["submit", "submit", "submit", "restart", "take over"]), st.sampled_from(RELAYS)),
+    max_size=60,
+)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 30), EVENTS)
+def test_where_words_go_round_in_time_a_cap_is_kept_and_used_up_over_restarts_and_leaders(
+    cap: int, events: list[tuple[str, str]]
+) -> None:
+    pool = Pool(cap)
+    pool.settle()
+    for what, name in events:
+        if what == "submit":
+            free = pool.accepted < cap
+            assert pool.submit(name) is free
+        elif what == "restart":
+            pool.restart(name)
+        else:
+            pool.take_over()
+        pool.settle()
+        assert {pool.known(each) for each in RELAYS} == {pool.accepted}
+        assert pool.accepted <= cap
+    while pool.submit("a"):
+        pool.settle()
+    assert pool.accepted == cap
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(["submit", "exchange", "restart"]), st.sampled_from(RELAYS)), max_size=80))
+def test_in_whatever_order_words_come_nothing_is_counted_twice_or_forgotten(events: list[tuple[str, str]]) -> None:
+    pool = Pool(10_000)
+    for what, name in events:
+        if what == "submit":
+            pool.submit(name)
+        elif what == "exchange":
+            pool.exchange(name)
+        else:
+            pool.restart(name)
+    pool.settle()
+    assert {pool.known(each) for each in RELAYS} == {pool.accepted}
+
+
+def test_without_a_leader_each_relay_counts_alone_and_the_next_leader_adds_up() -> None:
+    pool = Pool(10)
+    pool.settle()
+    pool.submit("a", 4)
+    pool.settle()
+    assert [pool.submit(name, 6) for name in RELAYS] == [True, True, True], "nobody tells them of each other"
+    assert not pool.submit("a")
+    pool.take_over()
+    pool.settle()
+    assert {pool.known(each) for each in RELAYS} == {22}
+    pool.take_over()
+    pool.settle()
+    assert {pool.known(each) for each in RELAYS} == {22}, "it is no more for the next one"
+
+
+def test_a_relay_that_is_gone_stays_counted_also_by_the_next_leader() -> None:
+    pool = Pool(10)
+    pool.submit("a", 7)
+    pool.settle()
+    pool.take_over()
+    for _ in range(2):
+        for name in ("b", "c"):
+            pool.exchange(name)
+    assert pool.known("b") == pool.known("c") == 7
+
+
+def test_a_new_day_begins_at_nothing_for_all() -> None:
+    pool = Pool(10)
+    pool.submit("a", 10)
+    pool.settle()
+    assert not pool.submit("b")
+    pool.day += 1
+    assert pool.submit("b", 3)
+    pool.settle()
+    assert {pool.known(each) for each in RELAYS} == {3}
+
+
+def test_a_rate_is_shared_in_the_long_run_whoever_takes_the_mail() -> None:
+    pool = Pool(10**6, rate=60)
+    pool.settle()
+    for step in range(1500):
+        pool.seconds = step / 5
+        for name in RELAYS:
+            pool.submit(name)
+        for name in RELAYS:
+            pool.exchange(name)
+    # A minute's worth at first, one a second after, and what each relay takes before it hears of the others.
+    assert 60 + 290 <= pool.accepted <= 60 + 300 + 30
+
+
+def test_a_credential_that_is_stated_again_counts_what_the_pool_knows() -> None:
+    pool = Pool(10)
+    pool.submit("a", 4)
+    pool.settle()
+    relay = pool.relays["a"]
+    relay.configure([])
+    assert relay.usages() is None
+    relay.configure([SubmissionLimit("ann", None, 10)])
+    pool.settle()
+    assert {pool.known(each) for each in RELAYS} == {4}
+
+
+def test_a_leader_says_nothing_of_what_a_relay_has_not_spoken_of_in_this_life() -> None:
+    """It would bring that along as if another leader had told it."""
+    pool = Pool(10)
+    pool.submit("a", 4)
+    pool.settle()
+    pool.restart("a")
+    usages = pool.relays["a"].usages()
+    assert usages is not None
+    assert pool.leader.told(TX, "a", replace(usages, rows=())) == ()
+
+
+def test_days_that_cannot_be_are_not_believed_and_old_ones_forgotten() -> None:
+    pool = Pool(10)
+    pool.submit("a", 4)
+    usages = pool.relays["a"].usages()
+    assert usages is not None
+    for day in (TODAY - 2, TODAY + 2):
+        odd = replace(usages, day=day)
+        pool.leader.take(TX, "a", Window(usage=odd))
+        assert pool.leader.told(TX, "a", odd) == ()
+    pool.exchange("a")
+    assert pool.leader.told(TX, "a", usages)
+    pool.day += 2
+    pool.exchange("b")
+    assert pool.leader.told(TX, "a", usages) == ()
+
+
+def test_a_pool_that_is_gone_is_forgotten() -> None:
+    pool = Pool(10)
+    pool.submit("a", 4)
+    pool.settle()
+    pool.leader.forget(TX)
+    usages = pool.relays["a"].usages()
+    assert usages is not None
+    assert pool.leader.told(TX, "a", usages) == ()
