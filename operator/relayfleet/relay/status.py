@@ -82,7 +82,7 @@ def allowance_metrics(allowances: Allowances) -> Iterable[Metric]:
     )
     limited = CounterMetricFamily(
         "relayfleet_relay_limited",
-        "Mails refused since their credential is over a limit: Rate (recipients a minute) or Cap (recipients a day).",
+        "Mails refused since their credential is over a limit: Rate (recipients a minute), Cap (recipients a day) or Pending (Cap, if mail under way is accepted).",
         labels=["credential", "limit"],
     )
     today = GaugeMetricFamily(

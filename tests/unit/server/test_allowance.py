@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relayfleet.protocol.relay_config import SubmissionLimit
-from relayfleet.relay.server.allowance import MINUTE, Allowance, Over
+from relayfleet.relay.server.allowance import MINUTE, OWED, Allowance, Over
 
 MOST = 100
 """Recipients of a mail."""
@@ -89,8 +89,12 @@ def test_mails_that_are_under_way_count_until_they_are_refused(
     for kind, number in steps:
         if kind == 0 or not held.mails:
             over = each.hold(number, 0.0, 1)
-            fits = accepted + sum(held.mails) + number <= cap
-            assert over is (Over.CAP if not fits else Over.RATE if level < 1 else None)
+            if accepted + number > cap:
+                assert over is Over.CAP
+            elif accepted + sum(held.mails) + number > cap:
+                assert over is Over.PENDING, "what is under way may yet be refused"
+            else:
+                assert over is (Over.RATE if level < 1 else None)
             if over is None:
                 held.mails.append(number)
                 level -= number
@@ -135,7 +139,7 @@ def test_a_new_day_begins_at_nothing_and_what_is_under_way_counts_for_it() -> No
     each = allowance(per_day=10)
     assert taken(each, 8) is None
     assert each.hold(2, 0.0, 1) is None
-    assert each.over(9, 0.0, 2) is Over.CAP
+    assert each.over(9, 0.0, 2) is Over.PENDING
     each.keep(2, 2)
     assert (each.used, each.over(8, 0.0, 2), each.over(9, 0.0, 2)) == (2, None, Over.CAP)
 
@@ -159,12 +163,23 @@ def test_a_relay_that_comes_to_a_day_hears_what_was_before_and_starts_with_a_who
     assert (each.used, taken(each, 60)) == (9_000, None)
 
 
-def test_others_leave_a_credential_no_more_than_a_minute_in_debt() -> None:
+def test_others_leave_a_credential_no_more_than_some_minutes_in_debt() -> None:
     each = allowance(per_minute=60)
     each.hear(1, 0, 0, 0.0)
     each.hear(1, 5_000, 0, 0.0)
-    assert each.over(1, 60.9, 1) is Over.RATE
-    assert each.over(1, 61.1, 1) is None
+    assert each.over(1, OWED * MINUTE + 0.9, 1) is Over.RATE
+    assert each.over(1, OWED * MINUTE + 1.1, 1) is None
+
+
+def test_what_others_took_in_a_long_time_within_the_rate_is_not_owed() -> None:
+    each = allowance(per_minute=60)
+    each.hear(1, 0, 0, 0.0)
+    each.hear(1, 3_600, 0, 3_600.0)
+    assert each.over(1, 3_600.0, 1) is None
+    assert taken(each, 60, 3_600.0) is None
+    assert each.over(1, 3_600.0, 1) is Over.RATE
+    each.hear(1, 3_660, 0, 3_660.0)
+    assert each.over(1, 3_660.9, 1) is Over.RATE, "what ran over once is not there twice"
 
 
 def test_a_word_on_another_day_says_nothing() -> None:

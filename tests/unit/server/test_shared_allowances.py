@@ -167,6 +167,21 @@ def test_a_rate_is_shared_in_the_long_run_whoever_takes_the_mail() -> None:
     assert 60 + 290 <= pool.accepted <= 60 + 300 + 30
 
 
+def test_bursts_at_all_relays_at_once_are_paid_back() -> None:
+    pool = Pool(10**6, rate=60)
+    pool.settle()
+    for _ in range(20):
+        for name in RELAYS:
+            while pool.submit(name):
+                pass
+        pool.settle()
+        for _ in range(12):
+            pool.seconds += 10
+            pool.settle()
+    # Three buckets at first, and then what two minutes bring; each relay may take the one recipient that is left.
+    assert pool.accepted <= 3 * 60 + 20 * 120 + 20 * len(RELAYS)
+
+
 def test_a_credential_that_is_stated_again_counts_what_the_pool_knows() -> None:
     pool = Pool(10)
     pool.submit("a", 4)

@@ -12,13 +12,16 @@ import enum
 from relayfleet.protocol.relay_config import SubmissionLimit
 
 MINUTE = 60.0
+OWED = 5
+"""So many minutes' worth at most are owed for what others took: relays that were without a leader for hours would let nothing through for hours."""
 
 
 class Over(enum.Enum):
-    """Which limit a mail is over."""
+    """Which limit a mail is over. Pending: the day's, if all mails that are under way are accepted."""
 
     RATE = "Rate"
     CAP = "Cap"
+    PENDING = "Pending"
 
 
 class Allowance:
@@ -29,6 +32,7 @@ class Allowance:
         self._level = float(limit.per_minute or 0)
         self._at = now
         self._held = 0
+        self._spilt = 0.0
         self._told = False
         self._begin(day)
 
@@ -39,6 +43,7 @@ class Allowance:
             self._level = float(limit.per_minute or 0)
         self._limit = limit
         self._fill(now)
+        self._spilt = 0.0
 
     def over(self, recipients: int, now: float, day: int) -> Over | None:
         """Which limit a mail to so many would be over. The day goes first: who is over it need not try again.
@@ -49,7 +54,7 @@ class Allowance:
         self._turn(day)
         cap = self._limit.per_day
         if cap is not None and self.used + self._held + recipients > cap:
-            return Over.CAP
+            return Over.CAP if self.used + recipients > cap else Over.PENDING
         self._fill(now)
         return Over.RATE if self._limit.per_minute is not None and self._level < 1.0 else None
 
@@ -99,14 +104,17 @@ class Allowance:
         return self
 
     def _charge(self, recipients: int, now: float) -> None:
-        """Others took these. A minute's worth is owed at most: a link that was down tells of an hour at once."""
+        """Others took these since their last word: first out of what ran over here meanwhile, as it would have if the bucket were one."""
         self._fill(now)
-        least = min(self._level, -float(self._limit.per_minute or 0))
-        self._level = max(least, self._level - recipients)
+        least = min(self._level, -float(OWED * (self._limit.per_minute or 0)))
+        self._level = max(least, self._level - max(0.0, recipients - self._spilt))
+        self._spilt = 0.0
 
     def _fill(self, now: float) -> None:
         rate = float(self._limit.per_minute or 0)
-        self._level = min(rate, self._level + max(0.0, now - self._at) * rate / MINUTE)
+        level = self._level + max(0.0, now - self._at) * rate / MINUTE
+        self._level = min(rate, level)
+        self._spilt += level - self._level
         self._at = max(now, self._at)
 
     def _turn(self, day: int) -> None:

@@ -15,7 +15,7 @@ from relayfleet.relay.server.replies import Refused
 
 DAY = 86400
 
-_REPLIES = {Over.RATE: replies.TOO_FAST, Over.CAP: replies.DAY_IS_SPENT}
+_REPLIES = {Over.RATE: replies.TOO_FAST, Over.CAP: replies.DAY_IS_SPENT, Over.PENDING: replies.DAY_IS_CLAIMED}
 
 
 class Claim:

@@ -66,6 +66,10 @@ TOO_MANY_PROBES = Reply(452, "4.7.0", "Too many probes, try again later")
 """452 as for a full queue: to a prober it is an answer, and no failure."""
 TOO_MANY_RECIPIENTS = Reply(452, "4.5.3", "Too many recipients, send the rest in another transaction")
 TOO_FAST = Reply(451, "4.7.1", "Your credential sends to too many recipients a minute, try again later", "rate")
+DAY_IS_CLAIMED = Reply(
+    451, "4.7.1", "Other mail of your credential may use up its recipients of today, try again later", "cap"
+)
+"""Nothing is refused for good on account of mail that may yet fail."""
 TLS_UNAVAILABLE = Reply(454, "4.7.0", "TLS is not available for now")
 AUTH_UNAVAILABLE = Reply(454, "4.7.0", "Authentication is not available for now, try again later")
 
