@@ -1,5 +1,6 @@
 """`relayfleet operator` runs the operator, `relayfleet relay` a relay: both are told what they need by their environment.
-`relayfleet prober` probes relays for the leading operator. `relayfleet open` shows a person the record whose body it reads, in a relay's pod."""
+`relayfleet prober` probes relays for the leading operator. `relayfleet open` shows a person the record whose body it reads, in a relay's pod;
+`relayfleet events` writes what becomes of the pool's mail as JSON lines there, and `relayfleet find` tells a person the history of one mail."""
 
 from __future__ import annotations
 
@@ -17,6 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
         roles.add_parser(role)
     _prober_arguments(roles.add_parser("prober"))
     roles.add_parser("open")
+    _events_arguments(roles.add_parser("events"))
+    _find_arguments(roles.add_parser("find"))
     options = parser.parse_args(arguments)
     logging.basicConfig(
         level=options.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
@@ -24,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("kopf").setLevel(
         max(logging.WARNING, logging.getLevelName(options.log_level))
     )  # a line for each event
-    return {"operator": _operator, "relay": _relay, "prober": _prober, "open": _open}[options.role](options)
+    return _ROLES[options.role](options)
 
 
 def _prober_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,6 +35,21 @@ def _prober_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--key", required=True, help="PEM file of its key")
     parser.add_argument("--authority", required=True, help="PEM file of the authority that signs leaders and probers")
     parser.add_argument("--port", type=int, help="TCP port to serve the leader on (default: 9641)")
+
+
+def _events_arguments(parser: argparse.ArgumentParser) -> None:
+    start = parser.add_mutually_exclusive_group()
+    start.add_argument("--after", default="", metavar="OFFSET", help="go on behind the event with this `offset`")
+    start.add_argument(
+        "--since", default="", metavar="TIME", help="30m, 2h, or 2026-01-31T12:00:00Z; may begin earlier"
+    )
+    start.add_argument("--from-beginning", action="store_true", help="all that the journal has: about an hour")
+    parser.add_argument("--no-follow", action="store_true", help="end where the journal ends now")
+
+
+def _find_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("id", help="a record's id (as in the 250 and in logs) or a Message-ID")
+    parser.add_argument("--timeout", type=float, default=120.0, metavar="SECONDS", help="give up then (default: 120)")
 
 
 # Imported late: an operator needs no relay in its memory, a relay no Kubernetes.
@@ -57,10 +75,25 @@ def _open(options: argparse.Namespace) -> int:
     return opening.run(sys.stdin.buffer, sys.stdout.buffer)
 
 
+def _events(options: argparse.Namespace) -> int:
+    from relayfleet.relay.events import commands
+
+    return commands.run_events(options.after, options.since, options.from_beginning, not options.no_follow)
+
+
+def _find(options: argparse.Namespace) -> int:
+    from relayfleet.relay.events import commands
+
+    return commands.run_find(options.id, options.timeout)
+
+
 def _prober(options: argparse.Namespace) -> int:
     from relayfleet.runtime import prober
 
     return prober.run(options)
+
+
+_ROLES = {"operator": _operator, "relay": _relay, "prober": _prober, "open": _open, "events": _events, "find": _find}
 
 
 if __name__ == "__main__":

@@ -8,23 +8,26 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from relayfleet.relay.spool.interface import Claim, Held, Seen
+from relayfleet.relay.spool.interface import Claim, Event, Held, Seen
 from relayfleet.relay.spool.record import Record
 
 
 @dataclass(eq=False, slots=True)
 class MemoryJournal:
-    """Fits `interface.Journal`. A test may let the next claims fail (`fail_next`), outcomes (`fail_outcomes`) or purges (`fail_purges`), claims come
+    """Fits `interface.Journal`. A test may let the next claims fail (`fail_next`), outcomes (`fail_outcomes`), purges (`fail_purges`) or events (`fail_events`), claims come
     late (`pause`) or be old (`age`), and outcomes wait (`hold`)."""
 
     claims: list[tuple[str, tuple[str, ...], str, str]] = field(default_factory=list)
     outcomes: list[tuple[str, tuple[str, ...], bool, str]] = field(default_factory=list)
     withdrawn: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     purged: list[tuple[str, tuple[str, ...], str]] = field(default_factory=list)
+    places: list[tuple[str, str]] = field(default_factory=list)
+    told: list[tuple[str, Event]] = field(default_factory=list)
     known: dict[str, Seen] = field(default_factory=dict)
     fail_next: deque[Exception] = field(default_factory=deque)
     fail_outcomes: deque[Exception] = field(default_factory=deque)
     fail_purges: deque[Exception] = field(default_factory=deque)
+    fail_events: deque[Exception] = field(default_factory=deque)
     pause: float = 0.0
     age: float = 0.0
     hold: asyncio.Event | None = None
@@ -43,14 +46,22 @@ class MemoryJournal:
     def withdraw(self, held: Held, recipients: Sequence[str], claim: Claim) -> None:
         self.withdrawn.append((held.record.key, tuple(recipients)))
 
-    async def outcome(self, held: Held, recipients: Sequence[str], delivered: bool, answer: str) -> None:
+    async def outcome(
+        self, held: Held, recipients: Sequence[str], delivered: bool, answer: str, source: str = "", host: str = ""
+    ) -> None:
         if self.fail_outcomes:
             raise self.fail_outcomes.popleft()
         if self.hold is not None:
             await self.hold.wait()
         self.outcomes.append((held.record.key, tuple(recipients), delivered, answer))
+        self.places.append((source, host))
 
     async def purge(self, held: Held, recipients: Sequence[str], rule: str) -> None:
         if self.fail_purges:
             raise self.fail_purges.popleft()
         self.purged.append((held.record.key, tuple(recipients), rule))
+
+    async def tell(self, held: Held, events: Sequence[Event]) -> None:
+        if self.fail_events:
+            raise self.fail_events.popleft()
+        self.told += [(held.record.key, each) for each in events]

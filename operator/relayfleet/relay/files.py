@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,6 +84,12 @@ class Files:
         if self.broker_user:
             return brokeruser.username(self.broker_user), brokeruser.password(self.broker_user, password)
         return (folder / "username").read_text().strip(), password
+
+
+def files_of(relay: str) -> Files:
+    """The files of this pod's relay; it has a broker user of its own where the environment says so."""
+    own = os.environ.get(brokeruser.VARIABLE) == brokeruser.OWN
+    return Files(broker_user=relay if own else "")
 
 
 def look(path: Path) -> tuple[object, ...]:

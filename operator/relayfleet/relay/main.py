@@ -18,7 +18,7 @@ from typing import Any
 import uvloop
 from prometheus_client.metrics_core import Metric
 
-from relayfleet.protocol import brokeruser, sealing, telemetry
+from relayfleet.protocol import sealing, telemetry
 from relayfleet.protocol.relay_config import ConfigError, RelayConfig, load
 from relayfleet.relay.control.keys import Keys
 from relayfleet.relay.control.orders import Obedience
@@ -32,7 +32,7 @@ from relayfleet.relay.delivery.worker import DeliveryService
 from relayfleet.relay.dependencies.resolvers import Resolvers
 from relayfleet.relay.dependencies.service import Dependencies
 from relayfleet.relay.discard import Discard
-from relayfleet.relay.files import Files, watch
+from relayfleet.relay.files import Files, files_of, watch
 from relayfleet.relay.routing.lookup import Lookup
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.routing.servers import servers_to_ask
@@ -64,18 +64,13 @@ LAST_WORDS = 2.0
 def run(files: Files | None = None, status_port: int = STATUS_PORT) -> int:
     """Run a relay until SIGTERM; returns the exit status."""
     name = os.environ.get("RELAYFLEET_RELAY_NAME", "relay")
-    files = files or Files(broker_user=_broker_user(name))
+    files = files or files_of(name)
     try:
         config = load(files.config.read_text())
     except (OSError, ConfigError) as error:
         print(f"relayfleet relay: {files.config}: {error}", file=sys.stderr)  # noqa: T201 - before there is a log
         return 2
     return uvloop.run(Relay(config, files, name).run(status_port))
-
-
-def _broker_user(relay: str) -> str:
-    """The relay's name when it has a broker user of its own, else ""."""
-    return relay if os.environ.get(brokeruser.VARIABLE) == brokeruser.OWN else ""
 
 
 class Relay:

@@ -277,6 +277,11 @@ def relay_metrics(server: SmtpServer, delivery: DeliveryService, spool: RabbitMQ
         "relayfleet_relay_double_bounces", "Reports that could not be delivered and were dropped.", out.double_bounces
     )
     yield CounterMetricFamily(
+        "relayfleet_relay_events_lost",
+        "Events that the journal did not take in five minutes; the log has what they tell of.",
+        out.events_lost,
+    )
+    yield CounterMetricFamily(
         "relayfleet_relay_handshakes_failed",
         "TLS handshakes of peers that failed; the mail went in plain.",
         delivery.pool.counters.handshakes_failed,

@@ -8,8 +8,7 @@ import pytest
 
 from relayfleet.children.rabbitmq import names
 from relayfleet.protocol import brokeruser
-from relayfleet.relay.files import Files
-from relayfleet.relay.main import _broker_user
+from relayfleet.relay.files import Files, files_of
 
 SEED = "the password that relays share"
 
@@ -36,7 +35,7 @@ def test_the_pods_environment_says_which(monkeypatch: pytest.MonkeyPatch, value:
     monkeypatch.delenv(brokeruser.VARIABLE, raising=False)
     if value is not None:
         monkeypatch.setenv(brokeruser.VARIABLE, value)
-    assert _broker_user("a") == user
+    assert files_of("a").broker_user == user
 
 
 def test_every_relay_and_every_seed_has_another_password() -> None:

@@ -144,7 +144,7 @@ class Courier:
             outcomes = self._outcomes(run, place, session.peer.dsn, failure)
             if fresh or not _stale(outcomes):
                 destination.hear(signal(outcomes, failure), began)
-            await self.witness.outcome(held, run, failure)
+            await self.witness.outcome(held, run, failure, place)
             return outcomes
         finally:
             stated.set()

@@ -62,7 +62,7 @@ class Witness:
                 log.warning("id=%s the journal is away: %s", held.record.id, error)
                 await asyncio.sleep(CLAIM_PAUSE)
 
-    async def outcome(self, held: Held, run: Transaction, failure: Exception | None) -> None:
+    async def outcome(self, held: Held, run: Transaction, failure: Exception | None, place: Place) -> None:
         """State the answer to the dot. Without one the claim stays open. A journal that cannot be reached stops nothing: the claim stays
         open, and whoever sees the record again will hold it for ten minutes. A refusal is stated only once: later, another relay may have a
         claim of its own, which it would wipe out."""
@@ -74,12 +74,13 @@ class Witness:
         answers = [(index, reply) for index, (phase, reply) in run.answers.items() if phase == "end"]
         addresses = [run.envelope.recipients[index].address for index, _ in answers]
         reply = answers[0][1]
+        said = f"{reply.code} {reply.text}"
         try:
-            await self.journal.outcome(held, addresses, reply.positive, f"{reply.code} {reply.text}")
+            await self.journal.outcome(held, addresses, reply.positive, said, place.source, place.host)
         except SpoolError as error:
             log.warning("journal: outcome of %s not confirmed: %s", held.record.key, error)
             if reply.positive and len(self._late) < MOST_LATE:
-                task = asyncio.create_task(self._insist(held, addresses, f"{reply.code} {reply.text}"))
+                task = asyncio.create_task(self._insist(held, addresses, said, place))
                 self._late.add(task)
                 task.add_done_callback(self._late.discard)
 
@@ -90,11 +91,11 @@ class Witness:
             for each in over:
                 each.cancel()
 
-    async def _insist(self, held: Held, recipients: Sequence[str], answer: str) -> None:
+    async def _insist(self, held: Held, recipients: Sequence[str], answer: str, place: Place) -> None:
         for pause in PAUSES:
             await asyncio.sleep(pause)
             try:
-                await self.journal.outcome(held, recipients, True, answer)
+                await self.journal.outcome(held, recipients, True, answer, place.source, place.host)
             except SpoolError:
                 continue
             log.info("journal: outcome of %s confirmed late", held.record.key)

@@ -39,6 +39,7 @@ class DeliveryCounters:
     records_quarantined: int = 0
     duplicates_dropped: int = 0
     double_bounces: int = 0
+    events_lost: int = 0
     attempts: int = 0
     seconds: float = 0.0
 

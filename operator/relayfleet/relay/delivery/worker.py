@@ -1,7 +1,7 @@
 """The delivery service: takes records from the queue, has their recipients delivered, and settles what is left.
 
     take → ask the journal → follow the pool's rules → look at its expiry → ask the suppression list → split by domain → sign → deliver → decide
-         → store successors and reports → acknowledge
+         → tell the journal → store successors and reports → acknowledge
 
 At most `delivery.prefetch` records are in hand; the queue keeps the rest. A record is acknowledged only after its successors are stored.
 Whatever goes wrong inside, the record goes back to the queue: it is never dropped here. What our own code fails on again and again goes to quarantine.
@@ -18,12 +18,13 @@ from typing import TypeVar
 
 from relayfleet.protocol.relay_config import RelayConfig
 from relayfleet.relay.control.tally import Tally
-from relayfleet.relay.delivery import settlement
+from relayfleet.relay.delivery import events, settlement
 from relayfleet.relay.delivery.courier import Courier
+from relayfleet.relay.delivery.destinations import by_domain
 from relayfleet.relay.delivery.hands import Hands
 from relayfleet.relay.delivery.journal import Witness
-from relayfleet.relay.delivery.judging import UNROUTABLE, expired, ruled, suppressed, unanswered, uncertain
-from relayfleet.relay.delivery.outcome import Fate, Outcome, Place
+from relayfleet.relay.delivery.judging import expired, ruled, suppressed, unanswered, uncertain
+from relayfleet.relay.delivery.outcome import Outcome, Place
 from relayfleet.relay.delivery.ruling import PURGE, DeliveryRules
 from relayfleet.relay.delivery.sessions import SessionPool
 from relayfleet.relay.delivery.sources import SourceChooser
@@ -32,8 +33,6 @@ from relayfleet.relay.delivery.telling import DISCARDED, DeliveryCounters, log, 
 from relayfleet.relay.discard import Discard
 from relayfleet.relay.replies.classify import Classifier
 from relayfleet.relay.replies.rules import Rule, load_rules
-from relayfleet.relay.routing import mx
-from relayfleet.relay.routing.errors import DnsPermanent
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.routing.router import Router
 from relayfleet.relay.senders import Senders
@@ -41,6 +40,7 @@ from relayfleet.relay.signing.keyring import SigningKeyUnavailableError
 from relayfleet.relay.signing.letter import Letter, Signing
 from relayfleet.relay.spool.interface import (
     ClaimRefusedError,
+    Event,
     Held,
     Journal,
     Seen,
@@ -224,6 +224,7 @@ class DeliveryService:
         self.counters.records_quarantined += 1
         log.error("id=%s attempt=%d goes to quarantine: %s", held.record.id, held.record.attempt, why)
         self._hands.begin(held)
+        await self._tell(held, events.quarantined(held.record, why))
         await self._patiently(held, lambda: held.settle([quarantined(held, why)]))
         return True
 
@@ -253,7 +254,18 @@ class DeliveryService:
         )
         self.counters.double_bounces += decision.unreportable
         self._hands.begin(held)
+        await self._tell(held, events.settled(record, outcomes, decision.successors))
         await self._patiently(held, lambda: held.settle(decision.successors))
+
+    async def _tell(self, held: Held, told: Sequence[Event]) -> None:
+        """Events come before what they tell of, so that none is missing when this relay dies. A journal that stays away keeps no mail back."""
+        if not told:
+            return
+        try:
+            await self._patiently(held, lambda: self._journal.tell(held, told))
+        except SpoolError as error:
+            self.counters.events_lost += len(told)
+            log.warning("id=%s attempt=%d not in the journal's events: %s", held.record.id, held.record.attempt, error)
 
     async def _seen(self, held: Held) -> Seen:
         """What the journal says, once no claim is open any more: a relay that only lost its queue states the answer, or withdraws the claim,
@@ -315,7 +327,7 @@ class DeliveryService:
             listed, others = self._by_list(recipients)
         except SuppressionListUnavailableError as error:
             return self._kept_back(held, recipients, error)
-        domains, unroutable = _by_domain(others)
+        domains, unroutable = by_domain(others)
         hopeless = listed + unroutable
         for outcome in hopeless:
             tell(self.counters, held.record, [outcome], 0.0)
@@ -383,15 +395,3 @@ async def _all(coroutines: Sequence[Coroutine[None, None, list[Outcome]]]) -> li
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _by_domain(recipients: Sequence[Recipient]) -> tuple[dict[str, list[Recipient]], list[Outcome]]:
-    """Recipients by domain as DNS knows it, and the outcomes of those whose domain can be none."""
-    domains: dict[str, list[Recipient]] = {}
-    hopeless = []
-    for each in recipients:
-        try:
-            domains.setdefault(mx.domain_of(each.address), []).append(each)
-        except DnsPermanent as error:
-            hopeless.append(Outcome(each, Fate.PERMANENT, "dns", 0, error.status, error.text, Place(), UNROUTABLE))
-    return domains, hopeless

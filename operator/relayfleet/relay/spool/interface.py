@@ -10,9 +10,9 @@ Errors by meaning (the server answers by the class alone):
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Literal, Protocol
 
 from relayfleet.relay.spool.record import Record
 
@@ -127,13 +127,24 @@ class Seen:
 
 NOTHING_SEEN = Seen()
 
+EventName = Literal["deferred", "bounced", "held", "quarantined"]
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What became of some of a record's recipients (addresses), for people and programs: no relay goes by it. `detail` has JSON values only."""
+
+    name: EventName
+    recipients: tuple[str, ...]
+    detail: Mapping[str, Any]
+
 
 class Journal(Protocol):
     """Who wrote a final dot, and what came of it: confirmed by a majority, kept longer than any answer can take.
 
     The delivery asks `seen` for every record that it takes, `claim`s each transaction right before its final dot, and states
     the `outcome` before the record is settled. An `uncertain` transaction states none: its claim stays open. A claim without a dot is
-    withdrawn. Recipients that a rule purges are stated too (`purge`).
+    withdrawn. Recipients that a rule purges are stated too (`purge`). What else became of an attempt is told (`tell`) before the record is settled.
     """
 
     async def seen(self, record: Record) -> Seen:
@@ -149,11 +160,17 @@ class Journal(Protocol):
         """Say that no dot was written under the claim and none will be; stated in the background until confirmed, in order."""
         ...
 
-    async def outcome(self, held: Held, recipients: Sequence[str], delivered: bool, answer: str) -> None:
+    async def outcome(
+        self, held: Held, recipients: Sequence[str], delivered: bool, answer: str, source: str = "", host: str = ""
+    ) -> None:
         """State what became of claimed recipients, which closes their claim. Raises SpoolError when unconfirmed."""
         ...
 
     async def purge(self, held: Held, recipients: Sequence[str], rule: str) -> None:
         """State that a rule ended these recipients without a word: nobody sends them a copy any more, unless he has claimed it already.
         Raises ClaimRefusedError when `held` is not ours any more, SpoolError when unconfirmed."""
+        ...
+
+    async def tell(self, held: Held, events: Sequence[Event]) -> None:
+        """State events. Raises SpoolError when unconfirmed."""
         ...

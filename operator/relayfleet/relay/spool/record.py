@@ -95,6 +95,17 @@ def new_id() -> str:
     return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 
+_MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(?:\r\n[ \t]+)?([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
+MOST_MESSAGE_ID = 250
+
+
+def message_id(message: bytes) -> str:
+    """What its sender's Message-ID field says, cut at `MOST_MESSAGE_ID` characters; "" without one."""
+    end = message.find(b"\r\n\r\n")
+    found = None if message.startswith(b"\r\n") else _MESSAGE_ID.search(message, 0, end if end >= 0 else len(message))
+    return found[1].decode(errors="replace").strip()[:MOST_MESSAGE_ID] if found else ""
+
+
 def encode(record: Record) -> bytes:
     """The record as bytes for the queue."""
     head = {each.name: getattr(record, each.name) for each in dataclasses.fields(record) if each.name != "message"}

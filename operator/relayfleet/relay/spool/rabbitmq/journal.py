@@ -14,19 +14,20 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.consuming import ConsumeChannel, Delivery
 from relayfleet.amqp.publishing import PublishChannel
 from relayfleet.protocol.relay_config import Broker
-from relayfleet.relay.spool.interface import Claim, ClaimRefusedError, Held, Seen, SpoolUnavailable
+from relayfleet.relay.spool.interface import Claim, ClaimRefusedError, Event, Held, Seen, SpoolUnavailable
 from relayfleet.relay.spool.rabbitmq.declaring import DEADLINE, declare
-from relayfleet.relay.spool.rabbitmq.entries import Entry, Kind, decode
+from relayfleet.relay.spool.rabbitmq.entries import Entry, decode
 from relayfleet.relay.spool.rabbitmq.ledger import Ledger
 from relayfleet.relay.spool.rabbitmq.link import SILENT, Link, Target
 from relayfleet.relay.spool.rabbitmq.statements import Statements
 from relayfleet.relay.spool.rabbitmq.topology import VERSION, Queue
-from relayfleet.relay.spool.record import Record
+from relayfleet.relay.spool.record import Record, message_id
 
 TIMEOUT = 2.0
 """Seconds for a statement; well below the life of a claim."""
@@ -104,7 +105,10 @@ class RabbitMQJournal:
         if not held.is_ours:
             raise ClaimRefusedError("the connection to the queue was lost: the record is with others")
         asked_at = time.monotonic()
-        entry = self._entry("claim", held.record.key, recipients, source=source, host=host)
+        place = self._place()
+        entry = Entry(
+            "claim", held.record.key, tuple(recipients), *place, source=source, host=host, detail=_first(held.record)
+        )
         granted: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         claim = Claim(asked_at, entry.number)
         self._claims[entry.number] = (granted, asked_at)
@@ -133,41 +137,42 @@ class RabbitMQJournal:
         withdrawal = Entry("withdrawal", held.record.key, tuple(recipients), self.holder, time.time(), claim.number)
         self._statements.owe(withdrawal)
 
-    async def outcome(self, held: Held, recipients: Sequence[str], delivered: bool, answer: str) -> None:
+    async def outcome(
+        self, held: Held, recipients: Sequence[str], delivered: bool, answer: str, source: str = "", host: str = ""
+    ) -> None:
         """See `interface.Journal.outcome`."""
-        entry = self._entry("outcome", held.record.key, recipients, delivered=delivered, answer=answer[:_ANSWER])
-        try:
-            async with asyncio.timeout(TIMEOUT):
-                await self._statements.state(entry)
-        except TimeoutError as error:
-            raise SpoolUnavailable(f"the outcome was not confirmed within {TIMEOUT:g} s: {self.why_not}") from error
+        detail = _name(held.record) | {"source": source, "host": host}
+        common = (held.record.key, tuple(recipients), *self._place())
+        await self._confirmed(
+            "outcome", Entry("outcome", *common, delivered=delivered, answer=answer[:_ANSWER], detail=detail)
+        )
 
     async def purge(self, held: Held, recipients: Sequence[str], rule: str) -> None:
         """See `interface.Journal.purge`."""
         if not held.is_ours:
             raise ClaimRefusedError("the connection to the queue was lost: the record is with others")
-        entry = self._entry("purge", held.record.key, recipients, rule=rule)
+        common = (held.record.key, tuple(recipients), *self._place())
+        await self._confirmed("purge", Entry("purge", *common, rule=rule, detail=_first(held.record)))
+
+    async def tell(self, held: Held, events: Sequence[Event]) -> None:
+        """See `interface.Journal.tell`."""
+        key, first = held.record.key, _first(held.record)
+        entries = [
+            Entry("event", key, each.recipients, *self._place(), name=each.name, detail={**first, **each.detail})
+            for each in events
+        ]
+        await self._confirmed("event", *entries)
+
+    async def _confirmed(self, what: str, *entries: Entry) -> None:
         try:
             async with asyncio.timeout(TIMEOUT):
-                await self._statements.state(entry)
+                await asyncio.gather(*(self._statements.state(each) for each in entries))
         except TimeoutError as error:
-            raise SpoolUnavailable(f"the purge was not confirmed within {TIMEOUT:g} s: {self.why_not}") from error
+            raise SpoolUnavailable(f"the {what} was not confirmed within {TIMEOUT:g} s: {self.why_not}") from error
 
-    def _entry(
-        self,
-        kind: Kind,
-        key: str = "",
-        recipients: Sequence[str] = (),
-        *,
-        source: str = "",
-        host: str = "",
-        delivered: bool = False,
-        answer: str = "",
-        rule: str = "",
-    ) -> Entry:
+    def _place(self) -> tuple[str, float, int]:
         self._number += 1
-        place = (self.holder, time.time(), self._number)
-        return Entry(kind, key, tuple(recipients), *place, source, host, delivered, answer, rule)
+        return self.holder, time.time(), self._number
 
     async def _declare(self, connection: Connection) -> None:
         await declare(connection, [self._stream], lambda: self._target.dial_others(connection, "look"))
@@ -226,7 +231,7 @@ class RabbitMQJournal:
             await self._statements.pay(TIMEOUT)
 
     async def _look_where_we_are(self) -> None:
-        entry = self._entry("mark")
+        entry = Entry("mark", "", (), *self._place())
         self._mark = entry.number
         async with asyncio.timeout(SILENT):
             await self._statements.state(entry)
@@ -239,6 +244,19 @@ class RabbitMQJournal:
         oldest = next(iter(self._claims.values()), None)
         if oldest is not None:
             read.cut_if_frozen(time.monotonic() - oldest[1])
+
+
+def _name(record: Record) -> dict[str, Any]:
+    found = message_id(record.message)
+    return {"message_id": found} if found else {}
+
+
+def _first(record: Record) -> dict[str, Any]:
+    """With how it came to us, when this is its first attempt: nobody else writes that down."""
+    if record.attempt:
+        return _name(record)
+    came = {"accepted": round(record.accepted_at, 3), "accepted_for": len(record.recipients)}
+    return _name(record) | came | ({"credential": record.credential} if record.credential else {})
 
 
 def stream(broker: Broker) -> Queue:

@@ -42,7 +42,7 @@ class Ledger:
         """Take one entry in; for a claim, whether it is granted. `now` is the reader's own monotonic clock: a relay whose clock is wrong makes
         nobody forget anything."""
         slots = [_slot(entry.key, each) for each in entry.recipients]
-        if entry.kind == "mark":
+        if entry.kind in ("mark", "event"):
             return True
         newest = self._newest(now)
         if entry.kind == "outcome":

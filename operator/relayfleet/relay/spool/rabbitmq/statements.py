@@ -1,5 +1,6 @@
 """What a relay writes to the journal: statements wait for those before them and leave together, one message at a time. Each message
-costs three brokers more than what is in it, so outcomes and purges, which only an acknowledgement waits for, wait a moment for the next claim's message.
+costs three brokers more than what is in it, so outcomes, purges and events, which only an acknowledgement waits for, wait a moment for the next claim's
+message.
 
 Withdrawals wait for nobody: they are owed, and stated again until a majority has them.
 """
@@ -15,10 +16,11 @@ from relayfleet.relay.spool.interface import SpoolUnavailable
 from relayfleet.relay.spool.rabbitmq.entries import Entry, encode
 
 GATHER = 0.005
-"""Seconds that outcomes and purges wait for company. A session's next claim comes sooner while there is mail."""
+"""Seconds that outcomes, purges and events wait for company. A session's next claim comes sooner while there is mail."""
 MOST_OWED = 20_000
 """Withdrawals that are remembered; beyond that the oldest claims stay open, and their mails wait ten minutes."""
 _AT_ONCE = 500
+_PATIENT = ("outcome", "purge", "event")
 
 
 class Statements:
@@ -51,7 +53,7 @@ class Statements:
             raise SpoolUnavailable(f"the journal cannot be written: {self._why}")
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, stored))
-        self._urgent = self._urgent or entry.kind not in ("outcome", "purge")
+        self._urgent = self._urgent or entry.kind not in _PATIENT
         self._send_in_time()
         try:
             await stored
