@@ -85,7 +85,8 @@ async def test_a_mail_is_told_of_from_its_first_attempt_to_its_end(rabbitmq: Clu
     assert (await run(files, "run_find('other', 60.0, files)"))[0] == 1
     status, text = await run(files, f"run_events({found[0]['offset']!r}, '', False, False, files=files)")
     assert status == 0
-    assert [json.loads(line) for line in text.splitlines()] == found[1:]
+    # Whoever goes on within a first attempt is told once more how the mail came.
+    assert [each for each in map(json.loads, text.splitlines()) if each["event"] != "accepted"] == found[1:]
 
 
 async def run(files: Files, call: str) -> tuple[int | None, str]:

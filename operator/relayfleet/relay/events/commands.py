@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 
 from relayfleet.protocol.relay_config import ConfigError, RelayConfig, load
 from relayfleet.relay.events.event import Acceptances, Event, Position, PositionError, events, missing
-from relayfleet.relay.events.reading import BEGINNING, NOW, OtherJournalError, Reader, Start
+from relayfleet.relay.events.reading import BEGINNING, NOW, Message, OtherJournalError, Reader, Start
 from relayfleet.relay.events.words import history
 from relayfleet.relay.files import Files, files_of
 from relayfleet.relay.spool.rabbitmq.journal import stream
@@ -117,8 +117,7 @@ class Search:
         said = time.monotonic()
         async with aclosing(reader.messages(follow=False)) as messages:
             async for message in messages:
-                if not self._oldest:
-                    self._oldest = next((each["time"] for _, each in events(message.offset, message.body, "")), "")
+                self._oldest = self._oldest or _oldest(message)
                 if any(each in message.body for each in self._needles):
                     self._take(message.offset, message.body)
                 if self.full:
@@ -135,6 +134,12 @@ class Search:
                 if self._acceptances.news(event):
                     self.found.setdefault(record, []).append(event)
         self.full = sum(map(len, self.found.values())) >= MOST_FOUND
+
+
+def _oldest(message: Message) -> str:
+    """When the first entry was written that a reader is told of; "" for none."""
+    found = (event for _, event in events(message.offset, message.body, "") if event["event"] != "accepted")
+    return next((str(each.get("time", "")) for each in found), "")
 
 
 def _since(text: str, now: float) -> Start:
