@@ -83,6 +83,9 @@ async def test_a_mail_is_told_of_from_its_first_attempt_to_its_end(rabbitmq: Clu
     assert f"record {held.record.id}, message id <one@shop>" in text
     assert "delivered to b@example.org; mx.example.org: 250 2.0.0 ok" in text
     assert (await run(files, "run_find('other', 60.0, files)"))[0] == 1
+    (tmp_path / "broker" / "password").write_text("wrong")
+    assert await run(files, "run_find('one@shop', 2.0, files)") == (2, "")
+    (tmp_path / "broker" / "password").write_text(PASSWORD)
     status, text = await run(files, f"run_events({found[0]['offset']!r}, '', False, False, files=files)")
     assert status == 0
     # Whoever goes on within a first attempt is told once more how the mail came.

@@ -54,16 +54,18 @@ def run_events(
 
 
 def run_find(word: str, seconds: float, files: Files | None = None, out: BinaryIO | None = None) -> int:
-    """Write what became of the mail with that record id or Message-ID; returns the exit status, 1 when the journal does not know it."""
+    """Write what became of the mail with that record id or Message-ID; returns the exit status, 1 when the journal does not know it, 2 when it was not read to its end."""
     target = out or sys.stdout.buffer
 
     async def work(config: RelayConfig, reader: Callable[[Start], Reader]) -> int:
-        search = Search(word, config.pool)
+        search, source, unread = Search(word, config.pool), reader(BEGINNING), False
         try:
             async with asyncio.timeout(seconds):
-                await search.through(reader(BEGINNING))
+                await search.through(source)
         except TimeoutError:
-            _say("find", f"given up after {seconds:g} s; what follows may not be all (--timeout)")
+            why = source.why_not or f"only a part of the journal was read, {search.place} of {source.end}"
+            _say("find", f"given up after {seconds:g} s (--timeout): {why}")
+            unread = True
         for found in search.found.values():
             _write(target, [f"{each}\n".encode() for each in history(found)])
         if search.full:
@@ -73,6 +75,8 @@ def run_find(word: str, seconds: float, files: Files | None = None, out: BinaryI
             )
         if search.found:
             return 0
+        if unread:
+            return 2
         _say("find", f"nothing of {word} in the journal. {search.reach}")
         return 1
 
@@ -94,7 +98,7 @@ async def told(reader: Reader, pool: str, after: Position | None, *, follow: boo
 
 
 class Search:
-    """Looks for one mail. `found`: its events by record, since a Message-ID may come twice; `full`: there are more."""
+    """Looks for one mail. `found`: its events by record, since a Message-ID may come twice; `full`: there are more; `place`: the offset read last."""
 
     def __init__(self, word: str, pool: str) -> None:
         self._word, self._pool = word.strip("<>"), pool
@@ -103,6 +107,7 @@ class Search:
         self._acceptances = Acceptances()
         self.found: dict[str, list[Event]] = {}
         self.full = False
+        self.place = -1
 
     @property
     def reach(self) -> str:
@@ -117,6 +122,7 @@ class Search:
         said = time.monotonic()
         async with aclosing(reader.messages(follow=False)) as messages:
             async for message in messages:
+                self.place = message.offset
                 self._oldest = self._oldest or _oldest(message)
                 if any(each in message.body for each in self._needles):
                     self._take(message.offset, message.body)

@@ -126,10 +126,9 @@ class Reader:
         try:
             async with asyncio.timeout(DEADLINE):
                 await writer.publish(self._stream, encode([mark]), "journal").stored
-                return await found
+                end = await found
         except TimeoutError as error:
             raise AmqpError("the journal cannot be written: have the brokers lost their majority?") from error
-        finally:
-            for each in (reader, writer):
-                with suppress(AmqpError, TimeoutError):
-                    await each.close(DEADLINE)
+        for each in (reader, writer):
+            await each.close(DEADLINE)
+        return end
