@@ -40,11 +40,42 @@ def stopped_api_server(region: str, longest: float = LONGEST) -> Iterator[None]:
         yield
 
 
+_LIST = r"""list() {
+  table=$(ctr -n k8s.io tasks ps $1) || return 1
+  echo "$table" | sed -n 's/^ *\([0-9][0-9]*\).*/\1/p'
+}"""
+STAND_STILL = f"""{_LIST}
+looks=0
+while :; do
+  processes=$(list $1) && [ "$processes" ] || exit 1
+  moving= looks=$((looks + 1))
+  for process in $processes; do
+    state=$(sed 's/.*) //;s/ .*//' /proc/$process/stat 2>/dev/null) || continue
+    case $state in
+      T|Z|X) continue ;;
+      D) [ $looks -gt 100 ] || moving=yes ;;
+      *) moving=yes ;;
+    esac
+    kill -STOP $process 2>/dev/null
+  done
+  [ $moving ] || exit 0
+  sleep 0.01
+done"""
+"""Stops what a node's container runs. Processes end, and others begin, between a look at them and a signal, which takes effect some time later: so
+again and again, until a look shows none that moves. Those were all, since one that does not move makes no other. In D is also who waits for a child
+that was stopped before it became another program (vfork): that lasts."""
+GO_ON = f"""{_LIST}
+for process in $(list $1); do kill -CONT $process 2>/dev/null; done
+exit 0"""
+
+
 @contextmanager
 def frozen_pod(region: str, namespace: str, pod: str, container: str = "", longest: float = LONGEST) -> Iterator[None]:
-    """SIGSTOP to all processes of a container: sockets stay open, the kernel still accepts and acknowledges."""
+    """SIGSTOP to all processes of a container: sockets stay open, the kernel still accepts and acknowledges. A broker's first process is a
+    shell that only waits, a database makes one for each connection."""
     target = pods.find(region, namespace, pod, container)
-    with frozen_processes(target.node, [str(process) for process in target.processes()], longest):
+    stop, undo = (("sh", "-c", script, "sh", target.container) for script in (STAND_STILL, GO_ON))
+    with fault(lambda: on_node(target.node, *stop), ("docker", "exec", target.node, *undo), longest):
         yield
 
 

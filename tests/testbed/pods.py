@@ -22,11 +22,6 @@ class PodOnNode:
     def inside_command(self, *command: str) -> tuple[str, ...]:
         return ("nsenter", "--target", str(self.main), "--net", *command)
 
-    def processes(self) -> list[int]:
-        """All processes of the container: a broker's first process is a shell that only waits."""
-        table = on_node(self.node, "ctr", "-n", "k8s.io", "tasks", "ps", self.container)
-        return [int(line.split()[0]) for line in table.splitlines() if line.split() and line.split()[0].isdigit()]
-
     def cable(self) -> str:
         """The node's end of the pod's network cable."""
         route = json.loads(on_node(self.node, "ip", "-json", "route", "get", self.address))
