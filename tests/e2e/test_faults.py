@@ -44,7 +44,7 @@ pytestmark = pytest.mark.timeout(1200)
 Sinks = dict[str, dict[str, SinkClient]]
 LASTS = 20.0
 FEWEST_LOOKS = 20
-NAMED = 15.0
+NAMED = 30.0
 """Seconds until the status has to name a broker: a second or two where it confirms quickly, more on cores that are busy with other things."""
 STALLED = ("Silent", "Slow")
 

@@ -61,10 +61,11 @@ async def fencing(region: Region, fleet: Fleet, words: str, budget: float = 20.0
     async def holds() -> Object:
         pool = await region.api.get("RelayPool", fleet.namespace, fleet.pool)
         assert pool is not None
-        found: Object = next(each for each in pool["status"]["conditions"] if each["type"] == "Fencing")
-        if words not in found["message"]:
-            raise NotYet(str(found))
-        return found
+        for each in pool["status"].get("conditions", []):
+            if each["type"] == "Fencing" and words in each["message"]:
+                found: Object = each
+                return found
+        raise NotYet(str(pool["status"]))
 
     return await wait_for(holds, budget, f"Fencing says {words!r}")
 

@@ -17,12 +17,13 @@ from tests.e2e.mailing import send_from_inside
 from tests.e2e.objects import relay_pool
 from tests.e2e.region import Region
 from tests.e2e.signing import KEY_RECORDS
-from tests.sink.client import SinkClient
+from tests.sink.client import Line, SinkClient
 from tests.sink.zone import DOMAIN
 from tests.unit.signing.keys import ed25519_key, pem, rsa_key
 from tests.unit.signing.oracle import verified
 
 MAIL = "From: sender@{domain}\r\nTo: {to}\r\nSubject: signed\r\nDate: Tue, 24 Nov 2026 12:00:00 +0000\r\nMessage-ID: <{to}>\r\n\r\nhello\r\n"
+KEPT, SIGNED = "kept@example.test", "signed@example.test"
 PUBLISHED = {f"{name}.{DOMAIN}": text.encode() for name, text in KEY_RECORDS.items()}
 
 
@@ -75,18 +76,23 @@ async def pool(eu: Region, fleet: Fleet) -> AsyncIterator[Object]:
         await eu.api.delete("Secret", fleet.namespace, name)
 
 
+def of_this_pool(message: Line) -> bool:
+    """Mail of this test: what an earlier one sent may be tried again late, ten minutes after its outcome was in doubt."""
+    return not {each["address"] for each in message["recipients"]}.isdisjoint((KEPT, SIGNED))
+
+
 async def test_signatures_verify_and_mail_without_its_key_waits(
     eu: Region, fleet: Fleet, pool: Object, sink: SinkClient
 ) -> None:
     signing = Fleet(fleet.namespace, pool["metadata"]["name"], fleet.queue).inside
-    for domain, to in (("broken.test", "kept@example.test"), ("example.test", "signed@example.test")):
+    for domain, to in (("broken.test", KEPT), ("example.test", SIGNED)):
         text = MAIL.format(domain=domain, to=to).encode()
         await send_from_inside(eu, fleet.namespace, signing, USER, [to], text)
-    [record] = await sink.wait_for(1, 30)
-    assert [each["address"] for each in record["recipients"]] == ["signed@example.test"]
+    [record] = await sink.wait_for(1, 30, of_this_pool)
+    assert [each["address"] for each in record["recipients"]] == [SIGNED]
     assert verified(await sink.raw(record["n"]), PUBLISHED) == [True, True]
     found = await waiting.condition(eu.api, pool, "Degraded", "True", 60, "SigningKeyUnavailable")
     [said] = [each["message"] for each in found["status"]["conditions"] if each["type"] == "Degraded"]
     assert "broken.pem" in said
     await asyncio.sleep(2)
-    assert len(await sink.messages()) == 1
+    assert len([each for each in await sink.messages() if of_this_pool(each)]) == 1

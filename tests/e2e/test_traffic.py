@@ -104,4 +104,4 @@ async def _back(region: Region, fleet: Fleet, name: str, uid: str) -> None:
         found = await region.api.get("Secret", fleet.namespace, f"{fleet.queue}-rabbitmq-{name}")
         return found is not None and found["metadata"]["uid"] != uid
 
-    await wait_for(holds, 15, f"Secret {name} is back")
+    await wait_for(holds, 60, f"Secret {name} is back")

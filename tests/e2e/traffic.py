@@ -46,7 +46,7 @@ class Traffic:
         before = [each.outcome for each in self.entries].count("accepted")
         await self.accepted(before + count, budget)
 
-    async def accepted(self, count: int, budget: float = 60.0) -> None:
+    async def accepted(self, count: int, budget: float = 120.0) -> None:
         """Return when the client has seen this many 250."""
 
         async def holds() -> bool:
