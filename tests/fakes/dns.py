@@ -73,10 +73,10 @@ class Responder(asyncio.DatagramProtocol):
 
 
 @asynccontextmanager
-async def responder(records: Records, ttl: int = 60) -> AsyncIterator[Responder]:
-    """A running responder on a free port of 127.0.0.1."""
+async def responder(records: Records, ttl: int = 60, port: int = 0) -> AsyncIterator[Responder]:
+    """A running responder on this port of 127.0.0.1, or a free one. One from `ports.unused` is nobody's for TCP either, nor when this is over."""
     transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-        lambda: Responder(dict(records), ttl), local_addr=("127.0.0.1", 0)
+        lambda: Responder(dict(records), ttl), local_addr=("127.0.0.1", port)
     )
     try:
         yield protocol

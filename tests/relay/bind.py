@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.relay import standstill
 from tests.testbed import baseimage, engine, images
 from tests.testbed.shell import run
 
@@ -27,8 +28,10 @@ class Bind:
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """SIGSTOP: its kernel takes questions, and nobody answers them."""
+        process = run("docker", "inspect", "-f", "{{.State.Pid}}", self.container)
         run("docker", "kill", "--signal=STOP", self.container)
         try:
+            standstill.until_still(int(process))
             yield
         finally:
             run("docker", "kill", "--signal=CONT", self.container)

@@ -9,12 +9,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.relay import standstill
 from tests.relay.dependencies.servers import closed_port
 from tests.relay.server.certificates import write_certificate
 
@@ -66,32 +66,21 @@ class Postgres:
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
         """The server, with all its children, stands still for the block."""
-        # A signal takes effect some time later, and until then the server goes on making children.
         stopped = [self.process.pid]
-        _stop(self.process.pid)
+        standstill.stop(self.process.pid)  # first, so that it has no more children than those
         try:
             for child in _children(self.process.pid):
                 stopped.append(child)
-                _stop(child)
+                standstill.stop(child)
             yield
         finally:
-            for each in stopped:
+            # The server last: a child that has ended keeps its number until its parent goes on.
+            for each in reversed(stopped):
                 os.kill(each, signal.SIGCONT)
 
     def start(self, found: Path) -> None:
         """Again, after `stop`."""
         self.process = _started(found, self.folder, self.port)
-
-
-def _stop(process: int) -> None:
-    """Returns when it stands still (or has ended, and waits for its parent to see it)."""
-    os.kill(process, signal.SIGSTOP)
-    while _state(process) not in "TZ":
-        time.sleep(0.001)
-
-
-def _state(process: int) -> str:
-    return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def _children(process: int) -> list[int]:

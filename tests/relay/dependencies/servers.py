@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import struct
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -108,7 +110,17 @@ def unanswering() -> Iterator[str]:
             client = stack.enter_context(socket.socket())
             client.setblocking(False)
             client.connect_ex(where)
+        deadline = time.monotonic() + PATIENCE
+        while not _is_full(listening):
+            assert time.monotonic() < deadline, "its kernel still lets connections in"
+            time.sleep(0.001)
         yield f"127.0.0.1:{where[1]}"
+
+
+def _is_full(listening: socket.socket) -> bool:
+    """Whether more connections wait to be accepted than may. What was sent arrives some time later."""
+    waiting, most = struct.unpack_from("II", listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104), 24)
+    return bool(waiting > most)
 
 
 def closed_port() -> int:

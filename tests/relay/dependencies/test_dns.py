@@ -29,7 +29,7 @@ def names() -> Iterator[Names]:
 
 @pytest.fixture
 async def server() -> AsyncIterator[Responder]:
-    async with responder(ZONE) as running:
+    async with responder(ZONE, port=closed_port()) as running:
         yield running
 
 

@@ -83,8 +83,8 @@ async def test_an_implicit_tls_client_of_a_draining_server_is_told_too(tls_folde
 
 
 async def test_stopping_says_farewell_but_confirms_nothing_that_is_not_confirmed() -> None:
-    spool = GateSpool()
-    async with serving(spool=spool) as server, connected(server) as storing, connected(server) as idle:
+    spool, settings = GateSpool(), config(ports=tuple(ports.unused()))
+    async with serving(settings, spool) as server, connected(server) as storing, connected(server) as idle:
         await storing.envelope()
         storing.send(MESSAGE)
         await spool.asked.wait()
