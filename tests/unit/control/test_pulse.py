@@ -14,7 +14,9 @@ async def test_one_pause_is_a_long_lag_and_a_small_mean() -> None:
         await asyncio.sleep(10 * BEAT)
         time.sleep(0.5)  # noqa: ASYNC251 - the loop is to stand still
         await asyncio.sleep(2 * BEAT)
-        assert pulse.lag(5.0) > 0.5 - 2 * BEAT, "the loop's clock counts in whole milliseconds, and a beat was under way"
+        assert pulse.lag(5.0) > 0.5 - 2 * BEAT, (
+            "the loop's clock counts in whole milliseconds, and a beat was under way"
+        )
         assert 0.0 < pulse.mean(5.0) < pulse.lag(5.0)
     finally:
         pulse.close()

@@ -17,6 +17,7 @@ from relayfleet.relay.routing.errors import DnsTemporary
 from relayfleet.relay.routing.lookup import Answer
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.routing.router import Route, Router
+from tests.fakes import ports
 from tests.fakes.peer import Talk, peer
 
 
@@ -86,9 +87,7 @@ async def test_the_deadline_ends_the_wait_and_takes_no_turn_either() -> None:
 
 
 async def test_nobody_home_is_told_to_all_who_wait_after_one_call() -> None:
-    async with peer(quiet) as gone:
-        pass
-    subject = destination(gone.port, sessions=8)
+    subject = destination(ports.unused()[0], sessions=8)
     results = await asyncio.gather(*(subject.acquire(soon()) for _ in range(20)), return_exceptions=True)
     assert len({str(each) for each in results}) == 1
     assert subject.pool.counters.dialed == 1

@@ -39,7 +39,7 @@ def path(tmp_path: Path) -> Path:
 def plan(sink: Sink, *recipients: str) -> Plan:
     targets = tuple(f"127.0.0.1:{port}" for port in sink.smtp_ports)
     return Plan(
-        targets, recipients or ("user{n}@one.test",), count=30, concurrency=3, reuse=7, retry_after=0.01, give_up=10
+        targets, recipients or ("user{n}@one.test",), count=30, concurrency=3, reuse=7, retry_after=0.01, give_up=100
     )
 
 

@@ -25,6 +25,7 @@ from relayfleet.relay.routing.query import query
 from relayfleet.relay.routing.resolver import STALE_AFTER, Exchange, Resolver
 from relayfleet.relay.routing.router import Router
 from relayfleet.relay.routing.servers import parse_servers, servers_to_ask, system_servers, written
+from tests.fakes import ports
 from tests.fakes.dns import Responder, responder
 
 ZONE = {
@@ -220,7 +221,7 @@ async def test_a_name_that_no_resolver_can_look_up_is_blamed_on_none_of_them(ser
 
 
 async def test_a_resolver_that_is_not_there_is_passed_over_at_once(server: Responder) -> None:
-    async with responder(ZONE) as gone:
+    async with responder(ZONE, port=ports.unused()[0]) as gone:
         pass
     subject = Lookup([gone.address, server.address])
     began = time.monotonic()
