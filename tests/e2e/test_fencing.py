@@ -21,11 +21,14 @@ pytestmark = pytest.mark.timeout(900)
 
 Sinks = dict[str, dict[str, SinkClient]]
 COUNT = 12
-HOLD = {"stage": "rcpt", "recipient": "held*@example.test", "delay": 20, "first": COUNT}
-"""Each mail is tried once by whoever takes it first, who then waits at RCPT. Later tries are answered at once."""
+ANSWERED = 30.0
+HOLD = {"stage": "rcpt", "recipient": "held*@example.test", "delay": ANSWERED, "first": COUNT}
+"""Each mail is tried once by whoever takes it first, who then waits at RCPT for so many seconds: longer than it takes, on busy cores too, until all
+wait and one is frozen. Later tries are answered at once."""
 ELSEWHERE = 10.0
 """Seconds from the freeze until others have delivered what the relay held."""
-NOTHING_MORE = 15.0
+NOTHING_MORE = 10.0
+"""Seconds after the last of those answers in which the thawed relay sends nothing."""
 
 
 async def addresses(region: Region, fleet: Fleet) -> dict[str, str]:
@@ -51,7 +54,7 @@ async def waits_for_an_answer(sink: SinkClient) -> tuple[str, list[str]]:
             raise NotYet(str(found))
         return found
 
-    found = await wait_for(holds, 30, f"{COUNT} mails wait at RCPT")
+    found = await wait_for(holds, ANSWERED - 10.0, f"{COUNT} mails wait at RCPT")
     return max(found.items(), key=lambda each: len(each[1]))
 
 
@@ -85,7 +88,7 @@ async def test_what_a_frozen_relay_holds_is_tried_elsewhere_and_thawed_it_sends_
     async with flowing(eu, watched, tmp_path, rate=10, count=COUNT, recipients=recipients) as traffic:
         await traffic.accepted(COUNT)
         address, held = await waits_for_an_answer(sink)
-        relay = names[address]
+        relay, all_answered = names[address], time.monotonic() + ANSWERED
         async with frozen(eu, watched, relay):
             began = time.time()
             arrived = await sink.wait_for(len(held), 60, lambda each: each["recipients"][0]["address"] in held)
@@ -100,7 +103,7 @@ async def test_what_a_frozen_relay_holds_is_tried_elsewhere_and_thawed_it_sends_
             ]
             # Of this pool: events stay for an hour, and relays of pools before it were frozen too.
             assert [each for each in fences if each[0].startswith(f"{watched.pool}-")] == [(relay, "Silent")]
-        await asyncio.sleep(NOTHING_MORE)
+        await asyncio.sleep(max(0.0, all_answered - time.monotonic()) + NOTHING_MORE)
         assert len(await deliveries(sink, held)) == len(held), "the thawed relay sent what others had sent"
         await all_return(eu, watched)
     verdict = traffic.verdict

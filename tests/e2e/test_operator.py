@@ -95,6 +95,9 @@ async def scale_operator(region: Region, replicas: int) -> None:
         return True
 
     await wait_for(holds, 60, f"{replicas} replicas of the operator")
+    # Until it is there again the status of everything is that of before.
+    deployment = {"kind": "Deployment", "metadata": {"namespace": operating.NAMESPACE, "name": operating.RELEASE}}
+    await waiting.rolled_out(region.api, deployment, 120)
 
 
 async def test_without_the_operator_a_drain_and_a_rollout_never_leave_zero_live_endpoints(
