@@ -10,7 +10,7 @@ from typing import Any
 
 from relayfleet.api.labels import CORDON, POOL, SLICE_SERVICE
 from tests.e2e import operating, waiting
-from tests.e2e.api import Object
+from tests.e2e.api import ApiError, Object
 from tests.e2e.fleet import Fleet
 from tests.e2e.objects import relay_pool
 from tests.e2e.region import Region
@@ -21,6 +21,8 @@ READY, LAST_RESORT, OUT = (True, True, False), (False, True, True), (False, Fals
 LEAVES, RETURNS = 15.0, 240.0
 """Seconds that a test waits. How long it really takes is measured by `make bench BENCH=cordon`. One that busy cores had made leave before is out for
 80 s the second time; those that are out for good are made anew after a minute each, one after the other, and have to start."""
+SEEN = 2.0
+"""Seconds in which the operator sees a word on a relay that is listed as before, so that there is nothing to ask."""
 FROZEN = 150.0
 """Seconds after which a relay goes on although its test has not come that far: longer than any waits for it."""
 
@@ -146,8 +148,7 @@ async def all_well(eu: Region, fleet: Fleet) -> None:
     pool = relay_pool(fleet.namespace, fleet.pool, fleet.queue, 3)
     for kind, status in (("Ready", "True"), ("Degraded", "False"), ("Reconciling", "False")):
         await waiting.condition(eu.api, pool, kind, status, RETURNS)
-    for each in await relays(eu, fleet):
-        await placed(eu, fleet, each, READY, budget=RETURNS)
+    await all_return(eu, fleet)
     await _seen_by_both(eu)
 
 
@@ -155,8 +156,14 @@ async def forgiven(eu: Region, fleet: Fleet) -> None:
     """The relays have no past any more: what one test did to them, or the busy cores, is not held against them in the next."""
     for word in ("None", None):
         for each in await relays(eu, fleet):
-            await eu.api.patch("Pod", fleet.namespace, each, {"metadata": {"annotations": {CORDON: word}}})
-            await placed(eu, fleet, each, READY, budget=RETURNS)
+            try:
+                await eu.api.patch("Pod", fleet.namespace, each, {"metadata": {"annotations": {CORDON: word}}})
+            except ApiError as error:
+                if error.status != 404:
+                    raise
+                # It is being made anew; the next one has no past.
+        await asyncio.sleep(SEEN)
+        await all_return(eu, fleet)
 
 
 async def _seen_by_both(region: Region) -> None:
