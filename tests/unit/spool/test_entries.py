@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pytest
 
@@ -82,8 +83,18 @@ def test_an_event_changes_nothing_for_a_ledger() -> None:
         (b"Message-ID: \r\n\r\n", ""),
         (b"Message-ID: \xff\r\n\r\n", "�"),
         (b"Message-ID: " + b"x" * 300 + b"\r\n\r\n", "x" * 250),
+        (b"Message-ID: " + "\U0001f600".encode() * 300 + b"\r\n\r\n", "\U0001f600" * 250),
+        (b"Message-ID \t: <one@b>\r\n\r\n", "<one@b>"),
+        (b"X: y\r\n" * 50_000 + b"Message-ID: <far@b>\r\n\r\n", ""),
         (b"", ""),
     ],
 )
 def test_the_message_id_is_the_one_of_the_header(message: bytes, found: str) -> None:
     assert message_id(message) == found
+
+
+def test_an_endless_head_or_message_id_costs_no_more_than_others() -> None:
+    for message in (b"Message-ID: " + b"\xff" * 2**25, b"X: y\r\n" * 2**22):
+        began = time.thread_time()
+        message_id(message)
+        assert time.thread_time() - began < 0.05

@@ -95,14 +95,18 @@ def new_id() -> str:
     return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
 
 
-_MESSAGE_ID = re.compile(rb"^message-id:[ \t]*(?:\r\n[ \t]+)?([^\r\n]+)", re.IGNORECASE | re.MULTILINE)
 MOST_MESSAGE_ID = 250
+_MESSAGE_ID = re.compile(
+    rb"^message-id[ \t]*:[ \t]*(?:\r\n[ \t]+)?([^\r\n]{1,%d})" % (4 * MOST_MESSAGE_ID), re.IGNORECASE | re.MULTILINE
+)
+_HEAD_LIMIT = 256 * 1024
+"""Bytes that are searched, as many as at acceptance: delivery asks for each attempt, and a head may be as long as a message."""
 
 
 def message_id(message: bytes) -> str:
     """What its sender's Message-ID field says, cut at `MOST_MESSAGE_ID` characters; "" without one."""
-    end = message.find(b"\r\n\r\n")
-    found = None if message.startswith(b"\r\n") else _MESSAGE_ID.search(message, 0, end if end >= 0 else len(message))
+    end = message.find(b"\r\n\r\n", 0, _HEAD_LIMIT)
+    found = None if message.startswith(b"\r\n") else _MESSAGE_ID.search(message, 0, end if end >= 0 else _HEAD_LIMIT)
     return found[1].decode(errors="replace").strip()[:MOST_MESSAGE_ID] if found else ""
 
 
