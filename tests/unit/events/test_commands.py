@@ -118,6 +118,19 @@ async def test_a_claim_without_an_answer_is_explained() -> None:
     assert OPEN in "\n".join(history(search.found["A"]))
 
 
+async def test_what_senders_and_peers_say_commands_no_terminal_and_begins_no_line() -> None:
+    search = Search("A", "tx")
+    evil = "<\x1b]0;yours\x07\x9b2J\u202e\n\ud800@shop>"
+    entry = Entry(
+        "event", "A.0", ("\x9bA@x.test",), *PLACE, name="quarantined", detail={"text": evil, "message_id": evil}
+    )
+    await search.through(journal([entry]))
+    lines = list(history(search.found["A"]))
+    assert len(lines) == 2
+    assert all(each.isprintable() and each.encode() for each in lines)
+    assert "<?]0;yours??2J???@shop>" in lines[0]
+
+
 def test_times_are_taken_as_durations_or_with_their_zone() -> None:
     assert _since("", 100.0) == NOW
     assert [_since(each, 9000.0) for each in ("30s", "2m", "1h")] == [

@@ -14,7 +14,16 @@ OPEN = (
 
 
 def history(events: Sequence[Event]) -> Iterable[str]:
-    """The lines that tell of one record, whose events these are in order, at least one."""
+    """The lines that tell of one record, whose events these are in order, at least one. Senders and peers have their words in them, and they go to a
+    terminal: what is not printable is a question mark."""
+    yield from map(_printable, _lines(events))
+
+
+def _printable(line: str) -> str:
+    return line if line.isprintable() else "".join(each if each.isprintable() else "?" for each in line)
+
+
+def _lines(events: Sequence[Event]) -> Iterable[str]:
     named = next((each["messageId"] for each in events if "messageId" in each), "")
     yield f"record {events[0]['record']}" + (f", message id {named}" if named else "")
     for each in events:
