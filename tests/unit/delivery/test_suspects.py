@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from relayfleet.protocol.relay_config import Broker, RelayConfig, Source
-from relayfleet.relay.delivery import worker
+from relayfleet.relay.delivery import patience, worker
 from relayfleet.relay.delivery.sources import SourcesInTurn
 from relayfleet.relay.delivery.suspects import DEADLY, FAULTS, SUSPICIOUS, Suspects
 from relayfleet.relay.delivery.worker import DeliveryService
@@ -120,7 +120,7 @@ async def test_a_record_that_somebody_else_left_uncertain_is_told_as_such(
 
 
 async def test_a_queue_that_is_away_does_not_make_a_record_suspicious(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker, "PATIENCE", (0.0,) * 10)
+    monkeypatch.setattr(patience, "PATIENCE", (0.0,) * 10)
     spool = MemorySpool()
     subject = service(spool, MemoryJournal())
     await spool.put(record("one"))

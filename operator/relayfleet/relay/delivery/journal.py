@@ -11,7 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 
 from relayfleet.relay.delivery.outcome import Place
 from relayfleet.relay.delivery.transaction import Claims, Transaction
@@ -34,6 +36,7 @@ class Witness:
     def __init__(self, journal: Journal) -> None:
         self.journal = journal
         self._late: set[asyncio.Task[None]] = set()
+        self._owed: Counter[Held] = Counter()
 
     def claims(self, held: Held, place: Place, stated: asyncio.Event) -> Claims:
         """What a transaction calls right before its dot. It also waits until the outcome of the session's last mail is `stated`, or given up:
@@ -82,7 +85,12 @@ class Witness:
             if reply.positive and len(self._late) < MOST_LATE:
                 task = asyncio.create_task(self._insist(held, addresses, said, place))
                 self._late.add(task)
-                task.add_done_callback(self._late.discard)
+                self._owed[held] += 1
+                task.add_done_callback(partial(self._paid, held))
+
+    def owes(self, held: Held) -> bool:
+        """Whether somebody was delivered to, and the journal does not know it yet."""
+        return held in self._owed or len(self._late) >= MOST_LATE
 
     async def finish(self, seconds: float) -> None:
         """Before the relay leaves: what is still to be stated has so many seconds."""
@@ -90,6 +98,12 @@ class Witness:
             _, over = await asyncio.wait(self._late, timeout=seconds)
             for each in over:
                 each.cancel()
+
+    def _paid(self, held: Held, task: asyncio.Task[None]) -> None:
+        self._late.discard(task)
+        self._owed[held] -= 1
+        if not self._owed[held]:
+            del self._owed[held]
 
     async def _insist(self, held: Held, recipients: Sequence[str], answer: str, place: Place) -> None:
         for pause in PAUSES:

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from random import Random
-from typing import TypeVar
 
 from relayfleet.protocol.relay_config import RelayConfig
 from relayfleet.relay.control.tally import Tally
@@ -25,6 +24,7 @@ from relayfleet.relay.delivery.hands import Hands
 from relayfleet.relay.delivery.journal import Witness
 from relayfleet.relay.delivery.judging import expired, ruled, suppressed, unanswered, uncertain
 from relayfleet.relay.delivery.outcome import Outcome, Place
+from relayfleet.relay.delivery.patience import patiently
 from relayfleet.relay.delivery.ruling import PURGE, DeliveryRules
 from relayfleet.relay.delivery.sessions import SessionPool
 from relayfleet.relay.delivery.sources import SourceChooser
@@ -46,20 +46,16 @@ from relayfleet.relay.spool.interface import (
     Seen,
     Spool,
     SpoolError,
-    SpoolTooLarge,
 )
 from relayfleet.relay.spool.record import Recipient
 from relayfleet.relay.suppression.suppression import SuppressionList, SuppressionListUnavailableError
 
 SWEEP_SECONDS = 5.0
-PATIENCE = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 60.0, 60.0, 60.0)
-"""Pauses before asking a queue again that was away: five minutes in all. Handing back would only make the record come again."""
 OPEN_CLAIM_SECONDS, OPEN_CLAIM_PAUSE = 10.0, 0.25
 """For how long, and how often, the journal is asked again about a claim that somebody else has not closed. A relay whose brokers were
 changed under it is connected again within some three seconds."""
 TAKE_PAUSE_SECONDS = 1.0
 FAULT_PAUSE_SECONDS = 1.0
-T = TypeVar("T")
 DOMAINS_AT_ONCE = 8
 """Of one record with many destinations; so a silent one does not hold up the others."""
 
@@ -225,14 +221,14 @@ class DeliveryService:
         log.error("id=%s attempt=%d goes to quarantine: %s", held.record.id, held.record.attempt, why)
         self._hands.begin(held)
         await self._tell(held, events.quarantined(held.record, why))
-        await self._patiently(held, lambda: held.settle([quarantined(held, why)]))
+        await patiently(held, lambda: held.settle([quarantined(held, why)]))
         return True
 
     async def _deliver(self, held: Held) -> None:
         record = held.record
         if self._discard.takes(record):
             # Before the journal is asked: a probe that is thrown away twice does no harm.
-            await self._patiently(held, held.settle)
+            await patiently(held, held.settle)
             self.counters.recipients[DISCARDED] += len(record.recipients)
             return
         seen = await self._seen(held)
@@ -255,24 +251,35 @@ class DeliveryService:
         self.counters.double_bounces += decision.unreportable
         self._hands.begin(held)
         await self._tell(held, events.settled(record, outcomes, decision.successors))
-        await self._patiently(held, lambda: held.settle(decision.successors))
+        await patiently(held, lambda: held.settle(decision.successors))
 
     async def _tell(self, held: Held, told: Sequence[Event]) -> None:
-        """Events come before what they tell of, so that none is missing when this relay dies. A journal that stays away keeps no mail back."""
+        """Events come before what they tell of, so that none is missing when this relay dies. A journal that stays away keeps no mail back, and
+        where mail may come twice the record is settled first: when this relay leaves, and when nobody but us knows of a delivery."""
         if not told:
             return
         try:
-            await self._patiently(held, lambda: self._journal.tell(held, told))
-        except SpoolError as error:
+            await patiently(
+                held,
+                lambda: self._journal.tell(held, told),
+                hurries=lambda: self._draining or self._courier.witness.owes(held),
+            )
+        except Exception as error:  # of ours as well: a record must be settled, whoever hears of it
             self.counters.events_lost += len(told)
-            log.warning("id=%s attempt=%d not in the journal's events: %s", held.record.id, held.record.attempt, error)
+            log.warning(
+                "id=%s attempt=%d not in the journal's events: %s",
+                held.record.id,
+                held.record.attempt,
+                error,
+                exc_info=not isinstance(error, SpoolError),
+            )
 
     async def _seen(self, held: Held) -> Seen:
         """What the journal says, once no claim is open any more: a relay that only lost its queue states the answer, or withdraws the claim,
         within seconds. After `OPEN_CLAIM_SECONDS` the holder is dead, or still waits for its peer."""
         until = time.monotonic() + OPEN_CLAIM_SECONDS
         while True:
-            seen = await self._patiently(held, lambda: self._journal.seen(held.record))
+            seen = await patiently(held, lambda: self._journal.seen(held.record))
             if not seen.uncertain or time.monotonic() >= until or not held.is_ours or self._crowded:
                 return seen
             self._looking += 1
@@ -286,22 +293,6 @@ class DeliveryService:
         """Records that wait for the claims of others keep at most half of the hands busy."""
         return self._looking * 2 >= self._config.delivery.prefetch
 
-    async def _patiently(self, held: Held, step: Callable[[], Awaitable[T]]) -> T:
-        """Ask the queue or its journal again while it is away and the record is ours. Raises SpoolError when it stays away: then the
-        record goes back, and the journal knows what was delivered."""
-        pauses = iter(PATIENCE)
-        while True:
-            try:
-                return await step()
-            except SpoolTooLarge:
-                raise
-            except SpoolError as error:
-                pause = next(pauses, None)
-                if pause is None or not held.is_ours:
-                    raise
-                log.warning("id=%s attempt=%d the queue is away: %s", held.record.id, held.record.attempt, error)
-                await asyncio.sleep(pause)
-
     async def _attempt(self, held: Held, recipients: Sequence[Recipient]) -> list[Outcome]:
         outcomes, others = await self._by_rules(held, recipients)
         return outcomes + await self._try(held, others) if others else outcomes
@@ -314,7 +305,7 @@ class DeliveryService:
         meant = [(each, rule) for each, rule in zip(recipients, rules, strict=True) if rule]
         for rule in {rule for _, rule in meant if rule.action == PURGE}:
             purged = [each.address for each, its in meant if its == rule]
-            await self._patiently(held, partial(self._journal.purge, held, purged, rule.name))
+            await patiently(held, partial(self._journal.purge, held, purged, rule.name))
         outcomes = [ruled(each, rule) for each, rule in meant]
         self.counters.ruled.update((rule.name, rule.action) for _, rule in meant)
         tell(self.counters, held.record, outcomes, 0.0, attempts=0)
