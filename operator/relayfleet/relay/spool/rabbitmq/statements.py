@@ -19,6 +19,11 @@ GATHER = 0.005
 """Seconds that outcomes, purges and events wait for company. A session's next claim comes sooner while there is mail."""
 MOST_OWED = 20_000
 """Withdrawals that are remembered; beyond that the oldest claims stay open, and their mails wait ten minutes."""
+MOST_BYTES = 1024**2
+"""Of one message, unless a statement alone has more. A broker refuses what is too large for it (16 MiB, if nobody set another limit) and closes the channel, for
+all that is in it; and each reader has some hundred messages in its memory."""
+MOST_WAITING = 5_000
+"""Statements beyond which no event is taken: while a broker blocks us they only become more, and claims and outcomes matter."""
 _AT_ONCE = 500
 _PATIENT = ("outcome", "purge", "event")
 
@@ -51,6 +56,8 @@ class Statements:
         """Return when a majority has the entry. Raises SpoolUnavailable."""
         if self.channel is None:
             raise SpoolUnavailable(f"the journal cannot be written: {self._why}")
+        if entry.kind == "event" and len(self._waiting) >= MOST_WAITING:
+            raise SpoolUnavailable(f"the journal is behind: {len(self._waiting)} statements wait")
         stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, stored))
         self._urgent = self._urgent or entry.kind not in _PATIENT
@@ -86,10 +93,23 @@ class Statements:
     def _send(self) -> None:
         if not self._waiting or self._under_way or self.channel is None or not self.channel.is_open:
             return
-        batch, self._waiting = self._waiting, []
-        self._under_way, self._urgent = True, False
-        publish = self.channel.publish(self._stream, encode(entry for entry, _ in batch), "journal")
+        batch, body = self._batch()
+        self._under_way, self._urgent = True, bool(self._waiting)
+        publish = self.channel.publish(self._stream, body, "journal")
         publish.stored.add_done_callback(lambda done: self._sent(batch, done))
+
+    def _batch(self) -> tuple[list[tuple[Entry, asyncio.Future[None]]], bytes]:
+        """The first of those that wait, as many as one message may have."""
+        lines: list[bytes] = []
+        size = 0
+        for entry, _ in self._waiting:
+            line = encode([entry])
+            size += len(line) + 1
+            if lines and size > MOST_BYTES:
+                break
+            lines.append(line)
+        batch, self._waiting = self._waiting[: len(lines)], self._waiting[len(lines) :]
+        return batch, b"\n".join(lines)
 
     def _sent(self, batch: list[tuple[Entry, asyncio.Future[None]]], done: asyncio.Future[None]) -> None:
         self._under_way = False
