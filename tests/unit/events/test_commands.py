@@ -64,6 +64,11 @@ async def test_what_is_not_kept_any_more_is_told_as_a_gap() -> None:
     assert await lines(journal([delivered("A")], first=9), Position(5, 1)) == [("5-1", "gap"), ("9-1", "delivered")]
 
 
+async def test_a_gap_is_told_wherever_it_is() -> None:
+    one, two = Message(5, encode([claim("A")])), Message(90, encode([delivered("A")]), gap=True)
+    assert await lines(Written([one, two])) == [("5-1", "attempt"), ("5-1", "gap"), ("90-1", "delivered")]
+
+
 @pytest.mark.parametrize("word", ["A", "<m@shop>", "m@shop"])
 async def test_one_mail_is_found_by_its_id_and_by_its_message_id(word: str) -> None:
     search = Search(word, "tx")

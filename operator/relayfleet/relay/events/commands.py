@@ -85,14 +85,15 @@ def run_find(word: str, seconds: float, files: Files | None = None, out: BinaryI
 
 async def told(reader: Reader, pool: str, after: Position | None, *, follow: bool) -> AsyncGenerator[list[bytes], None]:
     """The lines of each message, behind the place `after`. A gap is told of by an event of its own. Raises OtherJournalError."""
-    first, acceptances = True, Acceptances()
+    first, last, acceptances = True, after, Acceptances()
     async with aclosing(reader.messages(follow=follow)) as messages:
         async for message in messages:
-            found = events(message.offset, message.body, pool)
+            found = list(events(message.offset, message.body, pool))
             lines = [event for place, event in found if (after is None or place > after) and acceptances.news(event)]
-            if first and after is not None and message.offset > after.offset:
-                lines.insert(0, missing(after, message.offset))
-            first = False
+            behind = first and after is not None and message.offset > after.offset
+            if last is not None and (behind or message.gap):
+                lines.insert(0, missing(last, message.offset))
+            first, last = False, found[-1][0] if found else Position(message.offset, 0)
             if lines:
                 yield [json.dumps(each, separators=(",", ":")).encode() + b"\n" for each in lines]
 

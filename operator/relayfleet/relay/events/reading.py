@@ -1,7 +1,8 @@
 """Reads the journal's stream from any place of it, over whatever brokers answer, and leaves nothing out.
 
 First it finds where the stream ends: it writes a mark, which no relay takes notice of, and sees at which offset it comes. Connections that are lost are
-made anew, and reading goes on behind the last message that came.
+made anew, and reading goes on behind the last message that the caller has got: that one is asked for again, so that it shows when it is not kept any more, and what
+came after it neither.
 """
 
 from __future__ import annotations
@@ -43,10 +44,11 @@ NOW = Start()
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message of the stream."""
+    """A message of the stream. `gap`: what was between the one before and this is not kept any more, and was not read."""
 
     offset: int
     body: bytes
+    gap: bool = False
 
 
 class Reader:
@@ -58,7 +60,9 @@ class Reader:
         self._holder = f"events/{os.urandom(4).hex()}"
         self._came: asyncio.Queue[tuple[Message, ConsumeChannel, int] | OtherJournalError] = asyncio.Queue()
         self._next: int | None = start.offset
-        self._link = Link(target, "events", os.urandom(1)[0], self._prepare, lambda: None)
+        self._last: int | None = None
+        self._resumes = False
+        self._link = Link(target, "events", os.urandom(1)[0], self._prepare, self._forget)
         self.end = -1
 
     @property
@@ -75,6 +79,7 @@ class Reader:
                 if isinstance(came, OtherJournalError):
                     raise came
                 message, channel, tag = came
+                self._last = message.offset
                 yield message
                 with suppress(AmqpError):  # lost meanwhile: reading goes on behind what came
                     channel.ack(tag)
@@ -92,6 +97,7 @@ class Reader:
                 )
                 self._came.put_nowait(OtherJournalError(error))
         channel = await ConsumeChannel.open(connection, DEADLINE)
+        self._resumes = self._last is not None
         arguments = {"x-stream-offset": self._place()}
         await channel.consume(self._stream, PREFETCH, lambda each: self._take(channel, each), DEADLINE, arguments)
         return channel
@@ -100,15 +106,27 @@ class Reader:
         if self._next is None and self._start.since is not None:
             # A broker knows how old a whole chunk is, and its clock is another one: rather a second too early.
             return f"{max(math.ceil(time.time() - self._start.since), 0) + 1}s"
+        if self._last is not None:
+            return self._last
         return self.end if self._next is None else self._next
+
+    def _forget(self) -> None:
+        """What came and was not read yet comes again over the next connection, or each would add to it while the caller is busy."""
+        unread = [self._came.get_nowait() for _ in range(self._came.qsize())]
+        for each in unread:
+            if isinstance(each, OtherJournalError):
+                self._came.put_nowait(each)
+        self._next = next((each[0].offset for each in unread if not isinstance(each, OtherJournalError)), self._next)
 
     def _take(self, channel: ConsumeChannel, delivery: Delivery) -> None:
         offset = int(delivery.headers.get("x-stream-offset", -1))
         if self._next is not None and offset < self._next:
+            self._resumes = False
             channel.ack(delivery.tag)
             return
-        self._next = offset + 1
-        self._came.put_nowait((Message(offset, delivery.body), channel, delivery.tag))
+        gap = self._resumes and self._next is not None and offset > self._next
+        self._next, self._resumes = offset + 1, False
+        self._came.put_nowait((Message(offset, delivery.body, gap), channel, delivery.tag))
 
     async def _find_end(self, connection: Connection) -> int:
         """Raises AmqpError."""
