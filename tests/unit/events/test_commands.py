@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+import sys
 from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
 
@@ -162,3 +164,29 @@ def test_mistakes_are_named(
 def test_outside_a_relays_pod_it_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_find("A", 1.0, Files(tmp_path)) == 2
     assert "relay.json" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("word", ["", "<>", " "])
+def test_nothing_is_looked_for_without_an_id(tmp_path: Path, capsys: pytest.CaptureFixture[str], word: str) -> None:
+    # Mails without a Message-ID would all be it.
+    assert run_find(word, 1.0, Files(tmp_path)) == 2
+    assert "say which" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("call", "status"), [("run_events('', '', False, True, files=files)", 0), ("run_find('A', 60.0, files)", 2)]
+)
+async def test_a_search_that_is_ended_does_not_say_found(tmp_path: Path, call: str, status: int) -> None:
+    files = Files(tmp_path)
+    files.config.parent.mkdir()
+    files.config.write_text(dump(RelayConfig("tx", "eu", Broker(("127.0.0.1:1",)), ())))
+    (tmp_path / "broker").mkdir()
+    program = (
+        "import sys, pathlib; from relayfleet.relay.files import Files; from relayfleet.relay.events.commands import *; "
+        "import asyncio, os, signal; from relayfleet.relay.events import reading; "
+        "reading.Link.start = lambda self: asyncio.get_running_loop().call_later(0.1, os.kill, os.getpid(), signal.SIGTERM); "
+        f"files = Files(pathlib.Path({str(tmp_path)!r})); sys.exit({call})"
+    )
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
+    async with asyncio.timeout(20):
+        assert await process.wait() == status

@@ -117,7 +117,9 @@ def test_places_follow_one_another_and_do_not_move_with_what_a_reader_knows() ->
     assert [Position.parse(str(each)) for each in places] == places
 
 
-@pytest.mark.parametrize("text", ["", "5", "5-", "-5", "a-1", "5-1-2", "5 -1", "٥-1"])
+@pytest.mark.parametrize(
+    "text", ["", "5", "5-", "-5", "a-1", "5-1-2", "5 -1", "٥-1", "9" * 19 + "-1", "9" * 5000 + "-1"]
+)
 def test_what_is_no_place_is_refused(text: str) -> None:
     with pytest.raises(PositionError, match="offset"):
         Position.parse(text)

@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from datetime import datetime
+from functools import partial
 from typing import Any, BinaryIO
 
 from relayfleet.protocol.relay_config import ConfigError, RelayConfig, load
@@ -50,12 +51,16 @@ def run_events(
             await asyncio.to_thread(_write, target, each)
         return 0
 
-    return _run("events", work, files)
+    return _run("events", work, files, told_to_end=0)
 
 
 def run_find(word: str, seconds: float, files: Files | None = None, out: BinaryIO | None = None) -> int:
-    """Write what became of the mail with that record id or Message-ID; returns the exit status, 1 when the journal does not know it, 2 when it was not read to its end."""
+    """Write what became of the mail with that record id or Message-ID; returns the exit status: 1 when the journal does not know it, 2 when it was not
+    found in as much of it as was read."""
     target = out or sys.stdout.buffer
+    if not word.strip("<> "):
+        _say("find", "say which: a record's id or a Message-ID")
+        return 2
 
     async def work(config: RelayConfig, reader: Callable[[Start], Reader]) -> int:
         search, source, unread = Search(word, config.pool), reader(BEGINNING), False
@@ -80,7 +85,7 @@ def run_find(word: str, seconds: float, files: Files | None = None, out: BinaryI
         _say("find", f"nothing of {word} in the journal. {search.reach}")
         return 1
 
-    return _run("find", work, files)
+    return _run("find", work, files, told_to_end=2)
 
 
 async def told(reader: Reader, pool: str, after: Position | None, *, follow: bool) -> AsyncGenerator[list[bytes], None]:
@@ -168,13 +173,16 @@ def _run(
     command: str,
     work: Callable[[RelayConfig, Callable[[Start], Reader]], Coroutine[Any, Any, int]],
     files: Files | None,
+    told_to_end: int,
 ) -> int:
+    """`told_to_end`: the status when a signal ends it."""
     name = os.environ.get("RELAYFLEET_RELAY_NAME", "relay")
     files = files or files_of(name)
     try:
         config = load(files.config.read_text())
         target = Target(config.broker, files.broker_credentials, str(files.broker_ca), f"{name} {command}")
-        return asyncio.run(_until_told(work(config, lambda start: Reader(target, stream(config.broker).name, start))))
+        reader = partial(Reader, target, stream(config.broker).name)
+        return asyncio.run(_until_told(work(config, reader), told_to_end))
     except BrokenPipeError:
         # Who reads us has gone. Python would complain once more when it flushes at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -184,15 +192,15 @@ def _run(
         return 2
 
 
-async def _until_told(work: Coroutine[Any, Any, int]) -> int:
-    """SIGTERM and SIGINT end it well."""
+async def _until_told(work: Coroutine[Any, Any, int], status: int) -> int:
+    """SIGTERM and SIGINT end it well, with that status."""
     task = asyncio.ensure_future(work)
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, task.cancel)
     try:
         return await task
     except asyncio.CancelledError:
-        return 0
+        return status
 
 
 def _write(out: BinaryIO, lines: list[bytes]) -> None:

@@ -48,7 +48,7 @@ class Position:
     def parse(cls, text: str) -> Position:
         """Raises PositionError."""
         offset, dash, number = text.partition("-")
-        if not dash or not all(each.isascii() and each.isdigit() for each in (offset, number)):
+        if not dash or not all(each.isascii() and each.isdigit() and len(each) < 19 for each in (offset, number)):
             raise PositionError(f"{text!r} is no offset: take the `offset` of an event as it is, such as 1234-5")
         return cls(int(offset), int(number))
 
