@@ -132,6 +132,9 @@ async def test_what_senders_and_peers_say_commands_no_terminal_and_begins_no_lin
         "event", "A.0", ("\x9bA@x.test",), *PLACE, name="quarantined", detail={"text": evil, "message_id": evil}
     )
     await search.through(journal([entry]))
+    await search.through(
+        journal([Entry("event", "B.0", TO, *PLACE, name="odd", detail={"message_id": 7, "text": "A"})])
+    )
     lines = list(history(search.found["A"]))
     assert len(lines) == 2
     assert all(each.isprintable() and each.encode() for each in lines)

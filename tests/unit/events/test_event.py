@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from relayfleet.relay.events.event import REMEMBERED, Acceptances, Position, PositionError, events, missing
-from relayfleet.relay.spool.rabbitmq.entries import Entry, encode
+from relayfleet.relay.spool.rabbitmq.entries import Entry, decode, encode
 
 PLACE = ("relay-1/ab12", 1.5e9, 7)
 TO = ("a@x.test",)
@@ -144,3 +144,22 @@ def test_an_acceptance_is_told_once_and_what_is_remembered_of_it_is_bounded() ->
     for number in range(REMEMBERED):
         assert acceptances.news({"event": "accepted", "record": str(number)})
     assert acceptances.news({"event": "accepted", "record": "A"})
+
+
+def test_lines_that_nobody_should_write_stop_no_reader() -> None:
+    odd = [
+        b'["claim","ID.%s",[],"r/1",1.5,7,"",""]' % (b"9" * 5000),
+        b'["claim","ID.0",[],"r/1",1%s,7,"",""]' % (b"0" * 400),
+        b'["claim","ID.0",[],"r/1",1.5,Infinity,"",""]',
+        b'["claim","ID.0",[],"r/1",1.5,7,"","",' + b"[" * 100_000,
+        b'["event","ID.0",[],"r/1",1.5,7,"odd",{"message_id":7,"accepted":[],"host":{},"code":"x"}]',
+    ]
+    body = b"\n".join([*odd, encode([CLAIM])])
+    assert [event["event"] for _, event in events(9, body, "tx")] == [
+        "attempt",
+        "accepted",
+        "odd",
+        "accepted",
+        "attempt",
+    ]
+    assert [each.kind for each in decode(body)] == ["claim", "claim"]

@@ -141,7 +141,7 @@ class Search:
     def _take(self, offset: int, body: bytes) -> None:
         for _, event in events(offset, body, self._pool):
             record = event["record"]
-            if record in self.found or self._word in (record, event.get("messageId", "").strip("<>")):
+            if record in self.found or self._word in (record, str(event.get("messageId", "")).strip("<>")):
                 self._needles.add(record.encode())
                 if self._acceptances.news(event):
                     self.found.setdefault(record, []).append(event)

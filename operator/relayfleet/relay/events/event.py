@@ -27,7 +27,7 @@ Event = dict[str, Any]
 REMEMBERED = 50_000
 
 _NAMES = {"claim": "attempt", "withdrawal": "withdrawn", "purge": "purged"}
-_KEY = re.compile(r"([^.]*)\.(\d+)")
+_KEY = re.compile(r"([^.]*)\.([0-9]{1,18})(?![0-9])")
 _ANSWER = re.compile(r"(\d{3}) (?:([245]\.\d{1,3}\.\d{1,3})(?= |$))?")
 _SAME = ("reason", "phase", "source", "host", "address", "code", "status", "text", "expired")
 """Have the same name in the journal and in an event."""

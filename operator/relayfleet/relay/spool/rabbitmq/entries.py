@@ -64,7 +64,7 @@ def lines(data: bytes) -> Iterator[tuple[int, Entry]]:
 def _read(line: bytes) -> Entry | None:
     try:
         return _entry(json.loads(line))
-    except (ValueError, TypeError, KeyError, IndexError):
+    except (ValueError, TypeError, KeyError, IndexError, OverflowError, RecursionError):
         return None
 
 
