@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import sys
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -193,3 +195,29 @@ async def test_a_search_that_is_ended_does_not_say_found(tmp_path: Path, call: s
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", program)
     async with asyncio.timeout(20):
         assert await process.wait() == status
+
+
+async def test_a_reader_who_does_not_read_keeps_us_no_longer_than_a_signal(tmp_path: Path) -> None:
+    files = Files(tmp_path)
+    files.config.parent.mkdir()
+    files.config.write_text(dump(RelayConfig("tx", "eu", Broker(("127.0.0.1:1",)), ())))
+    program = (
+        "import sys, os, pathlib, signal, asyncio\nfrom relayfleet.relay.files import Files\nfrom relayfleet.relay.events import commands\n"
+        "commands.LEAVE_SECONDS = 0.5\n"
+        "async def endless(*each, **more):\n"
+        "    asyncio.get_running_loop().call_later(0.5, os.kill, os.getpid(), signal.SIGTERM)\n"
+        "    while True:\n"
+        "        yield [b'x' * 1_000_000]\n"
+        "commands.told = endless\n"
+        f"sys.exit(commands.run_events('', '', False, True, files=Files(pathlib.Path({str(tmp_path)!r}))))"
+    )
+    read, write = os.pipe()
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", program, stdout=write)
+    os.close(write)
+    try:
+        async with asyncio.timeout(20):
+            assert await process.wait() == 0
+    finally:
+        os.close(read)
+        with suppress(ProcessLookupError):
+            process.kill()

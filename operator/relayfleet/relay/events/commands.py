@@ -28,6 +28,8 @@ from relayfleet.relay.spool.rabbitmq.journal import stream
 from relayfleet.relay.spool.rabbitmq.link import Target
 
 PROGRESS_SECONDS = 2.0
+LEAVE_SECONDS = 5.0
+"""A thread that waits for a full pipe cannot be cancelled, and Python waits for its threads."""
 MOST_FOUND = 1000
 """Events that `find` shows."""
 _DURATION = re.compile(r"(\d+)([smh])")
@@ -193,10 +195,15 @@ def _run(
 
 
 async def _until_told(work: Coroutine[Any, Any, int], status: int) -> int:
-    """SIGTERM and SIGINT end it well, with that status."""
-    task = asyncio.ensure_future(work)
+    """SIGTERM and SIGINT end it well, with that status; who does not read what we write keeps us no longer than `LEAVE_SECONDS`."""
+    task, loop = asyncio.ensure_future(work), asyncio.get_running_loop()
+
+    def leave() -> None:
+        task.cancel()
+        loop.call_later(LEAVE_SECONDS, os._exit, status)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, leave)
     try:
         return await task
     except asyncio.CancelledError:
