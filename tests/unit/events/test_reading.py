@@ -84,3 +84,12 @@ async def test_who_comes_back_when_what_came_next_is_not_kept_any_more_is_told_s
         (51, False),
         (60, False),
     ]
+
+
+async def test_who_is_so_slow_that_the_broker_deletes_what_comes_next_is_told_so() -> None:
+    subject = Stream(Start(offset=0))
+    messages = subject.messages(follow=True)
+    subject.connect([0, 1, 3, 4, 40, 41])  # 2 is the broker's own
+    found = [await anext(messages) for _ in range(6)]
+    await messages.aclose()
+    assert [each.offset for each in found if each.gap] == [40]

@@ -24,6 +24,9 @@ from relayfleet.relay.spool.rabbitmq.entries import Entry, decode, encode
 from relayfleet.relay.spool.rabbitmq.link import Link, Target
 
 PREFETCH = 200
+OTHER_OFFSETS = 8
+"""Offsets between two messages that the broker may have used for itself: one when it begins a segment. A segment that is gone had more: it has 32 MiB, and a
+message one at most."""
 
 
 class OtherJournalError(Exception):
@@ -124,7 +127,10 @@ class Reader:
             self._resumes = False
             channel.ack(delivery.tag)
             return
-        gap = self._resumes and self._next is not None and offset > self._next
+        between = offset - self._next if self._next is not None else 0
+        gap = between > (
+            0 if self._resumes else OTHER_OFFSETS
+        )  # a broker goes on behind what it has deleted, without a word
         self._next, self._resumes = offset + 1, False
         self._came.put_nowait((Message(offset, delivery.body, gap), channel, delivery.tag))
 
