@@ -215,3 +215,32 @@ def test_a_lower_rate_leaves_a_minutes_worth_of_itself_at_most_and_a_higher_one_
     assert [each.over(1, 0.9, 1), each.over(1, 1.1, 1)] == [Over.RATE, None]
     each.configure(SubmissionLimit("ann", None, 10), 1.1)
     assert each.over(1, 1.1, 1) is None
+
+
+def test_who_owes_much_of_a_high_rate_owes_some_minutes_of_a_lower_one_and_a_reload_forgives_nothing() -> None:
+    each = allowance(per_minute=6000)
+    each.hear(1, 0, 0, 0.0)
+    each.hear(1, 50_000, 0, 0.0)
+    each.configure(SubmissionLimit("ann", 6), 0.0)
+    assert each.over(1, OWED * MINUTE, 1) is Over.RATE
+    assert each.over(1, OWED * MINUTE + 11, 1) is None
+    assert taken(each, 100, OWED * MINUTE + 11) is None
+    each.configure(SubmissionLimit("ann", 6, 10**6), OWED * MINUTE + 11)
+    assert each.over(1, 2 * OWED * MINUTE + 60, 1) is Over.RATE
+
+
+def test_what_ran_over_while_nothing_changed_is_not_taken_off_when_a_configuration_is_read_again() -> None:
+    each = allowance(per_minute=60)
+    each.hear(1, 0, 0, 0.0)
+    each.configure(SubmissionLimit("ann", 60), 3_600.0)
+    each.hear(1, 3_600, 0, 3_600.0)
+    assert each.over(1, 3_600.0, 1) is None
+
+
+def test_of_what_others_took_just_now_only_that_is_taken_off_which_ran_over_just_now() -> None:
+    each = allowance(per_minute=60)
+    each.hear(1, 0, 0, 0.0)
+    each.hear(1, 60, 0, 3_600.0, within=10.0)
+    assert [each.over(1, now, 1) for now in (3_600.0, 3_600.1)] == [None, None]
+    assert taken(each, 10, 3_600.0) is None
+    assert each.over(1, 3_600.5, 1) is Over.RATE

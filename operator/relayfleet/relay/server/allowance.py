@@ -8,6 +8,7 @@ that only goes on, `day` a number that is another one each day.
 from __future__ import annotations
 
 import enum
+import math
 
 from relayfleet.protocol.relay_config import SubmissionLimit
 
@@ -37,10 +38,13 @@ class Allowance:
         self._begin(day)
 
     def configure(self, limit: SubmissionLimit, now: float) -> None:
-        """Go on under another limit: what was taken stays taken."""
+        """Go on under another limit: what was taken stays taken. For a lower rate, too, no more is owed than some minutes' worth of it."""
         self._fill(now)
-        if self._limit.per_minute is None:
-            self._level = float(limit.per_minute or 0)
+        if limit.per_minute == self._limit.per_minute:
+            self._limit = limit
+            return
+        rate = float(limit.per_minute or 0)
+        self._level = rate if self._limit.per_minute is None else max(self._level, -OWED * rate)
         self._limit = limit
         self._fill(now)
         self._spilt = 0.0
@@ -78,14 +82,15 @@ class Allowance:
         self._level += recipients
         self._fill(now)
 
-    def hear(self, day: int, pool: int, counted: int, now: float) -> None:
-        """What all relays took on this day, and how much of it is ours. The first word of a day says what was before: that was another minute's."""
+    def hear(self, day: int, pool: int, counted: int, now: float, within: float = math.inf) -> None:
+        """What all relays took on this day, and how much of it is ours, told `within` so many seconds. The first word of a day says what was before: that
+        was another minute's."""
         if day != self.day:
             return
         before = self.others
         self.pool, self.counted = pool, counted
         if self._told:
-            self._charge(max(0, self.others - before), now)
+            self._charge(max(0, self.others - before), now, within)
         self._told = True
 
     @property
@@ -103,11 +108,12 @@ class Allowance:
         self._turn(day)
         return self
 
-    def _charge(self, recipients: int, now: float) -> None:
-        """Others took these since their last word: first out of what ran over here meanwhile, as it would have if the bucket were one."""
+    def _charge(self, recipients: int, now: float, within: float) -> None:
+        """Others took these within so many seconds: first out of what ran over here meanwhile, as it would have if the bucket were one."""
         self._fill(now)
-        least = min(self._level, -float(OWED * (self._limit.per_minute or 0)))
-        self._level = max(least, self._level - max(0.0, recipients - self._spilt))
+        rate = float(self._limit.per_minute or 0)
+        spilt = min(self._spilt, within * rate / MINUTE) if rate else 0.0
+        self._level = max(min(self._level, -OWED * rate), self._level - max(0.0, recipients - spilt))
         self._spilt = 0.0
 
     def _fill(self, now: float) -> None:

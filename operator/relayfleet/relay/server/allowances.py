@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -14,6 +15,10 @@ from relayfleet.relay.server.allowance import Allowance, Over
 from relayfleet.relay.server.replies import Refused
 
 DAY = 86400
+LAPSE = 3.0
+"""A leader that listens has usages asked for several times a second; after so many without, it has begun anew."""
+LAG = 10.0
+"""What a leader that has listened for twice as long tells of others is of the last seconds, about so many in a large pool with all credentials busy."""
 
 _REPLIES = {Over.RATE: replies.TOO_FAST, Over.CAP: replies.DAY_IS_SPENT, Over.PENDING: replies.DAY_IS_CLAIMED}
 
@@ -83,6 +88,7 @@ class Allowances:
         self._clocks = clocks or Clocks()
         self._entries: dict[str, Entry] = {}
         self._run = secrets.token_hex(8)
+        self._asked = self._led = float("-inf")
         self.configure(limits)
 
     def configure(self, limits: Sequence[SubmissionLimit]) -> None:
@@ -110,7 +116,11 @@ class Allowances:
         return Claim(entry, recipients)
 
     def usages(self) -> Usages | None:
-        """What this relay tells of all credentials that have limits; None when there are none."""
+        """What this relay tells of all credentials that have limits; None when there are none. Asked for only while a leader listens."""
+        now = self._clocks.steady()
+        if now - self._asked > LAPSE:
+            self._led = now
+        self._asked = now
         if not self._entries:
             return None
         day = self._clocks.day()
@@ -119,9 +129,10 @@ class Allowances:
     def hear(self, told: PoolUsage) -> None:
         """What the leader says that all relays took."""
         now = self._clocks.steady()
+        within = LAG if now - self._led > 2 * LAG else math.inf  # else it may be of the time without a leader
         for row in told.rows:
             if entry := self._entries.get(row.credential):
-                entry.allowance.today(self._clocks.day()).hear(told.day, row.pool, row.own, now)
+                entry.allowance.today(self._clocks.day()).hear(told.day, row.pool, row.own, now, within)
 
     def entries(self) -> Iterator[tuple[str, Entry, int]]:
         """Each credential with what was counted, and the recipients that the pool took today."""
