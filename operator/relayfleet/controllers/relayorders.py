@@ -25,6 +25,7 @@ def tell(context: Context, pool: Object, pods: Sequence[Object]) -> None:
     watched = [pod for pod in pods if context.health.verdict(whose, pod["metadata"]["name"])]
     peers = [_peer(pod, None if paused(pool) else _order(context, pod, pool, out)) for pod in watched]
     context.links.follow(whose, peers)
+    context.usage.keep(whose, [pod["metadata"]["name"] for pod in pods])
 
 
 def _peer(pod: Object, order: Order | None) -> Peer:

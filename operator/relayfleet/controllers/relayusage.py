@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from relayfleet.controllers.relayhealth import PoolName
 from relayfleet.decide.usage import Count, Tab
@@ -26,6 +26,16 @@ class PoolUsages:
     def __init__(self, today: Callable[[], int] = _today) -> None:
         self._today = today
         self._pools: dict[PoolName, Tabs] = {}
+        self._relays: dict[PoolName, frozenset[str]] = {}
+
+    def keep(self, pool: PoolName, relays: Iterable[str]) -> None:
+        """All relays that there are. What the others accepted stays in the sum, and nothing else of them: names of pods never come again, and a large
+        pool that is rolled out often would fill the memory."""
+        before, self._relays[pool] = self._relays.get(pool, frozenset()), frozenset(relays)
+        for relay in before - self._relays[pool]:
+            for tabs in self._pools.get(pool, {}).values():
+                for tab in tabs.values():
+                    tab.leave(relay)
 
     def take(self, pool: PoolName, relay: str, window: Window) -> None:
         """What a relay says."""
@@ -52,6 +62,7 @@ class PoolUsages:
     def forget(self, pool: PoolName) -> None:
         """The pool is gone."""
         self._pools.pop(pool, None)
+        self._relays.pop(pool, None)
 
     def _near(self, day: int) -> bool:
         return abs(day - self._today()) <= 1

@@ -44,6 +44,10 @@ class Tab:
             self.since += count.own - (known.own if known.own <= count.own else 0)
         self._known[relay] = count
 
+    def leave(self, relay: str) -> None:
+        """It is gone for good; what it accepted stays."""
+        self._known.pop(relay, None)
+
     def own(self, relay: str, run: str) -> int | None:
         """How much of the sum is this life's of a relay; None before its first word: what it would be told now it would bring along as another
         leader's."""

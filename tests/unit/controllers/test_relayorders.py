@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ from relayfleet.api.labels import PAUSED
 from relayfleet.controllers.relayhealth import PoolName
 from relayfleet.controllers.relaypeers import Peer
 from relayfleet.kube.client import Object
-from relayfleet.protocol.telemetry import Order, Stand, Window
+from relayfleet.protocol.telemetry import Order, Stand, Usage, Usages, Window
 from tests.fakes.kube import FakeKube
 from tests.unit.children.scene import pool
 from tests.unit.controllers.scene import endpoints, relay_pod
@@ -126,3 +127,15 @@ async def test_a_pool_that_is_gone_is_talked_to_no_more() -> None:
     await stage.kube.delete("RelayPool", "mail", "tx")
     await stage.direct()
     assert stage.told.peers == {}
+
+
+async def test_of_pods_that_are_gone_it_is_forgotten_what_they_said_of_credentials() -> None:
+    stage = Ordering()
+    await stage.direct()
+    usages = Usages(int(time.time() // 86400), "run", (Usage("ann", 5),))
+    for name in ("a", "b"):
+        stage.context.usage.take(("mail", "tx"), name, Window(usage=usages))
+    stage.context.mirror.drop("Pod", stage.kube.objects.pop(("Pod", "mail", "a")))
+    await stage.direct()
+    told = [stage.context.usage.told(("mail", "tx"), name, usages) for name in ("a", "b")]
+    assert told == [(), (Usage("ann", 5, 10),)]

@@ -37,3 +37,9 @@ def test_what_a_relay_is_told_by_this_leader_it_does_not_bring_along() -> None:
 def test_a_relay_is_told_of_itself_what_it_said_in_this_life() -> None:
     found = tab(("a", Count("1", 5)))
     assert (found.own("a", "1"), found.own("a", "2"), found.own("b", "1")) == (5, None, None)
+
+
+def test_a_relay_that_is_gone_for_good_stays_in_the_sum_and_is_known_no_more() -> None:
+    found = tab(("a", Count("1", 5)), ("b", Count("1", 2)))
+    found.leave("a")
+    assert (found.total, found.own("a", "1"), found.own("b", "1")) == (7, None, 2)
