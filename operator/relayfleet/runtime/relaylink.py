@@ -41,7 +41,9 @@ SILENCE = 30.0
 """A link is given up when nothing came for so long, by then the other end has no connection any more. Not sooner: a relay that stood still reads
 its orders as soon as it wakes up."""
 SHARE = 0.5
-"""Seconds between two words on what all relays took from credentials with limits; that is how far relays lie behind each other, and some more."""
+"""Seconds between two words to a relay on what all relays took from credentials with limits; that is how far relays lie behind each other, and some more."""
+SHARES = 500.0
+"""So many of these words a second to all relays together: a large fleet lies further behind, and costs the leader no more."""
 UNREAD = 64 * 1024
 """Bytes of orders that a relay leaves unread."""
 
@@ -50,6 +52,10 @@ class Desk(Protocol):
     """Where a link reports."""
 
     hello: bytes
+
+    @property
+    def share(self) -> float:
+        """Seconds between two words to one relay on its credentials."""
 
     def dial(self, link: Link) -> None:
         """Connect it, and call `unreached` if that fails."""
@@ -164,7 +170,9 @@ class Link:
         self._wait = FIRST
         self._desk.count(self.pool, "taken")
         self._desk.take(self.pool, self.relay, window)
-        self._usage = window.usage or self._usage
+        if window.usage is not None:
+            self._usage = window.usage
+            self._unsaid.unsay(window.usage.rows)
         self._share(now)
         if self._order is not None and window.stand is not self._order.stand and now - self._said >= AGAIN:
             self._say()
@@ -181,11 +189,11 @@ class Link:
 
     def _share(self, now: float) -> None:
         """Only to a relay that has spoken of it on this connection: an older one would hang up."""
-        if self._usage is None or self._transport is None or now - self._shared < SHARE:
+        if self._usage is None or self._transport is None or now - self._shared < self._desk.share:
             return
+        self._shared = now  # also when there is nothing to say: to find that out is most of the work
         day = self._usage.day
         if rows := self._unsaid.pick(day, self._desk.usage(self.pool, self.relay, self._usage)):
-            self._shared = now
             self._unsaid.say(day, rows)
             self._transport.write(encode(PoolUsage(day, rows)))
 

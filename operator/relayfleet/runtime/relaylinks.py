@@ -15,6 +15,7 @@ from relayfleet.controllers.relayhealth import PoolName
 from relayfleet.controllers.relaypeers import Peer
 from relayfleet.protocol import telemetry
 from relayfleet.protocol.telemetry import SERVER_NAME, Hello, Usage, Usages, Window
+from relayfleet.runtime import relaylink
 from relayfleet.runtime.relaylink import Conversation, Link
 
 LOOK = 1.0
@@ -36,6 +37,7 @@ class RelayLinks:
         self.take, self.usage = take, usage
         self.windows: Counter[tuple[str, str, str]] = Counter()
         self._links: dict[PoolName, dict[tuple[str, str], Link]] = {}
+        self._size = 0
         self._tls: ssl.SSLContext | None = None
         self._dials: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(DIALS)
@@ -53,6 +55,7 @@ class RelayLinks:
             links[name].order(peer.order)
         if not links:
             del self._links[pool]
+        self._size = sum(map(len, self._links.values()))
 
     async def run(self, tls: ssl.SSLContext) -> None:
         """Until cancelled. Before it there are no connections; `tls` has this leader's certificate, and checks the relays'."""
@@ -71,6 +74,11 @@ class RelayLinks:
     def up(self) -> Mapping[PoolName, int]:
         """How many links of each pool are up."""
         return {pool: sum(link.up for link in links.values()) for pool, links in self._links.items()}
+
+    @property
+    def share(self) -> float:
+        """Seconds between two words to one relay on its credentials."""
+        return max(relaylink.SHARE, self._size / relaylink.SHARES)
 
     def count(self, pool: PoolName, outcome: str) -> None:
         """What became of a line."""

@@ -39,12 +39,14 @@ class World:
         self.taken: list[tuple[PoolName, str, Window]] = []
         self.relay = FakeRelay(self.operators, folder)
         self.usage: tuple[Usage, ...] = ()
+        self.looked = 0
         self.links = RelayLinks(Hello("leader", 7), lambda *each: self.taken.append(each), self.told)
         self._folder, self._patch = folder, monkeypatch
 
     def told(self, pool: PoolName, relay: str, last: Usages) -> tuple[Usage, ...]:
         assert (pool, relay) == (TX, "a")
         assert last == SPOKEN
+        self.looked += 1
         return self.usage
 
     def follow(self, order: Order | None) -> None:
@@ -314,3 +316,37 @@ async def test_a_relay_is_told_of_its_credentials_no_oftener_than_now_and_then(
         world.follow(LEAVE)
         await until(lambda: world.relay.orders == [SERVE, LEAVE])
         assert world.relay.heard[0][1:] == [SERVE, PoolUsage(7, (Usage("ann", 1, 1),)), LEAVE]
+
+
+async def test_a_relay_that_forgot_a_credential_meanwhile_is_told_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relaylink, "SHARE", 0.0)
+    world.usage = (ann := Usage("ann", 1, 4), Usage("bob", 0, 9))
+    async with world.talking():
+        world.follow(SERVE)
+        await until(lambda: world.relay.orders == [SERVE])
+        world.relay.say(Window(usage=SPOKEN))
+        await until(lambda: world.relay.heard[0][2:] == [PoolUsage(7, world.usage)])
+        world.relay.say(Window(usage=SPOKEN))
+        await until(lambda: world.relay.heard[0][3:] == [PoolUsage(7, (ann,))])
+
+
+async def test_windows_in_which_no_count_changed_cost_the_leader_no_look_at_all_counts(world: World) -> None:
+    async with world.talking():
+        world.follow(SERVE)
+        await until(lambda: world.relay.orders == [SERVE])
+        began = time.monotonic()
+        world.relay.say(Window(usage=SPOKEN))
+        for _ in range(15):
+            world.relay.say(Window(accepted=1))
+        await until(lambda: len(world.taken) == 16)
+        assert world.looked <= 1 + (time.monotonic() - began) / relaylink.SHARE
+
+
+async def test_a_large_fleet_is_told_less_often_so_that_the_leader_has_no_more_to_do(world: World) -> None:
+    for pool, size, seconds in (("small", 10, 0.5), ("large", 1000, 2.02)):
+        world.links.follow(("mail", pool), [Peer(f"r{number}", "127.0.0.1", SERVE) for number in range(size)])
+        assert world.links.share == seconds
+    world.links.follow(("mail", "large"), [])
+    assert world.links.share == 0.5

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from relayfleet.controllers.relayusage import PoolUsages
 from relayfleet.protocol.relay_config import SubmissionLimit
-from relayfleet.protocol.telemetry import PoolUsage, Window, decode_window, decode_word, encode
-from relayfleet.relay.server.allowances import DAY, Allowances, Clocks
+from relayfleet.protocol.telemetry import PoolUsage, Usage, Window, decode_window, decode_word, encode
+from relayfleet.protocol.usage import Unsaid, news_of_relay
+from relayfleet.relay.server.allowances import DAY, LAG, Allowances, Clocks
 from relayfleet.relay.server.replies import Refused
 
 TX, RELAYS = ("mail", "tx"), ("a", "b", "c")
@@ -27,17 +29,23 @@ class Pool:
         self.relays = {name: self._relay() for name in RELAYS}
         self.accepted = 0
         self.unsaid = dict.fromkeys(RELAYS, 0)
+        self.words = 0
+        self.ups: dict[str, Unsaid] = {}
+        self.downs: dict[str, Unsaid] = {}
         self.take_over()
 
     def take_over(self) -> None:
         """Another leader, who knows nothing."""
         self.leader = PoolUsages(lambda: self.day)
+        for name in RELAYS:
+            self.connect(name)
 
     def restart(self, name: str) -> None:
         """A relay, which forgets all; what it had not told is lost."""
         self.relays[name] = self._relay()
         self.accepted -= self.unsaid[name]
         self.unsaid[name] = 0
+        self.connect(name)
 
     def submit(self, name: str, recipients: int = 1) -> bool:
         try:
@@ -49,15 +57,25 @@ class Pool:
         return True
 
     def exchange(self, name: str) -> None:
-        """A window and its answer."""
+        """A window and its answer, as far as they are news."""
         usages = self.relays[name].usages()
         assert usages is not None
-        window = decode_window(encode(Window(usage=usages)))
-        self.leader.take(TX, name, window)
+        if rows := self.ups[name].pick(usages.day, usages.rows):
+            self.ups[name].say(usages.day, rows)
+            window = decode_window(encode(Window(usage=replace(usages, rows=rows))))
+            self.leader.take(TX, name, window)
+            self.downs[name].unsay(rows)
+            self.words += 1
         self.unsaid[name] = 0
-        told = decode_word(encode(PoolUsage(usages.day, self.leader.told(TX, name, usages))))
-        assert isinstance(told, PoolUsage)
-        self.relays[name].hear(told)
+        if rows := self.downs[name].pick(usages.day, self.leader.told(TX, name, usages)):
+            self.downs[name].say(usages.day, rows)
+            told = decode_word(encode(PoolUsage(usages.day, rows)))
+            assert isinstance(told, PoolUsage)
+            self.relays[name].hear(told)
+
+    def connect(self, name: str) -> None:
+        """A connection on which nothing is said yet."""
+        self.ups[name], self.downs[name] = Unsaid(news_of_relay), Unsaid()
 
     def settle(self) -> None:
         for _ in range(2):
@@ -182,11 +200,59 @@ def test_bursts_at_all_relays_at_once_are_paid_back() -> None:
     assert pool.accepted <= 3 * 60 + 20 * 120 + 20 * len(RELAYS)
 
 
-def test_a_credential_that_is_stated_again_counts_what_the_pool_knows() -> None:
+@pytest.mark.parametrize("pause", [130, 3600], ids=str)
+def test_bursts_at_all_relays_after_a_pause_are_paid_back_however_long_it_was(pause: int) -> None:
+    pool = Pool(10**6, rate=60)
+    pool.settle()
+    for _ in range(pause):
+        pool.seconds += 1
+        pool.settle()
+    for _ in range(300):
+        for name in RELAYS:
+            while pool.submit(name):
+                pass
+        pool.seconds += 1
+        pool.settle()
+    # A minute's worth and five minutes; what may have run over in the last seconds, and the one recipient that is left at each relay.
+    assert pool.accepted <= 60 + 300 + LAG * len(RELAYS) + len(RELAYS)
+
+
+def test_what_others_took_within_the_rate_while_a_relay_had_no_leader_is_not_owed() -> None:
+    pool = Pool(10**6, rate=60)
+    pool.settle()
+    for _ in range(3600):
+        pool.seconds += 1
+        pool.submit("a")
+        pool.exchange("a")
+    pool.connect("b")
+    pool.exchange("b")
+    assert pool.known("b") >= 3600
+    assert pool.submit("b")
+
+
+def test_relays_that_take_nothing_do_not_answer_each_word_of_the_leader() -> None:
+    pool = Pool(10**6)
+    pool.settle()
+    pool.submit("a")
+    pool.settle()
+    pool.settle()
+    before = pool.words
+    for _ in range(100):
+        pool.submit("a")
+        pool.exchange("b")
+        pool.exchange("c")
+        pool.exchange("a")
+    assert pool.words == before + 100
+    pool.settle()
+    assert {pool.known(each) for each in RELAYS} == {101}
+
+
+@pytest.mark.parametrize("name", RELAYS)
+def test_a_credential_that_is_stated_again_counts_what_the_pool_knows(name: str) -> None:
     pool = Pool(10)
     pool.submit("a", 4)
     pool.settle()
-    relay = pool.relays["a"]
+    relay = pool.relays[name]
     relay.configure([])
     assert relay.usages() is None
     relay.configure([SubmissionLimit("ann", None, 10)])
@@ -229,3 +295,16 @@ def test_a_pool_that_is_gone_is_forgotten() -> None:
     usages = pool.relays["a"].usages()
     assert usages is not None
     assert pool.leader.told(TX, "a", usages) == ()
+
+
+def test_of_relays_that_are_gone_only_what_they_accepted_is_kept() -> None:
+    pool = Pool(10)
+    pool.leader.keep(TX, RELAYS)
+    pool.submit("a", 4)
+    pool.settle()
+    pool.leader.keep(TX, ("b", "c"))
+    usages = [pool.relays[name].usages() for name in ("a", "b")]
+    assert [pool.leader.told(TX, name, each) for name, each in zip("ab", usages, strict=True) if each] == [
+        (),
+        (Usage("ann", 0, 4),),
+    ]

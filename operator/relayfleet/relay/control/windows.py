@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from relayfleet.protocol.telemetry import BEAT, Dependency, Stand, Usages, Window
-from relayfleet.protocol.usage import Unsaid
+from relayfleet.protocol.usage import Unsaid, news_of_relay
 from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.control.vitals import Vitals
 
@@ -52,7 +52,7 @@ class Windows:
     def begin(self, now: float) -> None:
         """For another leader: what was counted for nobody, or for the last one, is no news."""
         self._tally.take()
-        self._unsaid = Unsaid()
+        self._unsaid = Unsaid(news_of_relay)
         self._since = now
         self._totals = self._intake()
         self._last = Window()
