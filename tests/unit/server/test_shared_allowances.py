@@ -308,3 +308,18 @@ def test_of_relays_that_are_gone_only_what_they_accepted_is_kept() -> None:
         (),
         (Usage("ann", 0, 4),),
     ]
+
+
+@pytest.mark.parametrize("back", [0.1, 30.0, 599.0])
+def test_a_clock_that_is_put_back_over_midnight_forgets_nothing_and_counts_nothing_twice(back: float) -> None:
+    midnight = TODAY * DAY
+    wall = midnight - 1.0
+    relay = Allowances([SubmissionLimit("ann", None, 5)], Clocks(lambda: 0.0, lambda: wall))
+    relay.claim("ann", 5).keep()
+    wall = midnight + 0.05
+    relay.claim("ann", 4).keep()
+    for at, day in ((wall - back, TODAY), (wall, TODAY), (wall + DAY, TODAY + 1), (wall - 3 * DAY, TODAY - 3)):
+        wall = at
+        usages = relay.usages()
+        assert usages is not None
+        assert (usages.day, [row.own for row in usages.rows]) == (day, [4 if day == TODAY else 0])

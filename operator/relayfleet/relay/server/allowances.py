@@ -15,6 +15,8 @@ from relayfleet.relay.server.allowance import Allowance, Over
 from relayfleet.relay.server.replies import Refused
 
 DAY = 86400
+PUT_BACK = 600.0
+"""A clock is corrected by so many seconds at most, or it is another time altogether."""
 LAPSE = 3.0
 """A leader that listens has usages asked for several times a second; after so many without, it has begun anew."""
 LAG = 10.0
@@ -50,10 +52,14 @@ class Clocks:
 
     steady: Callable[[], float] = time.monotonic
     wall: Callable[[], float] = time.time
+    _last: int = 0
 
     def day(self) -> int:
-        """The day by UTC, as days since 1970."""
-        return int(self.wall() // DAY)
+        """The day by UTC, as days since 1970. A clock that is put back a little after midnight brings no yesterday back, of which the counts are gone."""
+        wall = self.wall()
+        if int(wall // DAY) != self._last and int((wall + PUT_BACK) // DAY) != self._last:
+            self._last = int(wall // DAY)
+        return self._last
 
 
 @dataclass(slots=True)
