@@ -34,14 +34,15 @@ def decide(policy: Policy, state: State, batch: Iterable[Evidence], roster: Rost
     """The verdicts on `roster` at `now` (monotonic seconds), given all evidence so far."""
     folded, ignored = fold(state, batch, roster, policy, now)
     damping = Damping(policy, len(roster.vantages))
+    quiet = {name for name, each in folded.relays.items() if _quiet(each)}
     relays = {
-        name: each if _quiet(each) else lapsed(each, policy, folded.clock) for name, each in folded.relays.items()
+        name: each if name in quiet else lapsed(each, policy, folded.clock) for name, each in folded.relays.items()
     }
     folded = replace(folded, relays=relays)
     cases, restless = [], []
     for relay in roster.relays:
         own = relays.get(relay.name, _NEW)
-        if _quiet(own):
+        if relay.name in quiet or _quiet(own):
             cases.append(Case(relay, own.standing, FULL, QUIET))
             continue
         suspicion = weigh(folded, roster, policy, relay)

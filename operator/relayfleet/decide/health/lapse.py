@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from relayfleet.decide.health.fold import TRIED
 from relayfleet.decide.health.policy import Policy
-from relayfleet.decide.health.state import Probing, RelayState, Subject, Trial
+from relayfleet.decide.health.state import Probing, RelayState, Subject
 from relayfleet.decide.health.words import Level
 
 
@@ -21,14 +21,20 @@ def lapsed(relay: RelayState, policy: Policy, clock: float) -> RelayState:
     out = relay.standing.level is not Level.ACTIVE
     live = clock - (policy.dwell if out else policy.remembered)
     probed = clock - policy.remembered
-    trials = {
-        subject: _since(trial, probed if _is_probed(subject) else live) for subject, trial in relay.trials.items()
+    void = {
+        subject: replace(trial, bad=())
+        for subject, trial in relay.trials.items()
+        # All of it counts while it goes on, however slowly: what fails once in half a minute fails always.
+        if trial.bad and trial.worse <= (probed if _is_probed(subject) else live)
     }
-    probing = {
-        source: replace(each, late=0.0) if out and each.late > 0 and each.worse <= live else each
+    late = {
+        source: replace(each, late=0.0)
         for source, each in relay.probing.items()
+        if out and each.late > 0 and each.worse <= live
     }
-    return replace(relay, trials=trials, probing=probing)
+    if not void and not late:
+        return relay
+    return replace(relay, trials={**relay.trials, **void}, probing={**relay.probing, **late})
 
 
 def afresh(relay: RelayState) -> RelayState:
@@ -44,8 +50,3 @@ def _clean(probing: Probing) -> Probing:
 
 def _is_probed(subject: Subject) -> bool:
     return subject.name in TRIED.values()
-
-
-def _since(trial: Trial, limit: float) -> Trial:
-    """All of it while it goes on, however slowly: what fails once in half a minute fails always."""
-    return replace(trial, bad=()) if trial.bad and trial.worse <= limit else trial

@@ -35,8 +35,8 @@ def weigh_outcomes(state: State, policy: Policy, relay: str, own: RelayState) ->
     findings = []
     for subject, trial in own.trials.items():
         if trial.bad and subject.kind in (Reason.ERRING, Reason.BROKER_UNREACHABLE):
-            failures = sum(at <= _worked(state, subject, relay) for at in trial.bad)
-            findings.append(_blame(subject, failures, window))
+            until = _worked(state, subject, relay)
+            findings.append(_blame(subject, sum(at <= until for at in trial.bad), window))
     egress = [(subject, trial) for subject, trial in own.trials.items() if subject.kind is Reason.EGRESS_FAILING]
     findings += _weigh_egress(state, relay, egress, window)
     return [each for each in findings if each.weight > 0]
@@ -50,7 +50,8 @@ def _weigh_egress(state: State, relay: str, egress: list[tuple[Subject, Trial]],
         return []
     worst: dict[str, Finding] = {}
     for subject, trial in failing:
-        failures = min(_PROVIDER_LIMIT, sum(at <= _worked(state, subject, relay) for at in trial.bad))
+        until = _worked(state, subject, relay)
+        failures = min(_PROVIDER_LIMIT, sum(at <= until for at in trial.bad))
         finding = _blame(subject, failures, window)
         if subject.name not in worst or finding.weight > worst[subject.name].weight:
             worst[subject.name] = finding

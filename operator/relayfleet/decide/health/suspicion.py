@@ -14,7 +14,7 @@ lived after them.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from relayfleet.decide.health.evidence import Probe
@@ -134,9 +134,9 @@ def _weigh_probes(judge: Judge) -> tuple[list[Finding], bool]:
     silences: dict[Source, Silence] = {}
     for source, probing in judge.watched():
         silences[source] = silence = _silence(judge, source, probing, alive)
-        for finding in (_silent(source, silence), *_facts(judge, source, probing)):
+        for finding in (*_silent(source, silence), *_facts(judge, source, probing)):
             domain = (source.vantage, source.path)
-            if finding.weight > 0 and (domain not in domains or finding.weight > domains[domain].weight):
+            if domain not in domains or finding.weight > domains[domain].weight:
                 domains[domain] = finding
     if len(_silent_nodes(judge, silences)) >= 2:
         return list(domains.values()), True
@@ -163,8 +163,13 @@ class Silence:
     count: int
 
 
+_NO_SILENCE = Silence(0.0, 0.0, 0)
+
+
 def _silence(judge: Judge, source: Source, probing: Probing, alive: float) -> Silence:
     """As far as the source is known to see: a burst gap beyond the last proof at most."""
+    if not probing.unanswered:
+        return _NO_SILENCE
     end = min(probing.as_of, judge.proven(source, probing.as_of) + judge.policy.burst_gap)
     view = judge.state.views.get(source, View())
     open_ = [sent for sent in probing.unanswered if alive < sent < end and view.blames(sent)]
@@ -203,31 +208,25 @@ def _silent_nodes(judge: Judge, silences: Mapping[Source, Silence]) -> set[str]:
     return nodes
 
 
-def _silent(source: Source, silence: Silence) -> Finding:
+def _silent(source: Source, silence: Silence) -> Iterator[Finding]:
+    if silence.weight <= 0:
+        return
     where = f"{source.vantage}/{source.path}"
     text = f"no answer to {where} ({source.probe.value}) for {silence.length:.2f} s"
-    return Finding(Reason.SILENT, where, silence.weight, text)
+    yield Finding(Reason.SILENT, where, silence.weight, text)
 
 
-def _facts(judge: Judge, source: Source, probing: Probing) -> tuple[Finding, Finding]:
-    where = f"{source.vantage}/{source.path}"
+def _facts(judge: Judge, source: Source, probing: Probing) -> Iterator[Finding]:
+    if not probing.refused and not probing.resets:
+        return
+    where, policy = f"{source.vantage}/{source.path}", judge.policy
     end = judge.proven(source, judge.state.clock)
-    refused = sum(judge.own.alive < at <= end for at in probing.refused)
-    resets = sum(judge.own.alive < at <= end for at in probing.resets)
-    return (
-        Finding(
-            Reason.REFUSING,
-            where,
-            refused * judge.policy.weight(judge.policy.refused),
-            f"refused {where} {refused} times",
-        ),
-        Finding(
-            Reason.RESETTING,
-            where,
-            resets * judge.policy.weight(judge.policy.reset),
-            f"reset {resets} sessions of {where}",
-        ),
-    )
+    if refused := sum(judge.own.alive < at <= end for at in probing.refused):
+        weight = refused * policy.weight(policy.refused)
+        yield Finding(Reason.REFUSING, where, weight, f"refused {where} {refused} times")
+    if resets := sum(judge.own.alive < at <= end for at in probing.resets):
+        weight = resets * policy.weight(policy.reset)
+        yield Finding(Reason.RESETTING, where, weight, f"reset {resets} sessions of {where}")
 
 
 def _slow(judge: Judge) -> list[Finding]:
