@@ -71,10 +71,13 @@ class Scene:
         return self
 
     def step(self) -> None:
+        """As the operator does: decides on what was seen, and without news only when the last decision asked for it."""
         self.now += STEP
         self._step += 1
         batch = [each for probe in self._due() for each in self._probe(*probe)]
-        self.hand([*batch, *self.also(self.now)])
+        batch += self.also(self.now)
+        if batch or self.decision is None or self.now >= self.decision.next_check:
+            self.hand(batch)
 
     def hand(self, batch: Iterable[Evidence]) -> Decision:
         """Gives evidence to the decision code now."""

@@ -237,7 +237,7 @@ def test_failures_of_long_ago_and_a_new_one_are_no_reason_to_cordon() -> None:
 def test_a_relay_that_fails_every_whole_mail_stays_out_however_its_beat_falls(beat: int) -> None:
     scene = Scene(storage_beat=beat).play(5.0)
     scene.behave = {"r0": always("stores not")}
-    scene.play(300.0)
+    scene.play(2 * Policy().remembered)
     assert (scene.levels()["r0"], len(scene.cordons("r0"))) == (Level.SOFT, 1)
 
 
