@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from relayfleet.api.deliveryrules import MOST_RULES
 from relayfleet.api.relaypool import CRD_RULES, RelayPoolSpec
-from relayfleet.api.schema import RELAY_POOL, crd
+from tests.unit.api.crds import pool_spec, validate_pool
 
 WHOLE = {
     "recipientDomain": "example.org",
@@ -33,13 +33,8 @@ def order(**changes: Any) -> dict[str, Any]:
     return {"name": "incident", "match": {"credential": "news"}, "action": "Hold", **changes}
 
 
-def schema() -> Any:
-    (version,) = crd(RELAY_POOL)["spec"]["versions"]
-    return version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-
-
 def match_schema() -> Any:
-    return schema()["properties"]["deliveryRules"]["items"]["properties"]["match"]
+    return pool_spec()["properties"]["deliveryRules"]["items"]["properties"]["match"]
 
 
 @pytest.mark.parametrize("action", ["Hold", "Bounce", "Purge"])
@@ -48,11 +43,11 @@ def test_orders(action: str, match: dict[str, Any]) -> None:
     stated = pool(order(action=action, match=match))
     (found,) = RelayPoolSpec.model_validate(stated).delivery_rules
     assert found.match.as_dict() == match
-    jsonschema.validate(stated, schema())
+    validate_pool(stated)
 
 
 def test_rules_are_known_by_their_names() -> None:
-    assert schema()["properties"]["deliveryRules"]["x-kubernetes-list-map-keys"] == ["name"]
+    assert pool_spec()["properties"]["deliveryRules"]["x-kubernetes-list-map-keys"] == ["name"]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +66,7 @@ def test_what_can_be_no_order_is_refused(rules: list[dict[str, Any]]) -> None:
     with pytest.raises(ValidationError):
         RelayPoolSpec.model_validate(pool(*rules))
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(pool(*rules), schema())
+        validate_pool(pool(*rules))
 
 
 @pytest.mark.parametrize(
@@ -84,7 +79,7 @@ def test_what_a_newer_crd_allows_is_kept_whole_and_the_other_rules_are_read(newe
 
 def test_the_api_server_refuses_an_action_that_is_none() -> None:
     with pytest.raises(jsonschema.ValidationError, match="Requeue"):
-        jsonschema.validate(pool(order(action="Requeue")), schema())
+        validate_pool(pool(order(action="Requeue")))
 
 
 @pytest.mark.parametrize("text", ["2026-02-30T00:00:00Z", "soon", ""])

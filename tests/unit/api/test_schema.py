@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-import jsonschema
 import pytest
 
 from relayfleet.api.queuecluster import QueueClusterSpec
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.api.schema import KINDS, RELAY_POOL, Kind, crd
-
-
-def schema_of(kind: Kind) -> dict[str, Any]:
-    (version,) = crd(kind)["spec"]["versions"]
-    schema: dict[str, Any] = version["schema"]["openAPIV3Schema"]
-    return schema
+from tests.unit.api.crds import schema_of, validate_pool
 
 
 def nodes(schema: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
@@ -80,7 +74,7 @@ def test_the_smallest_pool_is_filled_with_defaults() -> None:
     )
     assert spec.replicas == 3
     assert spec.limits.message_size == "25Mi"
-    jsonschema.validate(spec.as_dict(), schema_of(RELAY_POOL)["properties"]["spec"])
+    validate_pool(spec.as_dict())
 
 
 def test_fields_of_a_newer_version_are_ignored() -> None:

@@ -9,18 +9,13 @@ import pytest
 from pydantic import ValidationError
 
 from relayfleet.api.relaypool import RelayPoolSpec
-from relayfleet.api.schema import RELAY_POOL, crd
+from tests.unit.api.crds import pool_spec, validate_pool
 
 POOL = {"queueRef": {"name": "mail"}, "sendingIPSelector": {"matchLabels": {"pool": "a"}}}
 
 
 def pool(**submitter: Any) -> dict[str, Any]:
     return {**POOL, "submitters": [{"name": "ann", "domains": ["a.test"], **submitter}]}
-
-
-def schema() -> Any:
-    (version,) = crd(RELAY_POOL)["spec"]["versions"]
-    return version["schema"]["openAPIV3Schema"]["properties"]["spec"]
 
 
 @pytest.mark.parametrize(
@@ -36,7 +31,7 @@ def schema() -> Any:
 )
 def test_credentials_and_domains(more: dict[str, Any]) -> None:
     assert RelayPoolSpec.model_validate(pool(**more)).submitters
-    jsonschema.validate(pool(**more), schema())
+    validate_pool(pool(**more))
 
 
 @pytest.mark.parametrize(
@@ -56,18 +51,18 @@ def test_what_no_sender_could_ever_match_is_refused(more: dict[str, Any]) -> Non
     with pytest.raises(ValidationError):
         RelayPoolSpec.model_validate(pool(**more))
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(pool(**more), schema())
+        validate_pool(pool(**more))
 
 
 def test_limits_need_no_domains() -> None:
     stated = {**POOL, "submitters": [{"name": "ann", "recipientsPerDay": 5}]}
     (found,) = RelayPoolSpec.model_validate(stated).submitters
     assert (found.domains, found.recipients_per_minute, found.recipients_per_day) == (None, None, 5)
-    jsonschema.validate(stated, schema())
+    validate_pool(stated)
 
 
 def test_an_entry_that_does_nothing_and_a_rate_above_the_day_are_refused_with_what_to_do() -> None:
-    rules = schema()["properties"]["submitters"]["items"]["x-kubernetes-validations"]
+    rules = pool_spec()["properties"]["submitters"]["items"]["x-kubernetes-validations"]
     assert [rule["message"].partition(": ")[2] for rule in rules] == [
         "state domains, recipientsPerMinute or recipientsPerDay, or remove it",
         "lower it, or raise recipientsPerDay",
@@ -88,4 +83,4 @@ def test_limits_out_of_range_are_refused(limits: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         RelayPoolSpec.model_validate(pool(**limits))
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(pool(**limits), schema())
+        validate_pool(pool(**limits))

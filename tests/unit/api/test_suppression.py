@@ -9,8 +9,8 @@ import pytest
 from pydantic import ValidationError
 
 from relayfleet.api.relaypool import RelayPoolSpec
-from relayfleet.api.schema import RELAY_POOL, crd
 from relayfleet.api.suppression import MOST_FILES
+from tests.unit.api.crds import pool_spec, validate_pool
 
 
 def pool(*refs: dict[str, Any]) -> dict[str, Any]:
@@ -21,21 +21,16 @@ def pool(*refs: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def schema() -> Any:
-    (version,) = crd(RELAY_POOL)["spec"]["versions"]
-    return version["schema"]["openAPIV3Schema"]["properties"]["spec"]
-
-
 def test_secrets_and_entries() -> None:
     stated = pool({"name": "bounced"}, {"name": "left", "key": "2026.txt"})
     found = RelayPoolSpec.model_validate(stated).suppression_list
     assert found is not None
     assert [(each.name, each.key) for each in found.secret_refs] == [("bounced", "addresses.txt"), ("left", "2026.txt")]
-    jsonschema.validate(stated, schema())
+    validate_pool(stated)
 
 
 def test_entries_of_one_secret_are_two_files() -> None:
-    assert schema()["properties"]["suppressionList"]["properties"]["secretRefs"]["x-kubernetes-list-map-keys"] == [
+    assert pool_spec()["properties"]["suppressionList"]["properties"]["secretRefs"]["x-kubernetes-list-map-keys"] == [
         "name",
         "key",
     ]
@@ -56,4 +51,4 @@ def test_what_can_be_no_list_is_refused(refs: list[dict[str, Any]]) -> None:
     with pytest.raises(ValidationError):
         RelayPoolSpec.model_validate(pool(*refs))
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.validate(pool(*refs), schema())
+        validate_pool(pool(*refs))
