@@ -418,6 +418,7 @@ class Pool(RuleBasedStateMachine):
 
     @rule()
     def restart(self) -> None:
+        self.scene.hand([])  # the last one may be a second old, and time alone may have changed something since
         before = self.scene.levels()
         self.scene.state = load(json.loads(json.dumps(dump(self.scene.state))))
         self.scene.hand([])
