@@ -336,6 +336,29 @@ def test_a_restart_moves_no_traffic() -> None:
     }
 
 
+def test_a_restart_brings_no_relay_back_whose_failures_it_forgot() -> None:
+    scene = Scene(relays=4).play(1.0)
+    scene.behave["r1"] = always("errs")
+    scene.play(8.0)
+    scene.behave["r1"] = to("A", "silent")
+    scene.play(6.0)
+    scene.hand([])
+    before = scene.levels()
+    assert before["r1"] is Level.SOFT
+    scene.state = load(json.loads(json.dumps(dump(scene.state))))
+    scene.hand([])
+    assert scene.levels() == before
+
+
+def test_a_relay_that_is_well_comes_back_after_a_restart_too() -> None:
+    scene = Scene(relays=4).play(1.0)
+    scene.behave["r1"] = always("errs")
+    scene.play(8.0)
+    del scene.behave["r1"]
+    scene.state = load(json.loads(json.dumps(dump(scene.state))))
+    assert scene.play(20.0).levels()["r1"] is Level.ACTIVE
+
+
 def test_the_document_of_a_healthy_pool_is_nearly_empty() -> None:
     assert dump(Scene().play(3.0).state) == {"version": 1, "relays": {}}
 

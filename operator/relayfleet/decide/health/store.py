@@ -1,6 +1,7 @@
 """What outlives the operator: standings, as plain values for JSON, so that a restart moves no traffic.
 
-Evidence is not kept: it is a second old at most, and fresh evidence comes with the first probes. Only relays that do not
+Evidence is not kept: it is a second old at most, and fresh evidence comes with the first probes. Nor is a cordoned relay's way back, which
+begins anew: the answers would count at once, and what speaks against them would not be known yet. Only relays that do not
 stand as new ones do are written, so the document of a healthy pool is nearly empty.
 """
 
@@ -55,7 +56,7 @@ def _read(values: Mapping[str, Any]) -> Standing:
         reason=Reason(values["reason"]),
         message=str(values["message"]),
         unfit=str(values["unfit"]),
-        **{"recovery": numbers["recovery"], "strain": numbers["strain"], **ages, **counts},  # type: ignore[arg-type]
+        **{"strain": numbers["strain"], **ages, **counts},  # type: ignore[arg-type]
     )
 
 
