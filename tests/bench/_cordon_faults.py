@@ -23,7 +23,8 @@ BEHIND_PROXY = GRAY[:3]
 """`deaf`: packets that begin a connection are dropped, sessions that stand go on, as with a full connection table."""
 TABLE = "cordon"
 PORTS = range(names.listener_port(0, 0), names.listener_port(0, names.LANES))
-LONGEST = 60.0
+LONGEST, READY_LONGEST = 60.0, 300.0
+"""Seconds after which a fault is undone, and what only prepares for one: relays may take two minutes to be back in traffic before it."""
 
 Strike = Callable[[], Awaitable[float]]
 """Lets the fault set in; CLOCK_MONOTONIC of the moment before."""
@@ -60,10 +61,10 @@ async def _ruled(stack: AsyncExitStack, kind: str, pod: Pod) -> float:
     return await _table(stack, pod, texts[kind])
 
 
-async def _table(stack: AsyncExitStack, pod: Pod, text: str) -> float:
+async def _table(stack: AsyncExitStack, pod: Pod, text: str, longest: float = LONGEST) -> float:
     command = nft(await asyncio.to_thread(node_process, pod.node), pod.holder)
     began = time.monotonic()
-    apply = fault(lambda: run(*command, "-f", "-", stdin=text), (*command, "delete", "table", "ip", TABLE), LONGEST)
+    apply = fault(lambda: run(*command, "-f", "-", stdin=text), (*command, "delete", "table", "ip", TABLE), longest)
     await asyncio.to_thread(stack.enter_context, apply)
     return began
 
@@ -76,7 +77,7 @@ async def _wrong(kind: str, pod: Pod) -> AsyncIterator[Strike]:
         child = inside(pod.holder, "_cordon_proxy.py", *arguments, on_line=lambda _: None)
         proxy = await stack.enter_async_context(child)
         await proxy.answer()
-        await _table(stack, pod, _redirection())
+        await _table(stack, pod, _redirection(), READY_LONGEST)
 
         async def strike() -> float:
             proxy.say(kind)
