@@ -27,7 +27,8 @@ from relayfleet.decide.health.evidence import (
     Silent,
 )
 from relayfleet.decide.health.policy import Policy
-from relayfleet.decide.health.pool import allowed
+from relayfleet.decide.health.pool import Case, allowed, verdicts
+from relayfleet.decide.health.roster import Relay
 from relayfleet.decide.health.standing import Damping
 from relayfleet.decide.health.state import NEVER, Standing, State
 from relayfleet.decide.health.store import dump, load
@@ -309,6 +310,24 @@ def test_an_order_to_keep_a_relay_in_traffic_forgets_what_was_held_against_it() 
     scene.manual = {}
     scene.play(30.0)
     assert (scene.levels()["r0"], len(scene.cordons("r0"))) == (Level.ACTIVE, 1)
+
+
+def test_slow_relays_keep_no_erring_one_in_traffic() -> None:
+    """Busy nodes make good relays slow; a relay that turns mail away goes first, though it asks last."""
+
+    def case(name: str, reason: Reason, since: float) -> Case:
+        return Case(Relay(name, "n1"), Standing(level=Level.SOFT, reason=reason, since=since), 1, QUIET)
+
+    slow = [case("r0", Reason.SLOW, 10.0), case("r1", Reason.SLOW, 11.0)]
+    others = [case("r2", Reason.ERRING, 20.0), Case(Relay("r3", "n1"), Standing(), 4, QUIET)]
+    found, alert = verdicts([*slow, *others], Policy(max_cordoned=0.5), 21.0)
+    assert {each.relay: (each.level, each.weight) for each in found} == {
+        "r0": (Level.SOFT, 1),
+        "r1": (Level.ACTIVE, 1),
+        "r2": (Level.SOFT, 1),
+        "r3": (Level.ACTIVE, 4),
+    }
+    assert alert is None
 
 
 def test_a_strained_relay_gets_less_at_once_and_more_only_later() -> None:

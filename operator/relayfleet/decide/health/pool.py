@@ -46,10 +46,15 @@ def _capped(standing: Standing) -> bool:
 
 
 def _within_cap(cases: Sequence[Case], limit: int) -> frozenset[str]:
-    """The relays whose capped cordons stand: hard ones first, then the oldest."""
+    """The relays whose capped cordons stand: hard ones first, then those that fail before those that are only slow, then the oldest."""
     asking = [case for case in cases if _capped(case.standing)]
-    asking.sort(key=lambda case: (-case.standing.level.severity, case.standing.since, case.relay.name))
+    asking.sort(key=lambda case: (*_urgency(case.standing), case.standing.since, case.relay.name))
     return frozenset(case.relay.name for case in asking[:limit])
+
+
+def _urgency(standing: Standing) -> tuple[int, bool]:
+    """Least first. Busy nodes make good relays slow, a few at a time; they shall not keep a relay in traffic that turns mail away."""
+    return -standing.level.severity, standing.reason is Reason.SLOW
 
 
 def _verdict(case: Case, within: bool, clock: float) -> Verdict:
