@@ -50,8 +50,7 @@ def healthy(region: Region) -> bool:
 
 
 def _running(region: Region) -> list[str]:
-    label = f"label=io.x-k8s.kind.cluster={region.cluster}"
-    return run("docker", "ps", "--filter", label, "--filter", "status=running", "--format", "{{.Names}}").split()
+    return _containers(region, "--filter", "status=running", "--format", "{{.Names}}")
 
 
 def _ready_nodes(region: Region) -> list[str]:
@@ -87,7 +86,7 @@ def delete(region: Region) -> None:
     try:
         _delete(region)
     except TestbedError:
-        if not freezer.thaw(_containers(region)):
+        if not freezer.thaw(_containers(region, "--all", "--quiet", "--no-trunc")):
             raise
         say(f"{region.cluster}: a dead engine had left frozen processes in it; they go on, and it is deleted once more")
         _delete(region)
@@ -101,9 +100,9 @@ def _delete(region: Region) -> None:
     )  # fmt: skip
 
 
-def _containers(region: Region) -> list[str]:
-    label = f"label=io.x-k8s.kind.cluster={region.cluster}"
-    return run("docker", "ps", "--all", "--quiet", "--no-trunc", "--filter", label).split()
+def _containers(region: Region, *words: str) -> list[str]:
+    """Of its nodes, as `docker ps` lists them with these words."""
+    return run("docker", "ps", "--filter", f"label=io.x-k8s.kind.cluster={region.cluster}", *words).split()
 
 
 def _kind() -> Path:

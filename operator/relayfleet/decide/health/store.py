@@ -17,6 +17,7 @@ from relayfleet.decide.health.words import Level, Reason
 
 VERSION = 1
 _NUMBERS = ("since", "calm_since", "recovery", "strain", "eased_at")
+"""`recovery` is written and checked, but not taken over: an operator of an earlier version needs it."""
 _COUNTS = ("cordons", "eased")
 
 

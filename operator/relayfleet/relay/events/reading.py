@@ -128,9 +128,8 @@ class Reader:
             channel.ack(delivery.tag)
             return
         between = offset - self._next if self._next is not None else 0
-        gap = between > (
-            0 if self._resumes else OTHER_OFFSETS
-        )  # a broker goes on behind what it has deleted, without a word
+        # A broker goes on behind what it has deleted, without a word.
+        gap = between > (0 if self._resumes else OTHER_OFFSETS)
         self._next, self._resumes = offset + 1, False
         self._came.put_nowait((Message(offset, delivery.body, gap), channel, delivery.tag))
 
