@@ -19,9 +19,19 @@ def name(queue: str) -> str:
     return f"{queue}-sealing"
 
 
+def copy_name(queue: str) -> str:
+    """The name of the Secret with the same keys again, which nothing mounts: see `controllers.queuesealing`."""
+    return f"{name(queue)}-copy"
+
+
 def secret(queue: dict[str, Any], keys: Iterable[Key]) -> dict[str, Any]:
     """The Secret with these keys."""
     return secrets.secret(queue, name(queue["metadata"]["name"]), {ENTRY: dump(keys)})
+
+
+def copy(queue: dict[str, Any], keys: Iterable[Key]) -> dict[str, Any]:
+    """The copy with these keys."""
+    return secrets.secret(queue, copy_name(queue["metadata"]["name"]), {ENTRY: dump(keys)})
 
 
 def volume(queue: str) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """What the leader remembers of a queue between two looks. Lost with the process: everything here can be found out again, but for an admin
-Secret, or sealing keys, that somebody deletes: only a leader that has read them can restore them."""
+Secret that somebody deletes: only a leader that has read it can restore it."""
 
 from __future__ import annotations
 
@@ -28,12 +28,13 @@ class Sweep:
 
 @dataclass(slots=True)
 class QueueMemory:
-    """`children` belongs to `act.kubernetes.children`. `brokers`, `unreachable`: the last answer of the management API, `asked_at` when
+    """`sealing`: the sealing keys, `sealing_copy` what the copy of them holds, as far as is known. `children` belongs to `act.kubernetes.children`. `brokers`, `unreachable`: the last answer of the management API, `asked_at` when
     (seconds, monotonic), `asked_about` what was then true. `growing`: members were added and leaders not spread yet.
     `cluster`: what the last look found, `revision` the StatefulSet's newest then. `sweep`: see `queuesweep`."""
 
     admin: dict[str, str] | None = None
     sealing: tuple[Key, ...] | None = None
+    sealing_copy: tuple[Key, ...] | None = None
     children: dict[Any, Any] = field(default_factory=dict)
     brokers: Brokers | None = None
     unreachable: str = ""

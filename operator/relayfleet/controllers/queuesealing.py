@@ -1,4 +1,8 @@
-"""The sealing keys of a queue: read by name, made, rotated, restored, and never replaced while mail may be sealed by them."""
+"""The sealing keys of a queue: read by name, made, rotated, restored, and never replaced while mail may be sealed by them.
+
+A leader restores keys that it has read. One that comes after they were deleted has read none, so a second Secret holds a copy: read once by each
+leader, written whenever it differs from what the leader knows, and never mounted.
+"""
 
 from __future__ import annotations
 
@@ -35,13 +39,9 @@ async def bring(context: Context, queue: Object, spec: QueueClusterSpec, memory:
     namespace, name = queue["metadata"]["namespace"], children.name(queue["metadata"]["name"])
     live = await context.kube.get("Secret", namespace, name)
     known = (queue.get("status") or {}).get("sealingKey")
-    try:
-        found = _held(live)
-    except SealingError as error:
-        log.error("Secret %s/%s: %s", namespace, name, error)
-        found, unreadable = None, True
-    else:
-        unreadable = False
+    found, unreadable = _read(namespace, name, live)
+    if memory.sealing is None:
+        await _recall(context, queue, memory, restore=found is None)
     decision = _decide(found, memory.sealing, spec, begun=bool(known) or unreadable)
     if decision.step is Step.LOST:
         return Sealing(known, sealing.lost(name))
@@ -51,8 +51,34 @@ async def bring(context: Context, queue: Object, spec: QueueClusterSpec, memory:
     if decision.step is Step.WRITE:
         await _write(context, queue, keys, is_there=live is not None)
     memory.sealing = keys
+    if memory.sealing_copy != keys:
+        await context.kube.apply(children.copy(queue, keys))
+        memory.sealing_copy = keys
     seals = current(keys)
     return Sealing(seals.id if seals else known)
+
+
+async def _recall(context: Context, queue: Object, memory: QueueMemory, *, restore: bool) -> None:
+    """Read what the copy holds, at a leader's first look. `restore`: the Secret itself is gone or cannot be read, so the copy is what is remembered."""
+    namespace, name = queue["metadata"]["namespace"], children.copy_name(queue["metadata"]["name"])
+    memory.sealing_copy, _ = _read(namespace, name, await context.kube.get("Secret", namespace, name))
+    if restore and memory.sealing_copy:
+        log.warning(
+            "Secret %s/%s is gone or cannot be read: its keys are taken from Secret %s",
+            namespace,
+            children.name(queue["metadata"]["name"]),
+            name,
+        )
+        memory.sealing = memory.sealing_copy
+
+
+def _read(namespace: str, name: str, live: Object | None) -> tuple[tuple[Key, ...] | None, bool]:
+    """The keys that a Secret holds, None without one and for one that cannot be read, which is the second."""
+    try:
+        return _held(live), False
+    except SealingError as error:
+        log.error("Secret %s/%s: %s", namespace, name, error)
+        return None, True
 
 
 def _held(live: Object | None) -> tuple[Key, ...] | None:

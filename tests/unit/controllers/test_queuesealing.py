@@ -23,7 +23,7 @@ from tests.fakes.kube import FakeKube
 from tests.unit.children.scene import queue
 from tests.unit.controllers.scene import context
 
-NAME = "mail-sealing"
+NAME, COPY = "mail-sealing", "mail-sealing-copy"
 MONTH = 720 * 3600
 
 
@@ -64,7 +64,7 @@ async def test_a_queue_gets_its_keys_once_without_an_owner(clock: Clock) -> None
     assert "ownerReferences" not in made["metadata"]
     assert said == Sealing(keys(kube)[0].id)
     assert await look(both, status=begun(said)) == said
-    assert kube.writes == [("create", "Secret", NAME)]
+    assert kube.writes == [("create", "Secret", NAME), ("apply", "Secret", COPY)]
 
 
 async def test_a_leader_that_read_deleted_or_damaged_keys_restores_them(clock: Clock) -> None:
@@ -80,11 +80,49 @@ async def test_a_leader_that_read_deleted_or_damaged_keys_restores_them(clock: C
     assert keys(kube) == before
 
 
-async def test_a_leader_that_never_read_them_makes_none_and_says_what_to_do(clock: Clock) -> None:
+@pytest.mark.parametrize("damage", [None, b"{}"])
+async def test_a_leader_that_never_read_them_restores_them_from_the_copy(clock: Clock, damage: bytes | None) -> None:
+    kube = FakeKube()
+    said = await look(context(kube))
+    clock.now += MONTH
+    await look(context(kube), status=begun(said))
+    before = keys(kube)
+    if damage is None:
+        del kube.objects["Secret", "mail", NAME]
+    else:
+        kube.seen("Secret", NAME)["data"][ENTRY] = base64.b64encode(damage).decode()
+    assert await look(context(kube), status=begun(said)) == said
+    assert keys(kube) == before
+    assert len(before) == 2
+
+
+async def test_a_queue_made_again_after_its_keys_were_deleted_has_the_old_ones(clock: Clock) -> None:
+    kube = FakeKube()
+    said = await look(context(kube))
+    del kube.objects["Secret", "mail", NAME]
+    assert await look(context(kube)) == said
+
+
+@pytest.mark.parametrize("damage", [None, b"{}"])
+async def test_a_copy_that_is_gone_or_damaged_is_made_again_by_the_next_leader(
+    clock: Clock, damage: bytes | None
+) -> None:
+    kube = FakeKube()
+    said = await look(context(kube))
+    if damage is None:
+        del kube.objects["Secret", "mail", COPY]
+    else:
+        kube.seen("Secret", COPY)["data"][ENTRY] = base64.b64encode(damage).decode()
+    assert await look(context(kube), status=begun(said)) == said
+    assert kube.seen("Secret", COPY)["data"] == kube.seen("Secret", NAME)["data"]
+
+
+async def test_a_leader_that_never_read_them_and_finds_no_copy_makes_none_and_says_what_to_do(clock: Clock) -> None:
     kube = FakeKube()
     said = await look(context(kube))
     kept = copy.deepcopy(kube.seen("Secret", NAME))
     del kube.objects["Secret", "mail", NAME]
+    del kube.objects["Secret", "mail", COPY]
     later = context(kube)
     lost = await look(later, status=begun(said))
     assert (lost.key, "Restore it from a backup" in lost.lost) == (said.key, True)
@@ -145,6 +183,7 @@ async def test_mail_for_external_brokers_has_keys_too_and_their_loss_is_said(mon
     await queuecluster.reconcile(context(kube), "mail", "mail")
     assert kube.seen("QueueCluster", "mail")["status"]["sealingKey"] == keys(kube)[0].id
     del kube.objects["Secret", "mail", NAME]
+    del kube.objects["Secret", "mail", COPY]
     await queuecluster.reconcile(context(kube), "mail", "mail")
     status = kube.seen("QueueCluster", "mail")["status"]
     said = {each["type"]: (each["status"], each["reason"]) for each in status["conditions"]}

@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayfleet.api.conditions import Reason, Type
+from relayfleet.decide.health.words import Level
 from relayfleet.decide.pool.facts import ANSWERS, DOWN, UNKNOWN, Declared, Pod, Pool, Queue, Resolvers, Sources, Word
+from relayfleet.decide.pool.relays import Place
 from relayfleet.decide.pool.resolvers import hindering, statement
 from relayfleet.decide.pool.statements import statements
 
@@ -97,6 +99,15 @@ def test_the_pool_is_degraded_where_a_relay_has_none_left_and_takes_mail_all_the
     said = {each.type: each for each in statements(replace(WELL, resolvers=resolvers(*seen)))}
     assert (said["Degraded"].reason == "ResolverDown") is hurt
     assert (said["Ready"].status, said["Ready"].reason) == ("True", "Serving")
+
+
+def test_that_no_resolver_is_left_comes_before_a_relay_that_is_out_of_traffic() -> None:
+    out = Pod("a", serves=True, place=Place(Level.SOFT, reason="Slow", message="slow"))
+    pool = replace(WELL, pods=(out, *UP[1:]), resolvers=resolvers("ddd"))
+    said = {each.type: each for each in statements(pool)}
+    assert said["Degraded"].reason == "ResolverDown"
+    said = {each.type: each for each in statements(replace(pool, resolvers=resolvers("aaa")))}
+    assert said["Degraded"].reason == Reason.SLOW
 
 
 @given(SEEN, st.booleans())

@@ -156,7 +156,7 @@ def _degraded(pool: Pool) -> Statement:
 
 
 def _short(pool: Pool) -> Problem | None:
-    """What is missing. While no relay serves, what is merely on its way is not called degraded."""
+    """What is missing, first what holds mail up, then relays that are out of traffic while others serve. While no relay serves, what is merely on its way is not called degraded."""
     hurt = problems(pool.pods)
     if not pool.listed and not pool.last_resort:
         return sweeping.stuck(pool) or (hurt[0] if hurt and pool.wanted else None)
@@ -167,13 +167,14 @@ def _short(pool: Pool) -> Problem | None:
         or _no_source(pool)
         or _withheld(pool)
         or dependencies.hindering(pool.dependencies)
+        or resolvers.hindering(pool.resolvers)
     ):
         return found
     if hurt:
         more = f" (and {len(hurt) - 1} more)" if len(hurt) > 1 else ""
         return Problem(hurt[0].reason, f"{_serving(pool)}: {hurt[0].message}{more}")
     waits = _unsigned(pool) or _unlisted(pool) or _unopened(pool)
-    if found := waits or _unpublished(pool) or resolvers.hindering(pool.resolvers):
+    if found := waits or _unpublished(pool):
         return found
     if pool.odd_cordons:
         return _odd(pool)

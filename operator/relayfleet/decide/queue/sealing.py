@@ -9,7 +9,7 @@ within two minutes.
 (30 days), and a month more. Never are fewer than `LEAST` kept, and one goes only as another one comes into use, so that a clock that is wrong by
 years takes the oldest at most.
 
-*Never replaced.* What this leader has read once it restores. What nobody remembers, of a queue that had keys, is lost: that is said, and
+*Never replaced.* What this leader has read once, or found in the copy, it restores. What nobody remembers, of a queue that had keys, is lost: that is said, and
 none is made in its place, since relays that run still have the old ones, and a person may have a backup.
 """
 
@@ -62,7 +62,7 @@ def decide(
     fresh: str,
 ) -> Decision:
     """`found`: None when there is no Secret, empty when there is one with nothing in it, which is a person's word that the old keys are
-    given up. `remembered`: what this leader read earlier. `begun`: the queue is known to have had keys. `every`: seconds between two new keys. `fresh`: the name of a key that could be made."""
+    given up. `remembered`: what this leader read earlier, or found in the copy. `begun`: the queue is known to have had keys. `every`: seconds between two new keys. `fresh`: the name of a key that could be made."""
     if found is None and remembered is None and begun:
         return Decision(Step.LOST)
     keys = _both(found or (), remembered or ())
@@ -108,7 +108,7 @@ def _without_the_oldest(keys: tuple[Key, ...], now: int) -> tuple[Key, ...]:
 def lost(secret: str) -> str:
     """The message for a person who has to act."""
     return (
-        f"Secret {secret} is gone or cannot be read, and mail may be sealed by the keys in it. None is made in its place: relays that run "
+        f"Secret {secret} is gone or cannot be read, its copy as well, and mail may be sealed by the keys in it. None is made in its place: relays that run "
         f"go on with the keys that they have, new ones do not start. Restore it from a backup. If the mail that it sealed may be lost, delete it, create an empty "
         f"Secret of that name, and new keys are made"
     )
