@@ -108,8 +108,8 @@ async def _hand_over(context: Context, queue: Object, brokers: Object) -> None:
     body = {"metadata": {"ownerReferences": [owner]}}
     for claim in await context.kube.list("PersistentVolumeClaim", namespace, {QUEUE: name}):
         await context.kube.patch("PersistentVolumeClaim", namespace, claim["metadata"]["name"], body)
-    brokers_own = (names.admin_secret(queue), names.client_secret(queue), names.tls_secret(queue))
-    made = (*brokers_own, sealing.name(name), sealing.copy_name(name))
+    admin = (names.admin_secret(queue), names.admin_secret_copy(queue))
+    made = (*admin, names.client_secret(queue), names.tls_secret(queue), sealing.name(name), sealing.copy_name(name))
     for each in made:
         if await context.kube.get("Secret", namespace, each):
             await context.kube.patch("Secret", namespace, each, body)

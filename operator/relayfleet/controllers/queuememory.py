@@ -1,5 +1,4 @@
-"""What the leader remembers of a queue between two looks. Lost with the process: everything here can be found out again, but for an admin
-Secret that somebody deletes: only a leader that has read it can restore it."""
+"""What the leader remembers of a queue between two looks. Lost with the process: everything here can be found out again."""
 
 from __future__ import annotations
 
@@ -28,11 +27,12 @@ class Sweep:
 
 @dataclass(slots=True)
 class QueueMemory:
-    """`sealing`: the sealing keys, `sealing_copy` what the copy of them holds, as far as is known. `children` belongs to `act.kubernetes.children`. `brokers`, `unreachable`: the last answer of the management API, `asked_at` when
+    """`admin`: the admin Secret, `sealing`: the sealing keys; `…_copy`: what the copy of each holds, as far as is known. `children` belongs to `act.kubernetes.children`. `brokers`, `unreachable`: the last answer of the management API, `asked_at` when
     (seconds, monotonic), `asked_about` what was then true. `growing`: members were added and leaders not spread yet.
     `cluster`: what the last look found, `revision` the StatefulSet's newest then. `sweep`: see `queuesweep`."""
 
     admin: dict[str, str] | None = None
+    admin_copy: dict[str, str] | None = None
     sealing: tuple[Key, ...] | None = None
     sealing_copy: tuple[Key, ...] | None = None
     children: dict[Any, Any] = field(default_factory=dict)

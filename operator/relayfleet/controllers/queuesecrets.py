@@ -51,6 +51,8 @@ class Secrets:
             self._read(names.tls_secret(self._queue)),
             self._read(names.client_secret(self._queue)),
         )
+        if self._memory.admin is None:
+            await self._recall(admin)
         decision = credentials.admin(admin, self._memory.admin, made_before)
         if decision.step is Step.LOST:
             label = f"{QUEUE}={self._queue['metadata']['name']}"
@@ -58,6 +60,9 @@ class Secrets:
             return Held({}, {}, credentials.lost(secret_name, decision.missing, stateful_set, label))
         held = await self._admin(decision)
         self._memory.admin = held
+        if self._memory.admin_copy != held:
+            await self._kube.apply(secret(self._queue, names.admin_secret_copy(self._queue), held))
+            self._memory.admin_copy = held
         await self._tls(held, tls)
         return Held(held, await self._client(held, client))
 
@@ -67,6 +72,12 @@ class Secrets:
             self._read(names.admin_secret(self._queue)), self._read(names.client_secret(self._queue))
         )
         return Held(admin or {}, client or {})
+
+    async def _recall(self, found: dict[str, str] | None) -> None:
+        """Read what the copy holds, at a leader's first look. Where the Secret itself is not whole the copy is what is remembered."""
+        self._memory.admin_copy = copy = await self._read(names.admin_secret_copy(self._queue))
+        if credentials.lacking(found) and not credentials.lacking(copy):
+            self._memory.admin = copy
 
     async def _admin(self, decision: credentials.Admin) -> dict[str, str]:
         name = names.admin_secret(self._queue)
@@ -78,7 +89,7 @@ class Secrets:
         data = dict(decision.data or {})
         if decision.step is Step.RESTORE:
             await self._kube.apply(secret(self._queue, name, data))
-            log.warning("Secret %s/%s was deleted or changed, and is restored from memory", self._namespace, name)
+            log.warning("Secret %s/%s was deleted or changed, and is restored", self._namespace, name)
         return data
 
     async def _tls(self, admin: dict[str, str], found: dict[str, str] | None) -> None:

@@ -50,6 +50,11 @@ def admin_secret(queue: dict[str, Any]) -> str:
     return f"{base(queue)}-admin"
 
 
+def admin_secret_copy(queue: dict[str, Any]) -> str:
+    """Secret with the same again, from which the first one comes back when no leader remembers it. Nothing mounts it."""
+    return f"{admin_secret(queue)}-copy"
+
+
 def client_secret(queue: dict[str, Any]) -> str:
     """Secret that relays mount: username, password, ca.crt."""
     return f"{base(queue)}{_CLIENT}"
