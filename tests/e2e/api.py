@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import ssl
@@ -20,6 +21,9 @@ Object = dict[str, Any]
 Objects = list[Object]
 FIELD_MANAGER = "e2e"
 _APPLY, _MERGE, _JSON = (f"application/{kind}" for kind in ("apply-patch+yaml", "merge-patch+json", "json-patch+json"))
+_PAUSES = (0.5, 1.0)
+"""Seconds before a question is asked again that the API server could not answer just now, as every client of Kubernetes does: it is not what is tested. An
+order is given once."""
 _DEADLINE = aiohttp.ClientTimeout(total=20)
 
 
@@ -147,6 +151,18 @@ class Api:
         params: dict[str, str] | None = None,
         body: str | None = None,
         content_type: str = "",
+    ) -> str:
+        for pause in _PAUSES if method == "GET" else ():
+            try:
+                return await self._once(method, path, params, body, content_type)
+            except (ApiError, aiohttp.ClientConnectionError) as error:
+                if isinstance(error, TimeoutError) or (isinstance(error, ApiError) and not error.passes):
+                    raise
+            await asyncio.sleep(pause)
+        return await self._once(method, path, params, body, content_type)
+
+    async def _once(
+        self, method: str, path: str, params: dict[str, str] | None, body: str | None, content_type: str
     ) -> str:
         headers = {"Content-Type": content_type} if content_type else {}
         async with self._http.request(

@@ -15,11 +15,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.e2e import artefacts, receiving
-from tests.e2e.api import Api, Object, Objects, access
-from tests.e2e.fleet import Fleet, bring_up_everywhere, well
+from tests.e2e.api import Api, ApiError, Object, Objects, access
+from tests.e2e.fleet import NAMESPACE as FLEET
+from tests.e2e.fleet import Fleet, bring_up_everywhere, made_anew, mended, well
 from tests.e2e.mailing import client_pod
 from tests.e2e.region import Region
 from tests.e2e.signing import KEY_RECORDS
@@ -31,14 +33,21 @@ from tests.testbed import clusters, loading
 from tests.testbed.images import build_all
 from tests.testbed.settings import CACHE, REGIONS
 from tests.testbed.settings import Region as Place
+from tests.testbed.shell import TestbedError
 
 HERE = Path(__file__).parent
 SYSTEM_NAMESPACES = ("relayfleet-system", "sink")
-TEST_SECONDS = 600
+TEST_SECONDS = 1200
+"""Beside the test itself, which needs 300 at most, a fleet that is broken counts as such after 240, what it held is written down, and it is made anew in
+some 150; 360 at the latest."""
 NAMESPACE_SECONDS = 120
 
 Apply = Callable[..., Awaitable[dict[str, Objects]]]
 _failed = pytest.StashKey[bool]()
+_suspect = pytest.StashKey[str]()
+"""Of the session: the test that failed since the fleet was last well, and may have left it broken."""
+_beyond_repair = pytest.StashKey[str]()
+"""Of the session: why the fleet could not be made anew."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,6 +65,8 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     report = yield
     item.stash[_failed] = item.stash.get(_failed, False) or report.failed
+    if report.failed:
+        item.session.stash[_suspect] = item.nodeid
     return report
 
 
@@ -173,8 +184,7 @@ async def namespace(
     yield name
     for region in regions.values():
         if request.node.stash.get(_failed, False):
-            folder = await artefacts.keep(region, (name, *SYSTEM_NAMESPACES), test)
-            print(f"what {region.name} held is in {folder}")
+            await _kept(region, (name, *SYSTEM_NAMESPACES), test)
         await region.api.delete("Namespace", None, name)
         await region.end_pods(name)
     leaving.append(name)
@@ -222,10 +232,66 @@ def installed_fleet(places: Mapping[str, Place], images: Mapping[str, str]) -> F
 
 
 @pytest.fixture
-async def fleet(installed_fleet: Fleet, regions: dict[str, Region], sinks: dict[str, dict[str, SinkClient]]) -> Fleet:
-    """The shared fleet, well in both regions, with empty sinks."""
-    await asyncio.gather(*(well(region) for region in regions.values()))
-    return installed_fleet
+async def fleet(
+    installed_fleet: Fleet,
+    regions: dict[str, Region],
+    sinks: dict[str, dict[str, SinkClient]],
+    images: Mapping[str, str],
+    unharmed_pools: list[Fleet],
+    request: pytest.FixtureRequest,
+) -> AsyncIterator[Fleet]:
+    """The shared fleet, well in both regions, with empty sinks. One failure is one failure: a fleet that a test left broken is made anew."""
+    if why := request.session.stash.get(_beyond_repair, ""):
+        pytest.fail(f"the fleet was broken and could not be made anew: {why}", pytrace=False)
+    await _well_again(regions, images, unharmed_pools, request)
+    yield installed_fleet
+    if request.node.stash.get(_failed, False):
+        for region in regions.values():
+            await _kept(region, (FLEET, *SYSTEM_NAMESPACES), request.node.name)
+
+
+_BROKEN = (AssertionError, TestbedError, ApiError, aiohttp.ClientError, TimeoutError)
+
+
+async def _well_again(
+    regions: dict[str, Region], images: Mapping[str, str], unharmed_pools: list[Fleet], request: pytest.FixtureRequest
+) -> None:
+    """Return when the fleet is well. Raises what is wrong with it when no test that failed can have done it: that is a failure of its own."""
+    stash = request.session.stash
+    suspect = stash.get(_suspect, "")
+    try:
+        if suspect:
+            await asyncio.gather(*(mended(region, images) for region in regions.values()))
+        await asyncio.gather(*(well(region) for region in regions.values()))
+    except _BROKEN as error:
+        print(f"the fleet is made anew{f', since {suspect} failed' if suspect else ''}: {error}")
+        for region in regions.values():
+            await _kept(region, (FLEET, *SYSTEM_NAMESPACES), f"before-{request.node.name}")
+        await _anew(regions, images, unharmed_pools, request)
+        if not suspect:
+            raise
+    stash[_suspect] = ""
+
+
+async def _anew(
+    regions: dict[str, Region], images: Mapping[str, str], unharmed_pools: list[Fleet], request: pytest.FixtureRequest
+) -> None:
+    unharmed_pools.clear()  # they go with the namespace
+    try:
+        await asyncio.gather(*(made_anew(region, images) for region in regions.values()))
+    except _BROKEN as error:
+        request.session.stash[_beyond_repair] = str(error)
+        raise
+
+
+async def _kept(region: Region, namespaces: tuple[str, ...], test: str) -> None:
+    """Keep what these held. What cannot be had is no failure of the test's own."""
+    try:
+        folder = await artefacts.keep(region, namespaces, re.sub(r"[^a-z0-9]+", "-", test.lower()).strip("-"))
+    except (ApiError, aiohttp.ClientError, TimeoutError) as error:
+        print(f"what {region.name} held cannot be kept: {error!r}")
+    else:
+        print(f"what {region.name} held is in {folder}")
 
 
 @pytest.fixture
@@ -254,15 +320,21 @@ async def unharmed(
     eu: Region, fleet: Fleet, unharmed_pools: list[Fleet], request: pytest.FixtureRequest
 ) -> AsyncIterator[Fleet]:
     """A pool as `watched`, shared by tests that claim that none of its relays comes to harm."""
-    if not unharmed_pools:
+    used_before, good = bool(unharmed_pools), False
+    if not used_before:
         unharmed_pools.append(await begin_watched_pool(eu, fleet))
-    else:
-        await forgiven(eu, unharmed_pools[0])
-    await all_well(eu, unharmed_pools[0])
-    yield unharmed_pools[0]
-    if not _used_later("unharmed", request.node):
-        done = unharmed_pools.pop()
-        await eu.api.delete("RelayPool", done.namespace, done.pool)
+    [pool] = unharmed_pools
+    try:
+        if used_before:
+            await forgiven(eu, pool)
+        await all_well(eu, pool)
+        good = True
+        yield pool
+    finally:
+        # What a test that failed left of it is not for the next one to bear.
+        if not good or request.node.stash.get(_failed, False) or not _used_later("unharmed", request.node):
+            unharmed_pools.remove(pool)
+            await eu.api.delete("RelayPool", pool.namespace, pool.pool)
 
 
 def _used_later(fixture: str, item: pytest.Item) -> bool:

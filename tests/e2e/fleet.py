@@ -28,6 +28,7 @@ ADDRESSES = {"eu": "203.0.113.11", "us": "203.0.113.21"}  # not those of the sam
 RELAYS = {"eu": 3, "us": 2}
 """What stops, dies and is scaled under traffic does so in eu."""
 READY_SECONDS = 240.0
+GONE_SECONDS = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +68,40 @@ async def bring_up(region: Region, images: Mapping[str, str]) -> None:
 
 
 async def well(region: Region) -> None:
-    """Return when queue and pool have all that they ask for: an earlier test may have taken something from them."""
+    """Return when queue and pool have all that they ask for: an earlier test may have taken something from them. What they say may be of before
+    that, while the operator is away or its leader changes, so what Kubernetes says of their pods counts too."""
     deadline = time.monotonic() + READY_SECONDS
+
+    def left() -> float:
+        return max(deadline - time.monotonic(), 0)
+
+    for workload in _WORKLOADS:
+        await waiting.rolled_out(region.api, workload, left())
     for obj in (queue_cluster(NAMESPACE, QUEUE), relay_pool(NAMESPACE, POOL, QUEUE)):
         for kind, status in (("Ready", "True"), ("Degraded", "False"), ("Reconciling", "False")):
-            await waiting.condition(region.api, obj, kind, status, max(deadline - time.monotonic(), 0))
+            await waiting.condition(region.api, obj, kind, status, left())
+
+
+_WORKLOADS: tuple[Object, ...] = (
+    {"kind": "StatefulSet", "metadata": {"namespace": NAMESPACE, "name": f"{QUEUE}-rabbitmq"}},
+    {"kind": "Deployment", "metadata": {"namespace": NAMESPACE, "name": f"{POOL}-relay"}},
+)
+
+
+async def mended(region: Region, images: Mapping[str, str]) -> None:
+    """Put right what a test that failed may have left: nodes that take no pods, an operator that is away, other manifests."""
+    for node in region.place.nodes:
+        await region.kubectl("uncordon", node)
+    await operating.install(region, images)
+    await region.apply(*manifests(images, RELAYS[region.name]))
+
+
+async def made_anew(region: Region, images: Mapping[str, str]) -> None:
+    """Bring the fleet up from nothing, for what cannot heal by itself: keys that are lost, say. The mail in it is lost with it."""
+    await region.end_pods(NAMESPACE)
+    await region.api.delete("Namespace", None, NAMESPACE)
+    await waiting.gone(region.api, namespace_object(NAMESPACE), GONE_SECONDS)
+    await bring_up(region, images)
 
 
 async def _client_running(region: Region) -> None:

@@ -11,11 +11,15 @@ from aiosmtplib.errors import SMTPRecipientsRefused, SMTPResponseException
 
 from tests.e2e.api import Object
 from tests.e2e.region import Region
+from tests.e2e.waiting import NotYet, wait_for
 
 POD = "mailclient"
 _TO_THE_DOT = re.compile(r"^ ?[-~]> \.\n<[-~*]+ +(\d{3})[ -](.*)$", re.MULTILINE)
 _REFUSED = re.compile(r"^<[*~]\* +(\d{3})[ -](.*)$", re.MULTILINE)
 """swaks marks an error by `<**`, over TLS by `<~*`."""
+
+
+_GREETING = 'exec 3<>"/dev/tcp/$0/$1" && read -r line <&3 && echo "$line"'
 
 
 class NotAccepted(Exception):  # noqa: N818 - an answer, not a mistake
@@ -49,6 +53,21 @@ def client_pod(namespace: str, image: str) -> Object:
         "terminationGracePeriodSeconds": 0,
     }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"namespace": namespace, "name": POD}, "spec": spec}
+
+
+async def greets(region: Region, namespace: str, account: Account, budget: float = 30.0) -> None:
+    """Return when the server greets a pod of the cluster. A pool is Ready when its relays are listed; until every node's kube-proxy has read that, a
+    second later or some on busy cores, and until a new pod's NetworkPolicy is enforced, a client that tries once is refused."""
+
+    async def holds() -> bool:
+        said = await region.execute(
+            namespace, POD, "timeout", "5", "bash", "-c", _GREETING, account.host, str(account.port)
+        )  # fails as long as nobody answers
+        if not said.startswith("220"):
+            raise NotYet(said)
+        return True
+
+    await wait_for(holds, budget, f"{account.host}:{account.port} greets")
 
 
 async def send_from_inside(

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import datetime
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 from tests.e2e.api import Object, Objects
 from tests.e2e.region import Region
-from tests.e2e.waiting import NotYet, wait_for
+from tests.e2e.waiting import NotYet, rolled_out, wait_for
 from tests.testbed import settings
 from tests.testbed.shell import run
 
+T = TypeVar("T")
 NAMESPACE = "relayfleet-system"
 RELEASE = "relayfleet"
 METRICS = 8080
 CHART = settings.ROOT / "charts" / "relayfleet"
 INSTALL_SECONDS = 180.0
+DEPLOYMENT: Object = {"kind": "Deployment", "metadata": {"namespace": NAMESPACE, "name": RELEASE}}
+TAKEOVER = 15.0
+"""Seconds that a change of the leader may add to anything that the operator does, at any moment: a replica that stands still for as long as its lease
+is lost to it. 3.5 are the lease's and its poll, 5 those in which the machine stood still, the others the start of a dozen watches on busy cores."""
+RESTARTS = 330.0
+"""Seconds within which a replica that has lost its lease, and so has ended its process, is back at the latest: the kubelet puts a start off for 10 s
+after the second end in ten minutes, for twice as long after each further one, for 300 at most."""
 
 
 async def helm(region: Region, *arguments: str, seconds: float = INSTALL_SECONDS) -> str:
@@ -71,6 +81,40 @@ async def leader(region: Region) -> tuple[str, int]:
 
     spec = (await wait_for(held, 30, f"a leader of the operator in {region.name}"))["spec"]
     return spec["holderIdentity"].partition("_")[0], int(spec["leaseTransitions"])
+
+
+async def complete(region: Region) -> None:
+    """Return when all replicas run: what needs a standby, or two who look, cannot begin while one is being started again."""
+    await rolled_out(region.api, DEPLOYMENT, RESTARTS)
+
+
+async def steady(region: Region) -> int:
+    """The epoch of a leader that has led for long enough to have read all that it remembers."""
+
+    async def holds() -> int:
+        lease = await region.api.get("Lease", NAMESPACE, RELEASE)
+        if not lease or not lease["spec"].get("holderIdentity"):
+            raise NotYet("nobody holds the lease")
+        since = datetime.datetime.fromisoformat(lease["spec"]["acquireTime"])  # containers have this machine's clock
+        if (led := (datetime.datetime.now(datetime.UTC) - since).total_seconds()) < TAKEOVER:
+            raise NotYet(f"{lease['spec']['holderIdentity']} leads for {led:.1f} s")
+        return int(lease["spec"]["leaseTransitions"])
+
+    return await wait_for(holds, RESTARTS + TAKEOVER, f"a leader of the operator in {region.name} that stays")
+
+
+async def under_one_leader(region: Region, attempt: Callable[[], Awaitable[T]], most: int = 3) -> T:
+    """What the attempt returns. One that fails while another replica takes the lead proves nothing of what a leader remembers or sees, and is made
+    once more; one that fails under the same leader has failed."""
+    for number in range(1, most + 1):
+        epoch = await steady(region)
+        try:
+            return await attempt()
+        except AssertionError as error:
+            if number == most or (await leader(region))[1] == epoch:
+                raise
+            print(f"the leader changed meanwhile, so once more: {error}")
+    raise AssertionError("not reached")
 
 
 async def tag_on_nodes(region: Region, image: str, other: str) -> None:

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import waiting
+from tests.e2e import operating, waiting
 from tests.e2e.fleet import Fleet
 from tests.e2e.region import Region
 from tests.e2e.waiting import NotYet, wait_for
 
-BUDGET = 30.0
-"""Seconds that a test waits on busy cores; what it took is printed."""
+BUDGET = 15.0 + operating.TAKEOVER
+"""Seconds that a test waits on busy cores, on which the leader may change just then; what it took is printed."""
 
 POOL_CHILDREN = [
     ("Service", "tx"),
@@ -123,7 +123,7 @@ async def test_a_deleted_slice_comes_back(us: Region, fleet: Fleet) -> None:
 
 
 async def test_a_slice_that_does_not_belong_is_removed(us: Region, fleet: Fleet) -> None:
-    [own] = await us.api.list("EndpointSlice", fleet.namespace, {"relayfleet.io/pool": fleet.pool})
+    own = await settled_slice(us, fleet)
     stray = {
         "apiVersion": own["apiVersion"],
         "kind": "EndpointSlice",

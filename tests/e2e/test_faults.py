@@ -24,6 +24,7 @@ from tests.e2e.objects import queue_cluster
 from tests.e2e.region import Region
 from tests.e2e.traffic import Traffic, flowing
 from tests.e2e.watching import (
+    FROZEN,
     LAST_RESORT,
     LEAVES,
     OUT,
@@ -39,13 +40,17 @@ from tests.e2e.watching import (
 from tests.sink.client import SinkClient
 from tests.testbed import faults, network_faults
 
-pytestmark = pytest.mark.timeout(1200)
+pytestmark = pytest.mark.timeout(1800)
 
 Sinks = dict[str, dict[str, SinkClient]]
 LASTS = 20.0
 FEWEST_LOOKS = 20
-NAMED = 30.0
-"""Seconds until the status has to name a broker: a second or two where it confirms quickly, more on cores that are busy with other things."""
+NAMED = 30.0 + operating.TAKEOVER
+"""Seconds until the status has to name a broker: a second or two where it confirms quickly, more on cores that are busy with other things, on which the
+leader may change, too."""
+SEES_AGAIN = 120.0
+"""Seconds after which the operator sees and writes when the API server is back: a watch that broke meanwhile and said nothing is begun anew after 70
+(`handlers.SILENT_WATCH`); then a cordon takes as long as always, and another leader may do it (30, see `LEAVES`)."""
 STALLED = ("Silent", "Slow")
 
 
@@ -175,7 +180,7 @@ async def test_a_broker_that_stands_still_is_blamed_on_no_relay_and_is_named_by_
     await waiting.condition(eu.api, queue, "Degraded", "False", RETURNS)
     async with flowing(eu, unharmed, tmp_path, rate=15) as traffic, looked_at(eu, unharmed) as looks:
         await traffic.accepted(60)
-        async with broken(faults.frozen_pod("eu", unharmed.namespace, broker)):
+        async with broken(faults.frozen_pod("eu", unharmed.namespace, broker, longest=2 * NAMED)):
             began = time.monotonic()
             found = await waiting.condition(eu.api, queue, "Degraded", "True", NAMED, "BrokerSilent")
             took = time.monotonic() - began
@@ -194,6 +199,7 @@ async def test_an_operator_that_is_cut_off_from_relays_takes_none_for_dead(
     eu: Region, unharmed: Fleet, sinks: Sinks, tmp_path: Path
 ) -> None:
     """Both of its replicas lose every packet to and from the relays, while the API server hears them."""
+    await operating.complete(eu)
     names = await relays(eu, unharmed)
     addresses = [str((await _pod(eu, unharmed, each))["status"]["podIP"]) for each in names]
     replicas = [str(each["metadata"]["name"]) for each in await operating.replicas(eu)]
@@ -220,7 +226,7 @@ async def test_without_an_api_server_mail_flows_and_afterwards_cordons_work(
         await asyncio.sleep(5)
         looks.assert_not_blamed(relay, *others)
         async with frozen(eu, watched, relay):
-            await placed(eu, watched, relay, LAST_RESORT, OUT, budget=90)
+            await placed(eu, watched, relay, LAST_RESORT, OUT, budget=SEES_AGAIN)
     assert_all_arrived(traffic)
     await all_return(eu, watched)
 
@@ -231,7 +237,8 @@ async def test_a_dead_relay_is_told_from_a_broker_that_stands_still_at_the_same_
     relay, *others = await relays(eu, watched)
     async with flowing(eu, watched, tmp_path, rate=15) as traffic, looked_at(eu, watched) as looks:
         await traffic.accepted(60)
-        async with broken(faults.frozen_pod("eu", watched.namespace, f"{watched.queue}-rabbitmq-1")):
+        broker = f"{watched.queue}-rabbitmq-1"
+        async with broken(faults.frozen_pod("eu", watched.namespace, broker, longest=FROZEN)):
             await asyncio.sleep(3)
             async with frozen(eu, watched, relay):
                 await placed(eu, watched, relay, LAST_RESORT, OUT, budget=LEAVES)
@@ -245,6 +252,8 @@ async def test_a_relay_that_comes_and_goes_stays_out_for_longer_each_time(eu: Re
     relay, *others = await relays(eu, watched)
     async with looked_at(eu, watched) as looks:
         for _ in range(8):
+            if relay not in await relays(eu, watched):
+                break  # on busy cores the two seconds may be three: then it is out for good, and made anew after a minute
             async with frozen(eu, watched, relay):
                 await asyncio.sleep(2)
             await asyncio.sleep(3)

@@ -33,11 +33,11 @@ from tests.e2e.watching import (
 from tests.sink.client import SinkClient
 from tests.testbed import faults
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 
 Sinks = dict[str, dict[str, SinkClient]]
-LED, TAKEN_OVER = 8.0, 40.0
-"""Seconds for which a new leader is looked at, and by which that is over."""
+LED, TAKEN_OVER = 8.0, 25.0 + operating.TAKEOVER
+"""Seconds for which a new leader is looked at, and by which that is over, also when it stands still once itself."""
 MAIL = b"From: sender@example.test\r\nTo: direct@example.test\r\nSubject: x\r\n\r\nhello\r\n"
 
 
@@ -59,16 +59,21 @@ async def test_a_frozen_relay_leaves_traffic_and_comes_back(
 
 async def test_a_relay_whose_process_dies_leaves_traffic_and_comes_back(eu: Region, watched: Fleet) -> None:
     relay, *_ = await relays(eu, watched)
-    faults.kill_pod_process(eu.name, watched.namespace, relay)
-    await placed(eu, watched, relay, OUT, LAST_RESORT, budget=LEAVES)
+
+    async def leaves() -> None:
+        # Within a second or two it is started again: while nobody leads, nobody sees that it was away.
+        await asyncio.to_thread(faults.kill_pod_process, eu.name, watched.namespace, relay)
+        await placed(eu, watched, relay, OUT, LAST_RESORT, budget=LEAVES)
+
+    await operating.under_one_leader(eu, leaves)
     await all_return(eu, watched)
 
 
 def assert_in_service(found: dict[str, tuple[bool, bool, bool]], names: list[str]) -> None:
     """None of these was taken for dead, and never all of them are passed over: one that busy cores let stand still for a moment rightly is, while
     others take traffic."""
-    assert {found[each] for each in names} <= {READY, LAST_RESORT}, found
-    assert READY in [found[each] for each in names], found
+    assert {found.get(each) for each in names} <= {READY, LAST_RESORT}, found
+    assert READY in [found.get(each) for each in names], found
 
 
 async def answers(region: Region, fleet: Fleet, relay: str, code: int, budget: float) -> None:
@@ -76,7 +81,7 @@ async def answers(region: Region, fleet: Fleet, relay: str, code: int, budget: f
 
     async def holds() -> bool:
         pod = await region.api.get("Pod", fleet.namespace, relay)
-        assert pod is not None
+        assert pod is not None, f"{relay} was made anew"
         account = replace(fleet.inside, host=str(pod["status"]["podIP"]), port=listener_port(0, 0))
         said = 250
         try:
@@ -105,6 +110,7 @@ async def test_a_relay_that_is_cordoned_hard_turns_clients_away_itself_until_it_
 
 
 async def test_a_new_leader_leaves_a_cordoned_relay_where_it_is(eu: Region, watched: Fleet) -> None:
+    await operating.complete(eu)
     relay, *others = await relays(eu, watched)
     async with frozen(eu, watched, relay):
         await placed(eu, watched, relay, LAST_RESORT, OUT, budget=LEAVES)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from relayfleet.api.labels import SLICE_SERVICE
 from tests.e2e.fleet import PASSWORD, USER, Fleet
 from tests.e2e.region import Region
 from tests.e2e.waiting import NotYet, wait_for
@@ -66,6 +67,23 @@ async def submission_targets(region: Region, fleet: Fleet) -> tuple[str, ...]:
     addresses = await region.node_addresses()
     nodes = [name for name in addresses if "worker" in name] or list(addresses)
     return tuple(f"{addresses[name]}:{port}" for name in nodes)
+
+
+async def serving_targets(region: Region, fleet: Fleet) -> tuple[str, ...]:
+    """As `submission_targets`, but only of nodes on which a relay is listed: the others take no connection (externalTrafficPolicy Local). For a
+    client that does not try another one."""
+    slices = await region.api.list("EndpointSlice", fleet.namespace, {SLICE_SERVICE: fleet.pool})
+    listed = {
+        str(each.get("nodeName"))
+        for one in slices
+        for each in one.get("endpoints") or []
+        if each["conditions"]["ready"]
+    }
+    addresses = await region.node_addresses()
+    serving = {addresses[name] for name in listed if name in addresses}
+    found = [each for each in await submission_targets(region, fleet) if each.rpartition(":")[0] in serving]
+    assert found, f"no relay of {fleet.pool} is listed: {slices}"
+    return tuple(found)
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import aiohttp
 
 from tests.e2e.api import Api, ApiError, Object
+from tests.testbed.shell import TestbedError
 
 T = TypeVar("T")
 EVERY = 0.2
@@ -22,7 +23,7 @@ class NotYet(Exception):  # noqa: N818 - a state, not a mistake
 
 async def wait_for(condition: Callable[[], Awaitable[T]], budget: float, what: str) -> T:
     """The condition's value as soon as it is true. It may raise NotYet. AssertionError: not within `budget` seconds. A connection that is lost, or
-    a server that says that it cannot just now, is no answer: the API server stands still in some tests."""
+    a server that says that it cannot just now, is no answer, nor is a kubectl that fails: the API server stands still in some tests."""
     began = time.monotonic()
     while True:
         try:
@@ -34,6 +35,8 @@ async def wait_for(condition: Callable[[], Awaitable[T]], budget: float, what: s
             seen = str(error)
         except (aiohttp.ClientError, TimeoutError) as error:
             seen = repr(error)
+        except TestbedError as error:
+            seen = str(error)
         except ApiError as error:
             if not error.passes:
                 raise
