@@ -14,12 +14,15 @@ class PodOnNode:
     address: str
     container: str  # containerd's id
     main: int  # the container's first process, as the node numbers it
+    network: str = ""  # the name of the pod's network namespace on the node; "" when it has none
 
     def inside(self, *command: str) -> str:
         """Runs a program of the node in the pod's network."""
         return on_node(self.node, *self.inside_command(*command))
 
     def inside_command(self, *command: str) -> tuple[str, ...]:
+        if self.network:  # outlives the container, which may be started again before a fault is undone
+            return ("nsenter", f"--net=/run/netns/{self.network}", *command)
         return ("nsenter", "--target", str(self.main), "--net", *command)
 
     def cable(self) -> str:
@@ -38,7 +41,8 @@ def find(region: str, namespace: str, pod: str, container: str = "") -> PodOnNod
         raise TestbedError(f"{region}: container {name} of pod {namespace}/{pod} is not running")
     identity = running[name].removeprefix("containerd://")
     node = found["spec"]["nodeName"]
-    return PodOnNode(node, found["status"]["podIP"], identity, _first_process(node, identity))
+    main = _first_process(node, identity)
+    return PodOnNode(node, found["status"]["podIP"], identity, main, _network(node, main))
 
 
 def _first_process(node: str, container: str) -> int:
@@ -47,3 +51,11 @@ def _first_process(node: str, container: str) -> int:
         if words and words[0] == container:
             return int(words[1])
     raise TestbedError(f"{node}: containerd knows no task {container}")
+
+
+def _network(node: str, process: int) -> str:
+    """As `ip netns` names it; "" for the node's own network, which has no name."""
+    try:
+        return on_node(node, "ip", "netns", "identify", str(process)).strip()
+    except TestbedError:
+        return ""
