@@ -22,7 +22,7 @@ from relayfleet.children.rabbitmq import names
 from relayfleet.controllers.relayuserhand import Hand, Memory
 from relayfleet.protocol import brokeruser
 from relayfleet.protocol.relay_config import Broker
-from relayfleet.relay.spool.rabbitmq import RabbitMQJournal, RabbitMQSpool
+from relayfleet.relay.spool.rabbitmq import RabbitMQJournal, RabbitMQSpool, link
 from relayfleet.relay.spool.record import Recipient, Record, new_id
 from tests.fakes.kube import FakeKube
 from tests.relay.broker.cluster import BROKERS, QUEUE, Brokers
@@ -34,8 +34,9 @@ pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
 SEED = "the password that relays share"
 HELD = 200
-WITHIN = 2.0
-"""Seconds from a fence until others have all records that the relay held."""
+WITHIN = 6.0
+"""Seconds from a fence until others have all records that the relay held: tenths of a second on cores that have nothing else to do (it is printed). Without
+one they come when the heartbeat is missed and the TLS session closed (`amqp.dial.HEARTBEAT`), nine seconds after the freeze at the soonest."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -183,7 +184,12 @@ async def test_a_frozen_relays_records_go_to_others_and_thawed_it_can_neither_ac
     assert set(times) == {each.key for each in records}
 
 
-async def test_a_relay_without_a_user_connects_within_a_second_of_its_coming(brokers: Brokers) -> None:
+async def test_a_relay_without_a_user_connects_within_a_second_of_its_coming(
+    brokers: Brokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # In the pace of one that cannot be reached it would be ten seconds until the next try, at the soonest.
+    monkeypatch.setattr(link, "_FIRST_PAUSE", 20.0)
+    monkeypatch.setattr(link, "_LONGEST_PAUSE", 20.0)
     prefix = f"test-{os.urandom(5).hex()}"
     user = (brokeruser.username("new"), brokeruser.password("new", SEED))
     spool = RabbitMQSpool(target(brokers, prefix), lambda: user, str(brokers.folder / "tls" / "ca.crt"), name="new")
@@ -196,11 +202,11 @@ async def test_a_relay_without_a_user_connects_within_a_second_of_its_coming(bro
             await at_brokers.grant([pod("new")])
         began = time.monotonic()
         lanes = spool._publisher.lanes.values()
-        await until(lambda: any(each.link.connection for each in lanes), 5, lambda: spool.why_not_ready)
+        await until(lambda: any(each.link.connection for each in lanes), 20, lambda: spool.why_not_ready)
         connected = time.monotonic() - began
-        await until(lambda: spool.ready, 15, lambda: spool.why_not_ready)
+        await until(lambda: spool.ready, 60, lambda: spool.why_not_ready)
         print(f"connected after {connected:.2f} s, its new queues made after {time.monotonic() - began:.2f} s")
-        assert connected < 2.5, "not in the pace of one that cannot be reached"
+        assert connected < 9.0, "not in the pace of one that cannot be reached"
     finally:
         await spool.close()
 

@@ -59,7 +59,14 @@ def freeze(connection: Connection) -> None:
     connection._beat.cancel()
 
 
-async def test_records_of_a_relay_that_froze_are_with_another_within_ten_seconds(rabbitmq: Cluster) -> None:
+GIVEN_UP = 15.0
+"""Seconds until the records of a relay that froze are with another one, without a fence: RabbitMQ misses its heartbeat after two to three intervals of two
+seconds, and closes its TLS session for five more (`amqp.dial.HEARTBEAT`), so 9 to 11; four more for busy cores."""
+
+
+async def test_records_of_a_relay_that_froze_are_with_another_when_it_has_missed_its_heartbeat(
+    rabbitmq: Cluster,
+) -> None:
     prefix = new_prefix()
     records = [new_record() for _ in range(20)]
     async with spool(rabbitmq, prefix) as frozen, spool(rabbitmq, prefix) as other:
@@ -73,7 +80,7 @@ async def test_records_of_a_relay_that_froze_are_with_another_within_ten_seconds
         taken = [await other.take() for _ in records]
         took = time.monotonic() - began
         assert {each.record.key for each in taken} == {each.record.key for each in held}
-        assert took < 10, took
+        assert took < GIVEN_UP, took
         await asyncio.gather(*(each.settle() for each in taken))
 
 
