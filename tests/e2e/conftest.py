@@ -11,7 +11,7 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -261,8 +261,8 @@ async def _well_again(
     suspect = stash.get(_suspect, "")
     try:
         if suspect:
-            await asyncio.gather(*(mended(region, images) for region in regions.values()))
-        await asyncio.gather(*(well(region) for region in regions.values()))
+            await _in_all(mended(region, images) for region in regions.values())
+        await _in_all(well(region) for region in regions.values())
     except _BROKEN as error:
         print(f"the fleet is made anew{f', since {suspect} failed' if suspect else ''}: {error}")
         for region in regions.values():
@@ -278,10 +278,17 @@ async def _anew(
 ) -> None:
     unharmed_pools.clear()  # they go with the namespace
     try:
-        await asyncio.gather(*(made_anew(region, images) for region in regions.values()))
+        await _in_all(made_anew(region, images) for region in regions.values())
     except _BROKEN as error:
         request.session.stash[_beyond_repair] = str(error)
         raise
+
+
+async def _in_all(actions: Iterable[Coroutine[None, None, None]]) -> None:
+    """In all regions at once. Raises what failed first of the list, when none is under way any more."""
+    for each in await asyncio.gather(*actions, return_exceptions=True):
+        if each is not None:
+            raise each
 
 
 async def _kept(region: Region, namespaces: tuple[str, ...], test: str) -> None:
