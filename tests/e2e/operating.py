@@ -89,7 +89,7 @@ async def complete(region: Region) -> None:
 
 
 async def steady(region: Region) -> int:
-    """The epoch of a leader that has led for long enough to have read all that it remembers."""
+    """The epoch of a leader that has led for long enough to have seen all that it watches."""
 
     async def holds() -> int:
         lease = await region.api.get("Lease", NAMESPACE, RELEASE)
@@ -104,8 +104,8 @@ async def steady(region: Region) -> int:
 
 
 async def under_one_leader(region: Region, attempt: Callable[[], Awaitable[T]], most: int = 3) -> T:
-    """What the attempt returns. One that fails while another replica takes the lead proves nothing of what a leader remembers or sees, and is made
-    once more; one that fails under the same leader has failed."""
+    """What the attempt returns. One that fails while another replica takes the lead proves nothing of what a leader sees, and is made once more; one
+    that fails under the same leader has failed."""
     for number in range(1, most + 1):
         epoch = await steady(region)
         try:
