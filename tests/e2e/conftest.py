@@ -11,18 +11,18 @@ import fcntl
 import os
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import aiohttp
 import pytest
 
-from tests.e2e import artefacts, receiving
-from tests.e2e.api import Api, ApiError, Object, Objects, access
+from tests.e2e import mending, receiving
+from tests.e2e.api import Api, Object, Objects, access
 from tests.e2e.fleet import NAMESPACE as FLEET
-from tests.e2e.fleet import Fleet, bring_up_everywhere, made_anew, mended, well
+from tests.e2e.fleet import Fleet, bring_up_everywhere
 from tests.e2e.mailing import client_pod
+from tests.e2e.mending import SYSTEM_NAMESPACES
 from tests.e2e.region import Region
 from tests.e2e.signing import KEY_RECORDS
 from tests.e2e.waiting import gone, wait_for
@@ -33,10 +33,8 @@ from tests.testbed import clusters, loading
 from tests.testbed.images import build_all
 from tests.testbed.settings import CACHE, REGIONS
 from tests.testbed.settings import Region as Place
-from tests.testbed.shell import TestbedError
 
 HERE = Path(__file__).parent
-SYSTEM_NAMESPACES = ("relayfleet-system", "sink")
 TEST_SECONDS = 1200
 """Beside the test itself, which needs 300 at most, a fleet that is broken counts as such after 240, what it held is written down, and it is made anew in
 some 150; 360 at the latest."""
@@ -44,10 +42,6 @@ NAMESPACE_SECONDS = 120
 
 Apply = Callable[..., Awaitable[dict[str, Objects]]]
 _failed = pytest.StashKey[bool]()
-_suspect = pytest.StashKey[str]()
-"""Of the session: the test that failed since the fleet was last well, and may have left it broken."""
-_beyond_repair = pytest.StashKey[str]()
-"""Of the session: why the fleet could not be made anew."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -66,7 +60,7 @@ def pytest_runtest_makereport(
     report = yield
     item.stash[_failed] = item.stash.get(_failed, False) or report.failed
     if report.failed:
-        item.session.stash[_suspect] = item.nodeid
+        mending.suspect(item)
     return report
 
 
@@ -184,7 +178,7 @@ async def namespace(
     yield name
     for region in regions.values():
         if request.node.stash.get(_failed, False):
-            await _kept(region, (name, *SYSTEM_NAMESPACES), test)
+            await mending.kept(region, (name, *SYSTEM_NAMESPACES), test)
         await region.api.delete("Namespace", None, name)
         await region.end_pods(name)
     leaving.append(name)
@@ -241,64 +235,11 @@ async def fleet(
     request: pytest.FixtureRequest,
 ) -> AsyncIterator[Fleet]:
     """The shared fleet, well in both regions, with empty sinks. One failure is one failure: a fleet that a test left broken is made anew."""
-    if why := request.session.stash.get(_beyond_repair, ""):
-        pytest.fail(f"the fleet was broken and could not be made anew: {why}", pytrace=False)
-    await _well_again(regions, images, unharmed_pools, request)
+    await mending.well_again(regions, images, unharmed_pools, request.node)
     yield installed_fleet
     if request.node.stash.get(_failed, False):
         for region in regions.values():
-            await _kept(region, (FLEET, *SYSTEM_NAMESPACES), request.node.name)
-
-
-_BROKEN = (AssertionError, TestbedError, ApiError, aiohttp.ClientError, TimeoutError)
-
-
-async def _well_again(
-    regions: dict[str, Region], images: Mapping[str, str], unharmed_pools: list[Fleet], request: pytest.FixtureRequest
-) -> None:
-    """Return when the fleet is well. Raises what is wrong with it when no test that failed can have done it: that is a failure of its own."""
-    stash = request.session.stash
-    suspect = stash.get(_suspect, "")
-    try:
-        if suspect:
-            await _in_all(mended(region, images) for region in regions.values())
-        await _in_all(well(region) for region in regions.values())
-    except _BROKEN as error:
-        print(f"the fleet is made anew{f', since {suspect} failed' if suspect else ''}: {error}")
-        for region in regions.values():
-            await _kept(region, (FLEET, *SYSTEM_NAMESPACES), f"before-{request.node.name}")
-        await _anew(regions, images, unharmed_pools, request)
-        if not suspect:
-            raise
-    stash[_suspect] = ""
-
-
-async def _anew(
-    regions: dict[str, Region], images: Mapping[str, str], unharmed_pools: list[Fleet], request: pytest.FixtureRequest
-) -> None:
-    unharmed_pools.clear()  # they go with the namespace
-    try:
-        await _in_all(made_anew(region, images) for region in regions.values())
-    except _BROKEN as error:
-        request.session.stash[_beyond_repair] = str(error)
-        raise
-
-
-async def _in_all(actions: Iterable[Coroutine[None, None, None]]) -> None:
-    """In all regions at once. Raises what failed first of the list, when none is under way any more."""
-    for each in await asyncio.gather(*actions, return_exceptions=True):
-        if each is not None:
-            raise each
-
-
-async def _kept(region: Region, namespaces: tuple[str, ...], test: str) -> None:
-    """Keep what these held. What cannot be had is no failure of the test's own."""
-    try:
-        folder = await artefacts.keep(region, namespaces, re.sub(r"[^a-z0-9]+", "-", test.lower()).strip("-"))
-    except (ApiError, aiohttp.ClientError, TimeoutError) as error:
-        print(f"what {region.name} held cannot be kept: {error!r}")
-    else:
-        print(f"what {region.name} held is in {folder}")
+            await mending.kept(region, (FLEET, *SYSTEM_NAMESPACES), request.node.name)
 
 
 @pytest.fixture

@@ -23,6 +23,8 @@ LEAVES, RETURNS = 15.0 + operating.TAKEOVER, 240.0
 """Seconds that a test waits. How long it really takes is measured by `make bench BENCH=cordon`: a silence is final after 3, on busy cores the news of it
 takes some more, and the leader may change just then. One that busy cores had made leave before is out for 80 s the second time; those that are out
 for good are made anew after a minute each, one after the other, and have to start."""
+FIRST_RETURN = 30.0
+"""Seconds in which one that left for the first time is back: ten, if it is well, and some on busy cores."""
 SEEN = 2.0
 """Seconds in which the operator sees a word on a relay that is listed as before, so that there is nothing to ask."""
 FROZEN = 150.0
@@ -149,10 +151,17 @@ async def begin_watched_pool(eu: Region, fleet: Fleet, **spec: Any) -> Fleet:
 
 
 async def all_well(eu: Region, fleet: Fleet) -> None:
-    """Return when all relays of a watched pool are listed, and both replicas of the operator watch them."""
+    """Return when all relays of a watched pool are listed, and both replicas of the operator watch them. Relays that busy cores made leave while they
+    started are forgiven that: the third time in ten minutes would keep one out for longer than any test waits."""
     pool = relay_pool(fleet.namespace, fleet.pool, fleet.queue, 3)
-    for kind, status in (("Ready", "True"), ("Degraded", "False"), ("Reconciling", "False")):
+    for kind, status in (("Ready", "True"), ("Reconciling", "False")):
         await waiting.condition(eu.api, pool, kind, status, RETURNS)
+    try:
+        await waiting.condition(eu.api, pool, "Degraded", "False", FIRST_RETURN)
+    except AssertionError as error:
+        print(f"forgiven: {error}")
+        await forgiven(eu, fleet)
+        await waiting.condition(eu.api, pool, "Degraded", "False", RETURNS)
     await all_return(eu, fleet)
     await _seen_by_both(eu)
 
