@@ -25,7 +25,7 @@ TAKEOVER = 15.0
 """Seconds that a change of the leader may add to anything that the operator does, at any moment: a replica that stands still for as long as its lease
 is lost to it. 3.5 are the lease's and its poll, 5 those in which the machine stood still, the others the start of a dozen watches on busy cores."""
 RESTARTS = 330.0
-"""Seconds within which a replica that has lost its lease, and so has ended its process, is back at the latest: the kubelet puts a start off for 10 s
+"""Seconds within which a replica whose process a test has killed is back at the latest: the kubelet puts a start off for 10 s
 after the second end in ten minutes, for twice as long after each further one, for 300 at most."""
 
 

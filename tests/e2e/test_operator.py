@@ -52,6 +52,30 @@ async def test_a_standby_takes_over_from_a_killed_leader(us: Region, fleet: Flee
     assert took <= TAKEOVER_SECONDS
 
 
+async def test_who_loses_the_lease_is_a_standby_again_without_a_crash(us: Region, fleet: Fleet) -> None:
+    def crashes(pods: Objects) -> dict[str, int]:
+        return {
+            pod["metadata"]["name"]: sum(each["restartCount"] for each in pod["status"]["containerStatuses"])
+            for pod in pods
+        }
+
+    await operating.complete(us)
+    before = crashes(await operating.replicas(us))
+    _, epoch = await operating.leader(us)
+    stolen = {"spec": {"holderIdentity": "somebody_else", "leaseTransitions": epoch + 1}}
+    await us.api.patch("Lease", operating.NAMESPACE, operating.RELEASE, stolen)
+
+    async def led_again() -> bool:
+        name, later = await operating.leader(us)
+        if later <= epoch + 1:
+            raise NotYet(f"{name} holds the lease, epoch {later}")
+        return True
+
+    await wait_for(led_again, operating.TAKEOVER, "one of them leads again, when nobody renews the lease")
+    await operating.complete(us)
+    assert crashes(await operating.replicas(us)) == before
+
+
 def live(slices: Objects, pods: Objects) -> list[str]:
     """Listed endpoints that can serve: ready or serving in a slice, and a pod behind them that runs and is ready for SMTP."""
     running = {

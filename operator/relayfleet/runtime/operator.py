@@ -1,15 +1,19 @@
 """The composition root of the operator: wait for the lease, then watch and work until it is lost.
 
-A replica that loses its lease ends its process. What it had in memory may be stale, and a fresh start as standby is the state that is
-tested every day.
+A replica that loses its lease begins its program anew, in the same process. What it had in memory may be stale, and a fresh start as standby is the
+state that is tested every day; but a process that ended would be a crash to the kubelet, which waits for up to five minutes between
+restarts, and after a few bad minutes of an API server no replica would be left to take over.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import enum
 import logging
+import os
 import signal
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -39,12 +43,24 @@ TICK = 0.1
 """Seconds between two looks for what time alone changes: dwell times that end, ramps."""
 
 
+class Ended(enum.Enum):
+    """Why the operator runs no more."""
+
+    ASKED = enum.auto()
+    LEASE_LOST = enum.auto()
+    FAILED = enum.auto()
+
+
 def run(settings: Settings) -> int:
-    """Run the operator until a signal or the loss of the lease; returns the exit status."""
-    return uvloop.run(_run(settings))
+    """Run the operator until a signal or a failure; returns the exit status. After the loss of the lease it does not return."""
+    ended = uvloop.run(_run(settings))
+    if ended is Ended.LEASE_LOST:
+        log.warning("%s begins anew, as a standby", settings.identity)
+        os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - our own command line
+    return 0 if ended is Ended.ASKED else 1
 
 
-async def _run(settings: Settings) -> int:
+async def _run(settings: Settings) -> Ended:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -62,10 +78,14 @@ async def _run(settings: Settings) -> int:
     }
     try:
         done, _ = await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
-        for name, task in tasks.items():
-            if task in done and name != "stop":
-                log.error("%s has ended%s", name, f": {task.exception()!r}" if task.exception() else "")
-        return 0 if stop.is_set() else 1
+        ended = {name: task.exception() for name, task in tasks.items() if task in done}
+        lost = ended.get("lead", True) is None
+        for name, error in ended.items():
+            if name != "stop" and not (name == "lead" and lost):
+                log.error("%s has ended%s", name, f": {error!r}" if error else "")
+        if stop.is_set():
+            return Ended.ASKED
+        return Ended.LEASE_LOST if lost and len(ended) == 1 else Ended.FAILED
     finally:
         for task in tasks.values():
             task.cancel()
@@ -80,15 +100,16 @@ async def _run(settings: Settings) -> int:
 async def _lead(
     settings: Settings, lease: Lease, kube: Kube, liveness: Liveness, known: asyncio.Task[Identity]
 ) -> None:
-    """Acquire the lease, work, return when it is lost."""
+    """Acquire the lease, work, return when it is lost. Raises what made the work end otherwise."""
     log.info("%s waits for lease %s/%s", settings.identity, settings.namespace, settings.lease)
     await lease.acquire()
 
     leader = Leader(settings, lease, kube)
     for each in leader.metrics():
         liveness.registry.register(each)
+    held = asyncio.create_task(lease.keep())
     tasks = [
-        asyncio.create_task(lease.keep()),
+        held,
         *(asyncio.create_task(each.run()) for each in leader.queues()),
         asyncio.create_task(_watch(settings, kube, leader.wiring(liveness), known)),
         asyncio.create_task(_observe(settings, lease, kube, leader, known)),
@@ -96,6 +117,8 @@ async def _lead(
         asyncio.create_task(_tick(leader)),
     ]
     await _until_one_ends(tasks)
+    if held.cancelled():
+        raise RuntimeError("work that has no end has ended, while the lease was held")
 
 
 async def _until_one_ends(tasks: Sequence[asyncio.Task[None]]) -> None:
