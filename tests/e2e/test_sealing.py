@@ -11,8 +11,8 @@ from tests.e2e.fleet import Fleet
 from tests.e2e.region import Region
 from tests.e2e.waiting import NotYet, wait_for
 
-BUDGET = 30.0
-"""Seconds that a test waits on busy cores: Secrets are not watched but read every two, and a new leader begins within `test_operator.TAKEOVER_SECONDS`."""
+BUDGET = 15.0 + operating.TAKEOVER
+"""Seconds that a test waits: Secrets are not watched but read every two, and on busy cores a look takes several; the leader may change."""
 
 
 async def test_a_new_pool_is_told_to_seal_and_says_by_which_key(us: Region, fleet: Fleet) -> None:
@@ -52,6 +52,7 @@ async def test_deleted_keys_come_back_as_they_were_and_have_no_owner(us: Region,
 async def test_keys_that_are_deleted_between_two_leaders_come_back_as_they_were(us: Region, fleet: Fleet) -> None:
     before = await us.api.get("Secret", fleet.namespace, f"{fleet.queue}-sealing")
     assert before is not None
+    await operating.complete(us)
     name, _ = await operating.leader(us)
     leader = await us.api.get("Pod", operating.NAMESPACE, name)
     assert leader is not None
