@@ -74,12 +74,17 @@ async def operators_client(kubeconfig: Path) -> AsyncIterator[Kube]:
         await kube.close()
 
 
+def build() -> None:
+    """What is not there yet of its programs."""
+    for program in (binaries.ETCD, binaries.KUBERNETES):
+        binaries.build(program)
+
+
 @asynccontextmanager
 async def api_server(folder: Path, host: str = LOOPBACK, services: str = SERVICES) -> AsyncIterator[ApiServer]:
     """Serves at an address of this machine while the block runs. What was not built yet is built. `folder` keeps all its files; `services` is
     the range of ClusterIPs."""
-    for program in (binaries.ETCD, binaries.KUBERNETES):
-        await asyncio.to_thread(binaries.build, program)
+    await asyncio.to_thread(build)
     authority, etcd, port = Authority(folder), _free_port(), _free_port()
     server = ApiServer(f"https://{host}:{port}", authority, folder, folder / "audit.jsonl")
     async with (
@@ -191,3 +196,7 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+if __name__ == "__main__":
+    build()

@@ -20,6 +20,7 @@ from tests.bench._apiserver import ApiServer, api_server
 from tests.bench._cordon_watch import Seen, watching
 from tests.bench._scale_fleet import BROKER, NAMESPACE, Fleet
 from tests.bench._scale_operator import operator
+from tests.bench._scale_say import Say
 from tests.e2e.api import Api
 from tests.testbed.binaries import KUBERNETES
 from tests.testbed.settings import ROOT
@@ -79,25 +80,29 @@ class World:
 
 
 @asynccontextmanager
-async def world(size: int, folder: Path, logs: Path) -> AsyncIterator[World]:
+async def world(size: int, folder: Path, logs: Path, say: Say) -> AsyncIterator[World]:
     """With all pods there and running, and no relay listed yet."""
+    say("starts etcd and an API server")
     async with (
         api_server(folder, _scale_net.API) as server,
         Api(server.access("bench")) as api,
     ):
         await asyncio.to_thread(_kinds, server.kubeconfig("kubectl"))
         fleet = Fleet(api, size)
+        say(f"states {len(fleet.pools)} pools, and has an operator make their children")
         await fleet.state()
         async with operator(api, server.kubeconfig(OPERATOR), logs):
             await fleet.deploy(folder)
         async with _relays(fleet, folder) as relays:
+            say(f"makes a pod for each of {size} relays")
             await fleet.fill()
             async with watching(server.access("watch"), NAMESPACE) as seen:
                 yield World(server, api, fleet, relays, seen, logs)
 
 
 async def calm(world: World, quiet: float, longest: float) -> float | None:
-    """Wait until the operator has written nothing but its lease for a while; returns the seconds until its last write, None: never calm."""
+    """Wait until the operator has written nothing but its lease for a while (seconds); returns the seconds until its last write, None: not in
+    the longest time."""
     began = last = time.monotonic()
     place = world.so_far()
     while time.monotonic() - last < quiet:

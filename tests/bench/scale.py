@@ -1,32 +1,124 @@
 """What one operator costs with 10, 100 and 1,000 relays, and whether it heals itself.
 
 The operator and its prober are the real processes, and so are the API server and etcd. Relays are simulated: one process answers SMTP at as
-many addresses, and their pods are objects only, since there are no kubelets and no controllers. SCALE_SIZES and SCALE_REST (seconds) may be
-set. All of it lives in Linux namespaces of its own, which needs root or unprivileged user namespaces.
+many addresses, and their pods are objects only, since there are no kubelets and no controllers. All of it lives in Linux namespaces of its own,
+which needs root or unprivileged user namespaces.
+
+Environment: SCALE_SECONDS (of the whole; what does not fit is left out and said), SCALE_PARTS (`healing` and sizes, in order), SCALE_REST
+(seconds of rest that are measured, at the most). Rows come as they are measured, progress goes to stderr.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import sys
-from typing import Any
+import tempfile
+import time
+from collections.abc import AsyncGenerator
 
-NAMESPACES = ("--net", "--pid", "--fork", "--kill-child", "--mount-proc")
+from tests.bench import _scale_plan as plan
+from tests.bench._scale_cage import caged, child
+from tests.bench._scale_plan import Part, Row
+from tests.bench._scale_say import Say
+from tests.testbed import binaries
+
+CLEAN = 3.0
+"""Seconds before the end of a part in which nothing new is begun."""
 
 
-async def run() -> list[dict[str, Any]]:
-    """The rows."""
-    root = () if os.geteuid() == 0 else ("--map-root-user",)
-    words = ("unshare", *root, *NAMESPACES, sys.executable, "-m", "tests.bench._scale_inside")
-    process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
-    try:
-        out, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()  # and with it, by --kill-child, all that it started
-            await process.wait()
-    if process.returncode:
-        raise RuntimeError(f"the benchmark ended with {process.returncode}; logs are in build/bench/scale-logs")
-    return [json.loads(line) for line in out.splitlines()]
+async def run() -> AsyncGenerator[Row]:
+    """The rows. RuntimeError, after the last of them, when a job broke."""
+    parts = plan.parts(os.environ.get("SCALE_PARTS") or plan.DEFAULT)
+    seconds, rest = _number("SCALE_SECONDS", plan.SECONDS), _number("SCALE_REST", plan.REST)
+    say, missing, broken = Say(time.monotonic()), 0, list[str]()
+    await _programs(say)
+    end = time.monotonic() + seconds
+    say(f"{', '.join(each.name for each in parts)}; {seconds:.0f} s in all (SCALE_SECONDS)")
+    for number, part in enumerate(parts):
+        course = Course(part, plan.until(time.monotonic(), end, parts[number:]), rest, say)
+        async with contextlib.aclosing(course.run()) as rows:
+            async for row in rows:
+                missing += "left_out" in row["detail"]
+                yield row
+        broken += course.broken
+    say(f"the end; {missing} rows were left out" if missing else "the end; nothing was left out")
+    if broken:
+        raise RuntimeError(f"{'; '.join(broken)}; logs are in build/bench/scale-logs")
+
+
+def _number(name: str, default: float) -> float:
+    text = os.environ.get(name) or str(default)
+    if not (text.replace(".", "", 1).isdecimal() and float(text)):
+        raise ValueError(f"{name} is {text!r}; it has to be a number of seconds above zero")
+    return float(text)
+
+
+async def _programs(say: Say) -> None:
+    """Those of the control plane. To build them takes long, once, and is not measured."""
+    if binaries.ETCD.built and binaries.KUBERNETES.built:
+        return
+    say("etcd and Kubernetes are built first, which takes many minutes, once")
+    async with child(sys.executable, "-m", "tests.bench._apiserver") as building:
+        if await building.wait():
+            raise RuntimeError("etcd or Kubernetes could not be built; see above")
+
+
+class Course:
+    """One part: its jobs, side by side, and their rows. `broken`: jobs that did not end well, in words."""
+
+    def __init__(self, part: Part, until: float, rest: float, say: Say) -> None:
+        self._part, self._until, self._rest, self._say = part, until, rest, say
+        self._rows: asyncio.Queue[Row | None] = asyncio.Queue()
+        self._why: list[str] = []
+        self.broken: list[str] = []
+
+    async def run(self) -> AsyncGenerator[Row]:
+        """Its rows, and at last one without a value for each that is missing."""
+        self._say(f"{self._part.name}: begins, for {self._until - time.monotonic():.0f} s at the most")
+        jobs, measured = asyncio.create_task(self._jobs()), set[str]()
+        try:
+            while (row := await self._rows.get()) is not None:
+                measured.add(row["name"])
+                yield row
+            await jobs
+        finally:
+            jobs.cancel()
+            await asyncio.gather(jobs, return_exceptions=True)
+        for row in plan.left_out(self._part, measured, "; ".join(self._why)):
+            self._say(f"{row['name']} is left out: {row['detail']['left_out']}")
+            yield row
+
+    async def _jobs(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                for each in self._part.jobs:
+                    group.create_task(self._job(each))
+        finally:
+            self._rows.put_nowait(None)
+
+    async def _job(self, name: str) -> None:
+        """One process in namespaces of its own, whose time is limited."""
+        with tempfile.TemporaryDirectory(prefix="relayfleet-scale-", ignore_cleanup_errors=True) as folder:
+            words = (name, folder, self._until - CLEAN, self._rest, self._say.began)
+            try:
+                async with (
+                    asyncio.timeout(max(0.0, self._until - time.monotonic())),
+                    caged(sys.executable, "-m", "tests.bench._scale_inside", *map(str, words)) as process,
+                ):
+                    await self._read(name, process)
+            except TimeoutError:
+                self._why.append(f"{name}: its time was over")
+
+    async def _read(self, name: str, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout
+        async for line in process.stdout:
+            if isinstance(said := json.loads(line), str):
+                self._why.append(f"{name}: {said}")
+            else:
+                self._rows.put_nowait(said)
+        if status := await process.wait():
+            self.broken.append(f"{name} ended with {status}")
+            self._why.append(self.broken[-1])
