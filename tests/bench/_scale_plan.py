@@ -64,6 +64,13 @@ def parts(text: str) -> tuple[Part, ...]:
     return tuple(_healing() if each == HEALING else _size(int(each), largest) for each in words)
 
 
+def seconds(name: str, text: str) -> float:
+    """Of an environment variable. ValueError says what is wrong with it."""
+    if not text.replace(".", "", 1).isdecimal() or not float(text):
+        raise ValueError(f"{name} is {text!r}; it has to be a number of seconds above zero, as in {SECONDS:g}")
+    return float(text)
+
+
 def until(now: float, end: float, left: Sequence[Part]) -> float:
     """When the first of the parts that are left has to be over."""
     return now + max(0.0, end - now) * left[0].share / sum(each.share for each in left)

@@ -85,7 +85,9 @@ async def rows(world: World, operator: Operator, until: float, rest: float, say:
     resting = min(rest, RESTING * bench.left)
     say(f"measures the rest for {resting:.0f} s" + (", though it still writes" if settled is None else ""))
     found, watched = await _rest(world, operator, resting), await operator.metric("relayfleet_relays")
-    for each in _at_rest(bench, found, relays_watched=watched, last_write_after_cold_start=settled):
+    for each in _at_rest(
+        bench, found, relays_watched=watched, at_rest=settled is not None, last_write_after_cold_start=settled
+    ):
         yield each
     say(f"measures up to {TRIALS} decisions, {bench.left:.0f} s at the most")
     yield _decisions(bench, await _trials(bench))

@@ -5,7 +5,8 @@ many addresses, and their pods are objects only, since there are no kubelets and
 which needs root or unprivileged user namespaces.
 
 Environment: SCALE_SECONDS (of the whole; what does not fit is left out and said), SCALE_PARTS (`healing` and sizes, in order), SCALE_REST
-(seconds of rest that are measured, at the most). Rows come as they are measured, progress goes to stderr.
+(seconds of rest that are measured, at the most). Rows come as they are measured, progress goes to stderr, logs to build/bench/scale-logs. Whoever
+ends it by SIGTERM or SIGINT ends all of it; after SIGKILL its folder of files stays in /tmp.
 """
 
 from __future__ import annotations
@@ -17,13 +18,16 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager
 
 from tests.bench import _scale_plan as plan
 from tests.bench._scale_cage import caged, child
 from tests.bench._scale_plan import Part, Row
 from tests.bench._scale_say import Say
 from tests.testbed import binaries
+
+Cage = Callable[..., AbstractAsyncContextManager[asyncio.subprocess.Process]]
 
 CLEAN = 3.0
 """Seconds before the end of a part in which nothing new is begun."""
@@ -32,7 +36,10 @@ CLEAN = 3.0
 async def run() -> AsyncGenerator[Row]:
     """The rows. RuntimeError, after the last of them, when a job broke."""
     parts = plan.parts(os.environ.get("SCALE_PARTS") or plan.DEFAULT)
-    seconds, rest = _number("SCALE_SECONDS", plan.SECONDS), _number("SCALE_REST", plan.REST)
+    seconds, rest = (
+        plan.seconds(name, os.environ.get(name) or str(default))
+        for name, default in (("SCALE_SECONDS", plan.SECONDS), ("SCALE_REST", plan.REST))
+    )
     say, missing, broken = Say(time.monotonic()), 0, list[str]()
     await _programs(say)
     end = time.monotonic() + seconds
@@ -49,13 +56,6 @@ async def run() -> AsyncGenerator[Row]:
         raise RuntimeError(f"{'; '.join(broken)}; logs are in build/bench/scale-logs")
 
 
-def _number(name: str, default: float) -> float:
-    text = os.environ.get(name) or str(default)
-    if not (text.replace(".", "", 1).isdecimal() and float(text)):
-        raise ValueError(f"{name} is {text!r}; it has to be a number of seconds above zero")
-    return float(text)
-
-
 async def _programs(say: Say) -> None:
     """Those of the control plane. To build them takes long, once, and is not measured."""
     if binaries.ETCD.built and binaries.KUBERNETES.built:
@@ -67,10 +67,11 @@ async def _programs(say: Say) -> None:
 
 
 class Course:
-    """One part: its jobs, side by side, and their rows. `broken`: jobs that did not end well, in words."""
+    """One part: its jobs, side by side, and their rows. `until`: when it is over (monotonic), whatever its jobs do; `broken`: those that did not
+    end well, in words."""
 
-    def __init__(self, part: Part, until: float, rest: float, say: Say) -> None:
-        self._part, self._until, self._rest, self._say = part, until, rest, say
+    def __init__(self, part: Part, until: float, rest: float, say: Say, cage: Cage = caged) -> None:
+        self._part, self._until, self._rest, self._say, self._cage = part, until, rest, say, cage
         self._rows: asyncio.Queue[Row | None] = asyncio.Queue()
         self._why: list[str] = []
         self.broken: list[str] = []
@@ -106,7 +107,7 @@ class Course:
             try:
                 async with (
                     asyncio.timeout(max(0.0, self._until - time.monotonic())),
-                    caged(sys.executable, "-m", "tests.bench._scale_inside", *map(str, words)) as process,
+                    self._cage(sys.executable, "-m", "tests.bench._scale_inside", *map(str, words)) as process,
                 ):
                     await self._read(name, process)
             except TimeoutError:

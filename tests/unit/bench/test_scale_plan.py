@@ -53,6 +53,16 @@ def test_parts_that_cannot_be_are_named(text: str) -> None:
         plan.parts(text)
 
 
+@pytest.mark.parametrize("text", ["0", "-3", "soon", "1.2.3", "nan", "inf", "1e3", "."])
+def test_seconds_that_cannot_be_are_refused_by_name(text: str) -> None:
+    with pytest.raises(ValueError, match=r"SCALE_REST is .*above zero"):
+        plan.seconds("SCALE_REST", text)
+
+
+def test_seconds_may_have_a_fraction() -> None:
+    assert plan.seconds("SCALE_REST", "7.5") == 7.5
+
+
 def test_rows_that_are_missing_say_why_and_have_no_value() -> None:
     (part,) = plan.parts("10")
     rows = plan.left_out(part, {"scale.10.cpu", "scale.10.cold_start"}, "10: its time was over")
