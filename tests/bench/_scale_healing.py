@@ -17,7 +17,7 @@ from relayfleet.api.labels import CORDON
 from tests.bench._scale_fleet import NAMESPACE
 from tests.bench._scale_kubelet import Kubelet
 from tests.bench._scale_operator import Operator, operator
-from tests.bench._scale_plan import HEALED, MOST_HEALING, Row, ShortError, row
+from tests.bench._scale_plan import HEALED, MOST_HEALING, Row, ShortError, not_cured, row
 from tests.bench._scale_proxy import Proxy, proxy
 from tests.bench._scale_say import Say
 from tests.bench._scale_world import OPERATOR, World, calm
@@ -44,8 +44,9 @@ class Bench:
 
     def row(self, what: str, value: float | None, began: float, **detail: Any) -> Row:
         """A row of `_scale_plan.HEALED`; `began`: when it died."""
-        late = {} if value is not None else {"not_within": round(time.monotonic() - began, 1)}
-        told = {"relays": self.world.fleet.size, "goal": MOST_HEALING, **late, **detail}
+        told = {"relays": self.world.fleet.size, "goal": MOST_HEALING, **detail}
+        if value is None:
+            told |= not_cured(time.monotonic() - began)
         return row(f"scale.{what}", value, HEALED[self.job][what], 1, **told)
 
 

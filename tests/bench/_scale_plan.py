@@ -6,7 +6,7 @@ the largest fleet comes last. A row that was not measured in time is a row witho
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -45,12 +45,16 @@ class ShortError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`jobs` run side by side, each in namespaces of its own; `units` by the names of the rows."""
+    """`jobs` run side by side, each in namespaces of its own; each has rows, by name, with their units."""
 
     name: str
-    jobs: tuple[str, ...]
-    units: dict[str, str]
+    jobs: dict[str, dict[str, str]]
     share: float
+
+    @property
+    def units(self) -> dict[str, str]:
+        """Of all rows."""
+        return {name: unit for rows in self.jobs.values() for name, unit in rows.items()}
 
 
 def parts(text: str) -> tuple[Part, ...]:
@@ -82,16 +86,28 @@ def row(name: str, value: float | None, unit: str, n: int, **detail: Any) -> Row
     return {"name": name, "value": rounded, "unit": unit, "n": n, "peer": None, "peer_value": None, "detail": detail}
 
 
-def left_out(part: Part, measured: Collection[str], why: str) -> list[Row]:
-    """Rows in place of those that a part does not have."""
-    return [row(name, None, unit, 0, left_out=why) for name, unit in part.units.items() if name not in measured]
+def not_cured(seconds: float) -> dict[str, Any]:
+    """What to say of something that did not heal for so long: before its time is up that means nothing."""
+    if seconds < MOST_HEALING:
+        return {"left_out": f"the time was over {seconds:.0f} s after it died, and it may take {MOST_HEALING:g} s"}
+    return {"not_within": round(seconds, 1)}
+
+
+def left_out(part: Part, measured: Collection[str], why: Mapping[str, str]) -> list[Row]:
+    """Rows in place of those that a part does not have. `why`: by job."""
+    return [
+        row(name, None, unit, 0, left_out=why.get(job, "it was not measured"))
+        for job, rows in part.jobs.items()
+        for name, unit in rows.items()
+        if name not in measured
+    ]
 
 
 def _size(relays: int, largest: int) -> Part:
     units = {f"scale.{relays}.{what}": unit for what, unit in SIZED.items()}
-    return Part(str(relays), (str(relays),), units, _LARGEST if relays == largest else _SMALL)
+    return Part(str(relays), {str(relays): units}, _LARGEST if relays == largest else _SMALL)
 
 
 def _healing() -> Part:
-    units = {f"scale.{what}": unit for rows in HEALED.values() for what, unit in rows.items()}
-    return Part(HEALING, tuple(HEALED), units, _HEALING)
+    jobs = {job: {f"scale.{what}": unit for what, unit in rows.items()} for job, rows in HEALED.items()}
+    return Part(HEALING, jobs, _HEALING)

@@ -19,8 +19,9 @@ from tests.bench._scale_world import World, calm
 
 QUIET = 10.0
 """Seconds without a write, after which the fleet is at rest."""
-UNREST, RESTING = 0.35, 0.4
-"""Parts of the time that is left: until the fleet is at rest, at the most, and then for the measurement of the rest."""
+UNREST, RESTING, LEAST_REST = 0.35, 0.4, 10.0
+"""Parts of the time that is left: until the fleet is at rest, at the most, and then for the measurement of the rest; that has so many seconds at
+the least, for what is still to be done after a start says nothing of the rest."""
 TRIALS, LEAST = 20, 5.0
 """Decisions, and seconds that have to be left for one to begin."""
 OUT, SETTLE = 10.0, 1.0
@@ -82,6 +83,8 @@ async def rows(world: World, operator: Operator, until: float, rest: float, say:
     yield bench.row("cold_start", ready, 1, lease="free", load_average=load, simulated=_SIMULATED, **cores)
     say(f"waits for {QUIET:g} s without a write, {UNREST * bench.left:.0f} s at the most")
     settled = await calm(world, QUIET, UNREST * bench.left)
+    if RESTING * bench.left < LEAST_REST:
+        raise ShortError(f"{bench.left:.0f} s were left for the rest and for decisions")
     resting = min(rest, RESTING * bench.left)
     say(f"measures the rest for {resting:.0f} s" + (", though it still writes" if settled is None else ""))
     found, watched = await _rest(world, operator, resting), await operator.metric("relayfleet_relays")

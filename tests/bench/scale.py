@@ -73,7 +73,7 @@ class Course:
     def __init__(self, part: Part, until: float, rest: float, say: Say, cage: Cage = caged) -> None:
         self._part, self._until, self._rest, self._say, self._cage = part, until, rest, say, cage
         self._rows: asyncio.Queue[Row | None] = asyncio.Queue()
-        self._why: list[str] = []
+        self._why: dict[str, str] = {}
         self.broken: list[str] = []
 
     async def run(self) -> AsyncGenerator[Row]:
@@ -88,7 +88,7 @@ class Course:
         finally:
             jobs.cancel()
             await asyncio.gather(jobs, return_exceptions=True)
-        for row in plan.left_out(self._part, measured, "; ".join(self._why)):
+        for row in plan.left_out(self._part, measured, self._why):
             self._say(f"{row['name']} is left out: {row['detail']['left_out']}")
             yield row
 
@@ -111,15 +111,15 @@ class Course:
                 ):
                     await self._read(name, process)
             except TimeoutError:
-                self._why.append(f"{name}: its time was over")
+                self._why[name] = "its time was over"
 
     async def _read(self, name: str, process: asyncio.subprocess.Process) -> None:
         assert process.stdout
         async for line in process.stdout:
             if isinstance(said := json.loads(line), str):
-                self._why.append(f"{name}: {said}")
+                self._why[name] = said
             else:
                 self._rows.put_nowait(said)
         if status := await process.wait():
             self.broken.append(f"{name} ended with {status}")
-            self._why.append(self.broken[-1])
+            self._why[name] = f"it ended with {status}, see build/bench/scale-logs"

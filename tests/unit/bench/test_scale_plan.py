@@ -65,8 +65,24 @@ def test_seconds_may_have_a_fraction() -> None:
 
 def test_rows_that_are_missing_say_why_and_have_no_value() -> None:
     (part,) = plan.parts("10")
-    rows = plan.left_out(part, {"scale.10.cpu", "scale.10.cold_start"}, "10: its time was over")
+    rows = plan.left_out(part, {"scale.10.cpu", "scale.10.cold_start"}, {"10": "its time was over"})
     assert {row["name"] for row in rows} == part.units.keys() - {"scale.10.cpu", "scale.10.cold_start"}
     assert all(row["value"] is None and row["n"] == 0 for row in rows)
-    assert {row["detail"]["left_out"] for row in rows} == {"10: its time was over"}
+    assert {row["detail"]["left_out"] for row in rows} == {"its time was over"}
     assert {row["name"]: row["unit"] for row in rows}["scale.10.decision.p99"] == "ms"
+
+
+def test_a_row_is_left_out_for_what_its_own_job_says() -> None:
+    (part,) = plan.parts("healing")
+    measured = {"scale.frozen_watch.order", "scale.frozen_watch.renewed"}
+    rows = plan.left_out(part, measured, {"blocked_alone": "its time was over"})
+    told = {row["name"]: row["detail"]["left_out"] for row in rows}
+    assert told == {
+        "scale.blocked_loop.standby": "it was not measured",
+        "scale.blocked_loop.alone": "its time was over",
+    }
+
+
+def test_what_had_no_time_to_heal_was_not_measured() -> None:
+    assert "28 s after it died" in plan.not_cured(28.2)["left_out"]
+    assert plan.not_cured(90.0) == {"not_within": 90.0}
