@@ -136,6 +136,7 @@ class Vantages:
                     writer.write(probing.encode(self._watch))
                 self._tell()
             self._ears.take(name, seen)
+            await asyncio.sleep(0)  # to read a word that is here already takes no turn: nobody would renew the lease
 
     def _lost(self, name: str, writer: asyncio.StreamWriter) -> None:
         writer.close()

@@ -6,8 +6,10 @@ import asyncio
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
-from typing import cast
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -163,6 +165,30 @@ async def test_relays_and_brokers_are_named_together_whichever_changed(
         await until(lambda: Watch((), (broker,)) in listener.heard)
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_other_work_has_its_turn_between_two_words_however_many_wait() -> None:
+    """A leader that fell behind reads for seconds; it has to renew its lease meanwhile."""
+    turns, taken = 0, list[int]()
+    reader, writer = asyncio.StreamReader(), SimpleNamespace(write=lambda _: None, close=lambda: None)
+    for _ in range(20):
+        reader.feed_data(probing.encode(Seen((SIGHT,), 1.0)))
+    reader.feed_eof()
+
+    async def other_work() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    ears = Ears(lambda *_: taken.append(turns), lambda _: None)
+    links = Vantages(cast("Any", None), "", Hello("leader", 7), cast("Any", None), ears)
+    other = asyncio.create_task(other_work())
+    with pytest.raises(ConnectionError):
+        await links._talk("one", reader, cast("Any", writer))
+    other.cancel()
+    assert len(taken) == 20
+    assert all(later > earlier for earlier, later in pairwise(taken))
 
 
 async def test_who_has_no_certificate_of_ours_is_not_talked_to(tmp_path: Path) -> None:
