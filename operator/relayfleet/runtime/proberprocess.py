@@ -15,6 +15,8 @@ from relayfleet.runtime.control import Identity
 log = logging.getLogger(__name__)
 
 _AGAIN = 1.0
+_GONE = 2.0
+"""Seconds for the kernel to end a process that is killed."""
 
 
 async def keep(known: asyncio.Task[Identity]) -> None:
@@ -33,7 +35,14 @@ async def keep(known: asyncio.Task[Identity]) -> None:
         try:
             status = await process.wait()
         finally:
-            with contextlib.suppress(ProcessLookupError):
-                process.kill()
+            await _end(process)
         log.error("the prober has ended with exit status %d; it is started again", status)
         await asyncio.sleep(_AGAIN)
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill it, and wait for it: an operator that begins anew stays the same process, and nobody else would ever ask for this child's status."""
+    with contextlib.suppress(ProcessLookupError, TimeoutError):
+        process.kill()
+        async with asyncio.timeout(_GONE):
+            await process.wait()
