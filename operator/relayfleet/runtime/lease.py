@@ -7,6 +7,10 @@ The rules that make it safe with clocks that differ between machines:
 - Every take-over raises `leaseTransitions`, and with it the epoch that orders carry: relays refuse an older one. The age of the Lease is in the
   epoch too, so that one which somebody deleted and which was made anew is no step back.
 
+A holder renews by what it wrote last, one request a second, and asks again only when somebody else has written meanwhile. It runs in a loop of its own
+(`runtime.aside`), so that a second of other work costs no lease; so it also has to be told that the other work goes on (`beat`): a leader whose loop
+is stuck may not keep the others out.
+
 kopf's peering is no election (equal priorities freeze each other, nothing compares and swaps), and the election of the client library
 compares wall clocks and tells no epoch; hence our own.
 """
@@ -31,6 +35,10 @@ POLL = 0.5
 _TRANSITION_BITS = 20
 MARGIN = 0.5
 """Seconds before the end of the lease from which the holder no longer writes."""
+STUCK = 6.0
+"""Seconds without a beat after which the lease is not renewed: longer than busy cores hold a loop up, and sooner than the kubelet restarts the container."""
+STOOD_STILL = 3.0
+"""Seconds between two looks that say that the whole process stood still, and not its work alone: what it has missed is not counted."""
 
 
 class Lease:
@@ -47,6 +55,8 @@ class Lease:
         self._valid_until = float("-inf")
         self._seen: tuple[str, float] | None = None  # resourceVersion, and when it was first seen
         self._taken = False
+        self._written: Object | None = None
+        self._beat = clock()
         self.epoch = 0
 
     @property
@@ -61,16 +71,28 @@ class Lease:
                 f"{self._identity} does not surely hold lease {self._namespace}/{self._name}: nothing is written"
             )
 
+    def beat(self) -> None:
+        """The work goes on. May be called from another thread."""
+        self._beat = self._clock()
+
     async def acquire(self) -> None:
         """Return when the lease is ours."""
         while not await self._attempt():  # noqa: ASYNC110 - the API server is what is polled
             await asyncio.sleep(POLL)
+        self.beat()
         log.info("%s leads, epoch %d", self._identity, self.epoch)
 
     async def keep(self) -> None:
-        """Renew until another candidate has it; then return."""
+        """Renew, while beats come, until another candidate has it; then return."""
+        looked, last, since = self._clock(), self._beat, self._clock()
         while True:
             await asyncio.sleep(RENEW if self.held else POLL)
+            before, looked = looked, self._clock()
+            if self._beat != last or looked - before > STOOD_STILL:
+                last, since = self._beat, looked
+            elif looked - since > STUCK:
+                log.error("the operator's work has stood still for %.0f s: %s renews no more", STUCK, self._identity)
+                return
             if not await self._attempt() and self._taken:
                 log.error("%s has lost lease %s/%s", self._identity, self._namespace, self._name)
                 return
@@ -79,7 +101,7 @@ class Lease:
         """Let a standby take over at once. Best effort: after a failure it has to wait for the lease to end."""
         if not self.held:
             return
-        self._valid_until = float("-inf")
+        self._valid_until, self._written = float("-inf"), None
         try:
             lease = await self._kube.get("Lease", self._namespace, self._name)
             if lease and lease["spec"].get("holderIdentity") == self._identity:
@@ -88,19 +110,36 @@ class Lease:
             log.warning("lease was not released: %s", error)
 
     async def _attempt(self) -> bool:
-        asked = self._clock()
         try:
-            lease = await self._kube.get("Lease", self._namespace, self._name)
-            wanted = self._next(lease, asked)
-            if wanted is None:
-                return False
-            written = await (self._kube.replace(wanted) if lease else self._kube.create(wanted))
+            return await self._renew() or await self._ask()
         except KubeConflict:
             return False
         except KubeError as error:
             log.warning("lease %s/%s: %s", self._namespace, self._name, error)
             return False
+
+    async def _renew(self) -> bool:
+        """By what was written last, without asking."""
+        asked, (last, self._written) = self._clock(), (self._written, None)
+        if last is None:
+            return False
+        try:
+            written = await self._kube.replace(self._stated(last, int(last["spec"]["leaseTransitions"])))
+        except KubeConflict:
+            return False  # somebody has written: it may be another holder, or only a label
+        return self._hold(written, asked)
+
+    async def _ask(self) -> bool:
+        asked = self._clock()
+        lease = await self._kube.get("Lease", self._namespace, self._name)
+        wanted = self._next(lease, asked)
+        if wanted is None:
+            return False
+        return self._hold(await (self._kube.replace(wanted) if lease else self._kube.create(wanted)), asked)
+
+    def _hold(self, written: Object, asked: float) -> bool:
         self._taken = False
+        self._written = written
         self._valid_until = asked + DURATION - MARGIN
         self.epoch = _epoch(written)
         return True

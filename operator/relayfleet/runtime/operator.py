@@ -26,6 +26,7 @@ from relayfleet.kube.client import Kube, connect
 from relayfleet.kube.errors import KubeError
 from relayfleet.protocol.probing import Hello
 from relayfleet.runtime import proberprocess
+from relayfleet.runtime.aside import Aside
 from relayfleet.runtime.control import Identity, identity
 from relayfleet.runtime.leader import RECONCILE, Leader
 from relayfleet.runtime.lease import Lease
@@ -64,17 +65,18 @@ async def _run(settings: Settings) -> Ended:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    elector = await connect()
+    aside = Aside("lease")
+    elector, unfenced = await aside.run(connect()), await connect()
     lease = Lease(elector, settings.namespace, settings.lease, settings.identity)
     kube = await connect(lease.check)
     liveness = Liveness(lambda: lease.held)
     files = tempfile.TemporaryDirectory(prefix="relayfleet-")
-    known = asyncio.create_task(identity(elector, settings, Path(files.name)))
+    known = asyncio.create_task(identity(unfenced, settings, Path(files.name)))
     tasks = {
         "stop": asyncio.create_task(stop.wait()),
         "status server": asyncio.create_task(liveness.serve(settings.status_port)),
         "prober": asyncio.create_task(proberprocess.keep(known)),
-        "lead": asyncio.create_task(_lead(settings, lease, kube, liveness, known)),
+        "lead": asyncio.create_task(_lead(settings, lease, aside, kube, liveness, known)),
     }
     try:
         done, _ = await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
@@ -90,31 +92,33 @@ async def _run(settings: Settings) -> Ended:
         for task in tasks.values():
             task.cancel()
         await asyncio.gather(*tasks.values(), return_exceptions=True)
-        await lease.release()
+        await aside.run(lease.release())
+        await aside.run(elector.close())
+        aside.stop()
         await kube.close()
-        await elector.close()
+        await unfenced.close()
         known.cancel()
         files.cleanup()
 
 
 async def _lead(
-    settings: Settings, lease: Lease, kube: Kube, liveness: Liveness, known: asyncio.Task[Identity]
+    settings: Settings, lease: Lease, aside: Aside, kube: Kube, liveness: Liveness, known: asyncio.Task[Identity]
 ) -> None:
     """Acquire the lease, work, return when it is lost. Raises what made the work end otherwise."""
     log.info("%s waits for lease %s/%s", settings.identity, settings.namespace, settings.lease)
-    await lease.acquire()
+    await aside.run(lease.acquire())
 
     leader = Leader(settings, lease, kube)
     for each in leader.metrics():
         liveness.registry.register(each)
-    held = asyncio.create_task(lease.keep())
+    held = asyncio.create_task(aside.run(lease.keep()))
     tasks = [
         held,
         *(asyncio.create_task(each.run()) for each in leader.queues()),
         asyncio.create_task(_watch(settings, kube, leader.wiring(liveness), known)),
         asyncio.create_task(_observe(settings, lease, kube, leader, known)),
         asyncio.create_task(_command(leader.links, known)),
-        asyncio.create_task(_tick(leader)),
+        asyncio.create_task(_tick(lease, leader)),
     ]
     await _until_one_ends(tasks)
     if held.cancelled():
@@ -148,9 +152,10 @@ async def _command(links: RelayLinks, known: asyncio.Task[Identity]) -> None:
     await links.run((await asyncio.shield(known)).client())
 
 
-async def _tick(leader: Leader) -> None:
+async def _tick(lease: Lease, leader: Leader) -> None:
     while True:
         await asyncio.sleep(TICK)
+        lease.beat()
         leader.tick()
 
 

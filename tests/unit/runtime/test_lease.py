@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
+import threading
 from typing import Any, cast
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from relayfleet.kube.client import Kube, Object
 from relayfleet.kube.errors import KubeConflict, KubeUnavailable, NotLeader
+from relayfleet.runtime.aside import Aside
 from relayfleet.runtime.lease import DURATION, MARGIN, Lease
 
 
@@ -21,6 +24,8 @@ class Server:
         self.lease: Object | None = None
         self.version = 0
         self.down = False
+        self.asked = 0
+        self.written = threading.Semaphore(0)
         self.born = "2026-11-24T12:00:00Z"
 
     def _answer(self) -> None:
@@ -29,6 +34,7 @@ class Server:
 
     async def get(self, *_: Any) -> Object | None:
         self._answer()
+        self.asked += 1
         return copy.deepcopy(self.lease)
 
     async def create(self, lease: Object) -> Object:
@@ -48,6 +54,7 @@ class Server:
         self.lease = copy.deepcopy(lease)
         age = {"creationTimestamp": lease["metadata"].get("creationTimestamp", self.born)}
         self.lease["metadata"] = lease["metadata"] | age | {"resourceVersion": str(self.version)}
+        self.written.release()
         return copy.deepcopy(self.lease)
 
 
@@ -115,6 +122,100 @@ async def test_an_api_server_that_was_gone_for_a_while_leaves_the_leader_where_i
     server.down = False
     assert await first._attempt()
     assert first.held
+
+
+async def test_a_holder_renews_without_asking_until_somebody_else_has_written() -> None:
+    server, clock = Server(), Clock()
+    first = candidate(server, "a", clock)
+    assert await first._attempt()
+    asked = server.asked
+    clock.now += 1
+    assert await first._attempt()
+    assert server.asked == asked
+    assert server.lease is not None
+    server.lease["metadata"]["labels"] = {"team": "mail"}
+    server._store(server.lease)
+    clock.now += 1
+    assert await first._attempt()
+    assert server.lease["metadata"]["labels"] == {"team": "mail"}
+    assert first.held
+
+
+async def test_a_write_without_an_answer_makes_it_ask() -> None:
+    server, clock = Server(), Clock()
+    first, second = candidate(server, "a", clock), candidate(server, "b", clock)
+    assert await first._attempt()
+    server.down = True
+    assert not await first._attempt()
+    server.down = False
+    assert not await second._attempt()
+    clock.now += DURATION
+    assert await second._attempt()
+    assert not await first._attempt()
+    assert first._taken
+
+
+def test_work_that_holds_the_loop_up_costs_no_lease() -> None:
+    server = Server()
+
+    async def work() -> list[bool]:
+        aside = Aside("lease")
+        first = Lease(cast("Kube", server), "system", "relayfleet", "a")
+        await aside.run(first.acquire())
+        keeping = asyncio.create_task(aside.run(first.keep()))
+        await asyncio.sleep(0)
+        written = []
+        for _ in range(4):  # the one that acquires it, and three that renew it
+            first.beat()
+            written.append(server.written.acquire(timeout=60))  # this loop stands still meanwhile
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+        aside.stop()
+        return written
+
+    assert all(asyncio.run(work()))
+
+
+async def kept(monkeypatch: pytest.MonkeyPatch, looks: list[tuple[float, bool]]) -> bool:
+    """Whether a holder still renews after these looks: seconds before each, and whether there was a beat."""
+    server, clock = Server(), Clock()
+    first = candidate(server, "a", clock)
+    await first.acquire()
+    steps = iter(looks)
+
+    async def sleep(_: float) -> None:
+        pause, beats = next(steps, (None, False))
+        if pause is None:
+            raise EOFError
+        clock.now += pause
+        if beats:
+            first.beat()
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    try:
+        await first.keep()
+    except EOFError:
+        return True
+    finally:
+        monkeypatch.undo()
+    return False
+
+
+@pytest.mark.parametrize(
+    ("looks", "keeps"),
+    [
+        pytest.param([(1.0, True)] * 20, True, id="work goes on"),
+        pytest.param([(1.0, False)] * 6, True, id="work is held up"),
+        pytest.param([(1.0, False)] * 8, False, id="work is stuck"),
+        pytest.param([(1.0, False), (1.0, False), (1.0, False), (1.0, True)] * 5, True, id="work is slow"),
+        pytest.param([(60.0, False), (1.0, True)], True, id="the process stood still"),
+        pytest.param([(60.0, False), *[(1.0, False)] * 8], False, id="and its work does not go on"),
+    ],
+)
+async def test_a_leader_whose_work_is_stuck_leaves_the_lease_to_others(
+    monkeypatch: pytest.MonkeyPatch, looks: list[tuple[float, bool]], keeps: bool
+) -> None:
+    assert await kept(monkeypatch, looks) is keeps
 
 
 @given(
