@@ -204,9 +204,38 @@ def test_the_same_report_written_twice_is_one_mail() -> None:
     one, two = make(), make()
     assert one is not None
     assert two is not None
-    assert one.id == two.id == report_id(RECORD)
+    assert one.id == two.id == report_id(RECORD, [FAILED])
     assert len(one.id) == 26
-    assert report_id(replace(RECORD, attempt=1)) != one.id
+    assert report_id(replace(RECORD, attempt=1), [FAILED]) != one.id
+
+
+OTHER = replace(FAILED, recipient=Recipient("c@two.test"))
+TOLD = {
+    "they failed in another order": ((OTHER, FAILED), (FAILED, OTHER), True),
+    "another server said it, in other words": ((FAILED,), (replace(FAILED, answer="550 no", remote_host="mx2"),), True),
+    "the other has somebody who wants no report": (
+        (FAILED,),
+        (FAILED, replace(OTHER, recipient=Recipient("c@two.test", "NEVER"))),
+        True,
+    ),
+    "they parted the recipients": ((FAILED,), (OTHER,), False),
+    "one has some that the other has not": ((FAILED,), (FAILED, OTHER), False),
+    "one says failed and the other relayed": (
+        (replace(FAILED, recipient=Recipient("b@one.test", "FAILURE,SUCCESS")),),
+        (replace(FAILED, action="relayed", recipient=Recipient("b@one.test", "FAILURE,SUCCESS")),),
+        False,
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", TOLD)
+def test_reports_of_two_copies_are_one_mail_when_they_tell_the_same_of_the_same_recipients(sentence: str) -> None:
+    """Under one name the second would be dropped as a copy of the first, and nobody be told of its recipients."""
+    first, second, same = TOLD[sentence]
+    one, two = make(RECORD, *first), make(RECORD, *second)
+    assert one is not None
+    assert two is not None
+    assert (one.id == two.id) is same
 
 
 def test_a_delay_is_told_in_exactly_one_attempt() -> None:

@@ -155,7 +155,7 @@ def test_the_report_on_a_mail_is_another_mail() -> None:
     mail = Record("01ABCDEFGH" + 16 * "0", "a", (Recipient("b"),), b"")
     ledger = Ledger()
     ledger.apply(outcome(ONE, "a", delivered=True, key=mail.key), 0.0)
-    assert ledger.seen(f"{report_id(mail)}.0", "a") == Seen()
+    assert ledger.seen(f"{report_id(mail, [])}.0", "a") == Seen()
 
 
 def test_each_recipient_takes_up_one_slot() -> None:

@@ -40,7 +40,7 @@ def report(record: Record, entries: Sequence[Entry], reporting_mta: str, now: fl
     told = [entry for entry in entries if wants(entry)]
     if not told or not record.sender:
         return None
-    name = report_id(record)
+    name = report_id(record, told)
     message = build(record, told, name, reporting_mta, now, record.accepted_at + lifetime)
     utf8 = (
         not record.sender.isascii() or not all(entry.recipient.address.isascii() for entry in told) or record.smtputf8
@@ -57,7 +57,10 @@ def report(record: Record, entries: Sequence[Entry], reporting_mta: str, now: fl
     )
 
 
-def report_id(record: Record) -> str:
-    """A name that follows from the record's: the same report written twice, by two relays, is one mail and can be known as such."""
-    number = int.from_bytes(hashlib.sha256(f"report {record.key}".encode()).digest()[:10], "big")
+def report_id(record: Record, told: Sequence[Entry]) -> str:
+    """A name that follows from the record's and from what is told of whom: the same report written twice, by two relays, is one mail and can be
+    known as such. Copies of one record may part its recipients differently; their reports are different mails, of which none may be dropped."""
+    words = sorted(f"{entry.action} {entry.recipient.address}" for entry in told)
+    name = "\n".join((f"report {record.key}", *words))
+    number = int.from_bytes(hashlib.sha256(name.encode()).digest()[:10], "big")
     return record.id[:10] + "".join(_CROCKFORD[number >> shift & 31] for shift in range(75, -1, -5))
