@@ -20,6 +20,7 @@ class MemoryJournal:
     claims: list[tuple[str, tuple[str, ...], str, str]] = field(default_factory=list)
     outcomes: list[tuple[str, tuple[str, ...], bool, str]] = field(default_factory=list)
     withdrawn: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    ended: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     purged: list[tuple[str, tuple[str, ...], str]] = field(default_factory=list)
     places: list[tuple[str, str]] = field(default_factory=list)
     told: list[tuple[str, Event]] = field(default_factory=list)
@@ -60,6 +61,9 @@ class MemoryJournal:
         if self.fail_purges:
             raise self.fail_purges.popleft()
         self.purged.append((held.record.key, tuple(recipients), rule))
+
+    def settled(self, held: Held, recipients: Sequence[str]) -> None:
+        self.ended.append((held.record.key, tuple(recipients)))
 
     async def tell(self, held: Held, events: Sequence[Event]) -> None:
         if self.fail_events:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from relayfleet.relay.spool.interface import SpoolError, SpoolUnavailable, Successor
@@ -31,7 +31,7 @@ class MemoryHeld:
         """False when it was handed to others."""
         return self in self.spool.held
 
-    async def settle(self, successors: Sequence[Successor] = ()) -> None:
+    async def settle(self, successors: Sequence[Successor] = (), stored: Callable[[], None] = lambda: None) -> None:
         """Store the successors and let go, or raise what `fail_next` holds and let go of nothing."""
         if any(each.record.key == self.record.key for each in successors):
             raise ValueError(
@@ -42,6 +42,7 @@ class MemoryHeld:
             raise SpoolUnavailable("the record was handed to others")
         for each in successors:
             self.spool.admit(each)
+        stored()
         self.spool.held.remove(self)
         self.settled = True
         self.spool.ended[self.record.key] += 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
@@ -19,7 +21,7 @@ ONE, TWO = "one/1", "two/2"
 ENTRIES = st.lists(
     st.builds(
         Entry,
-        kind=st.sampled_from(("claim", "outcome", "withdrawal", "purge")),
+        kind=st.sampled_from(("claim", "outcome", "withdrawal", "purge", "settled")),
         key=st.sampled_from(("k.0", "k.1")),
         recipients=st.lists(st.sampled_from("abc"), unique=True, min_size=1).map(tuple),
         holder=st.sampled_from((ONE, TWO)),
@@ -46,6 +48,10 @@ def purge(holder: str, *recipients: str) -> Entry:
     return Entry("purge", "k.0", recipients, holder, 1000.0, 2, rule="wrong-campaign")
 
 
+def settled(holder: str, *recipients: str, key: str = "k.0") -> Entry:
+    return Entry("settled", key, recipients, holder, 1000.0, 3)
+
+
 def outcome(holder: str, *recipients: str, delivered: bool, key: str = "k.0") -> Entry:
     return Entry("outcome", key, recipients, holder, 1000.0, 2, delivered=delivered)
 
@@ -62,6 +68,25 @@ def outcome(holder: str, *recipients: str, delivered: bool, key: str = "k.0") ->
         ("a rule purged it", [purge(TWO, "a")], False),
         ("it was purged after the other side refused it", [outcome(TWO, "a", delivered=False), purge(TWO, "a")], False),
         ("it was purged after we had claimed it", [claim(ONE, "a"), purge(TWO, "a")], True),
+        ("another has put it off", [settled(TWO, "a")], False),
+        ("we have put it off", [claim(ONE, "a"), settled(ONE, "a")], False),
+        (
+            "the other side refused it, and it was put off",
+            [outcome(TWO, "a", delivered=False), settled(TWO, "a")],
+            False,
+        ),
+        (
+            "it was put off by one, and refused to another that was sending it",
+            [claim(TWO, "a"), settled(ONE, "a"), outcome(TWO, "a", delivered=False)],
+            False,
+        ),
+        (
+            "it was put off by one, and withdrawn by another",
+            [claim(TWO, "a"), settled(ONE, "a"), withdrawal(TWO, "a")],
+            False,
+        ),
+        ("another recipient was put off", [settled(TWO, "b")], True),
+        ("an earlier attempt of it was put off", [settled(TWO, "a", key="k.1")], True),
         ("it was withdrawn", [claim(TWO, "a"), withdrawal(TWO, "a")], True),
         ("an earlier claim of the holder was withdrawn", [claim(TWO, "a"), withdrawal(TWO, "a", number=0)], False),
         ("another relay withdrew its own", [claim(TWO, "a"), withdrawal("three/3", "a")], False),
@@ -86,7 +111,7 @@ def test_a_claim_of_several_is_granted_whole_or_leaves_no_trace() -> None:
     ledger = Ledger()
     ledger.apply(claim(TWO, "b"), 0.0)
     assert not ledger.apply(claim(ONE, "a", "b"), 0.0)
-    assert ledger.seen("k.0", "ab") == Seen(uncertain=frozenset("b"))
+    assert ledger.seen("k.0", "ab", TWO) == Seen(uncertain=frozenset("b"))
     assert ledger.apply(claim(TWO, "a"), 0.0)
 
 
@@ -95,8 +120,30 @@ def test_what_is_seen() -> None:
     ledger.apply(claim(ONE, "a", "b", "c"), 0.0)
     ledger.apply(outcome(ONE, "a", delivered=True), 0.0)
     ledger.apply(outcome(ONE, "b", delivered=False), 0.0)
-    assert ledger.seen("k.0", "abcd") == Seen(frozenset("a"), frozenset("c"))
+    assert ledger.seen("k.0", "abcd", ONE) == Seen(frozenset("a"), frozenset("c"))
     assert ledger.seen("l.0", "abcd") == Seen()
+
+
+def test_who_went_on_is_seen_under_the_copys_own_name_until_somebody_delivers() -> None:
+    """Its successor is another copy, which is still to be tried."""
+    ledger = Ledger()
+    ledger.apply(claim(TWO, "a"), 0.0)
+    ledger.apply(settled(ONE, "a", "b"), 0.0)
+    assert ledger.seen("k.0", "abc") == Seen(settled=frozenset("ab"))
+    assert ledger.seen("k.1", "abc") == Seen()
+    ledger.apply(outcome(TWO, "a", delivered=True), 0.0)
+    assert ledger.seen("k.0", "abc") == Seen(frozenset("a"), settled=frozenset("b"))
+    assert ledger.seen("k.1", "abc") == Seen(frozenset("a"))
+    ledger.apply(settled(ONE, "a"), 0.0)
+    assert ledger.seen("k.0", "a") == Seen(frozenset("a"))
+
+
+def test_whose_claim_it_is_that_stands_open() -> None:
+    ledger = Ledger()
+    ledger.apply(claim(ONE, "a"), 0.0)
+    ledger.apply(claim(TWO, "b"), 0.0)
+    assert ledger.seen("k.0", "abc", ONE) == Seen(uncertain=frozenset("ab"), elsewhere=frozenset("b"))
+    assert ledger.seen("k.0", "a", "three/3") == Seen(uncertain=frozenset("a"), elsewhere=frozenset("a"))
 
 
 def test_a_successor_learns_that_its_twin_was_delivered_under_the_earlier_key() -> None:
@@ -139,7 +186,7 @@ def test_twins_that_were_held_know_of_each_other_whatever_way_they_went(sentence
             ledger = Ledger()
             assert ledger.apply(claim(TWO, "b", key=other), 0.0)
             ledger.apply(done, 0.0)
-            assert ledger.seen(other, "abc") == Seen(frozenset("a"), frozenset("b"))
+            assert ledger.seen(other, "abc", TWO) == Seen(frozenset("a"), frozenset("b"))
             assert not ledger.apply(claim(TWO, "a", key=other), 0.0)
             assert ledger.apply(claim(TWO, "c", key=other), 0.0)
 
@@ -158,11 +205,12 @@ def test_the_report_on_a_mail_is_another_mail() -> None:
     assert ledger.seen(f"{report_id(mail, [])}.0", "a") == Seen()
 
 
-def test_each_recipient_takes_up_one_slot() -> None:
+@pytest.mark.parametrize("ends", [partial(outcome, delivered=True), settled])
+def test_each_recipient_takes_up_one_slot(ends: Callable[..., Entry]) -> None:
     ledger = Ledger()
     for number in range(100):
         ledger.apply(claim(ONE, "a", key=f"{number}.0"), number)
-        ledger.apply(outcome(ONE, "a", delivered=True, key=f"{number}.0"), number + GENERATION)
+        ledger.apply(ends(ONE, "a", key=f"{number}.0"), number + GENERATION)
     assert sum(len(states) for _, states in ledger._generations) == 100
 
 
@@ -180,6 +228,8 @@ def test_no_recipient_is_granted_to_a_second_relay_before_it_was_refused(entries
                 entry.kind == "withdrawal" and holders.get(place) == (entry.holder, entry.number)
             ):
                 holders.pop(place, None)
+            elif entry.kind == "settled":
+                holders.setdefault(place, ("gone on", 0))
             elif entry.kind == "claim" and granted:
                 assert holders.get(place, (entry.holder, 0))[0] == entry.holder
                 holders[place] = entry.holder, entry.number
@@ -198,7 +248,7 @@ def test_what_was_said_is_known_for_as_long_as_promised_and_then_forgotten() -> 
     while time < KEEP - GENERATION:
         time += GENERATION / 3
         ledger.apply(claim(ONE, "x", key=f"other.{time}"), time)
-        assert ledger.seen("k.0", "a") == Seen(uncertain=frozenset("a")), time
+        assert ledger.seen("k.0", "a", ONE) == Seen(uncertain=frozenset("a")), time
     while time < KEEP + 3 * GENERATION:
         time += GENERATION / 3
         ledger.apply(claim(ONE, "x", key=f"other.{time}"), time)

@@ -25,6 +25,8 @@ UNREACHABLE = Verdict(Scope.PATH, "Unreachable", Action.RETRY_OTHER_IP, "connect
 CONGESTED = Verdict(Scope.LOCAL, "DestinationBusy", Action.RETRY, "sessions")
 SESSION_LOST = Verdict(Scope.PATH, "SessionLost", Action.RETRY, "session")
 UNCERTAIN = Verdict(Scope.PATH, "Uncertain", Action.RETRY, "end-of-data")
+OPEN_CLAIM = Verdict(Scope.PATH, "Uncertain", Action.RETRY, "journal")
+"""Somebody else may have sent it. The journal will say what came of it, and forgets that after an hour."""
 NO_SOURCE = Verdict(Scope.LOCAL, "SourceUnusable", Action.RETRY_OTHER_IP, "source")
 NO_CLAIM = Verdict(Scope.LOCAL, "JournalUnavailable", Action.RETRY, "journal")
 NO_SIGNATURE = Verdict(Scope.LOCAL, "SigningKeyUnavailable", Action.RETRY, "dkim")
@@ -77,7 +79,7 @@ def unanswered(recipient: Recipient, error: Exception, place: Place, classifier:
 def uncertain(recipient: Recipient) -> Outcome:
     """Somebody claimed the recipient and did not say what came of it."""
     text = "an earlier attempt ended without an answer to the final dot"
-    return Outcome(recipient, Fate.UNCERTAIN, "end", 0, "4.4.2", text, Place(), UNCERTAIN)
+    return Outcome(recipient, Fate.UNCERTAIN, "end", 0, "4.4.2", text, Place(), OPEN_CLAIM)
 
 
 def suppressed(recipient: Recipient, entry: str) -> Outcome:

@@ -6,6 +6,7 @@ permanent                        goes into the bounce report
 transient, and life is over      goes into the bounce report
 transient                        goes on in the one successor, after the backoff
 uncertain                        goes on in the one successor, after ten minutes at least
+uncertain, by the journal        goes on in the one successor, after ten minutes: by then it says what came of it, and does not say so for ever
 transient, and life is over, but
   it was held until now          goes on once more, after `retry.first` at least: its first attempt after that may have been none
 held                             goes on in a successor of its own, however old it is: nothing is said to anybody
@@ -19,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from relayfleet.protocol.relay_config import Retry
-from relayfleet.relay.delivery.judging import EXPIRED_STATUS, GREYLISTED
+from relayfleet.relay.delivery.judging import EXPIRED_STATUS, GREYLISTED, OPEN_CLAIM
 from relayfleet.relay.delivery.outcome import Fate, Outcome
 from relayfleet.relay.reports import notify
 from relayfleet.relay.reports.dsn import Entry, ReportAction
@@ -78,7 +79,9 @@ def decide(
 
 
 def _later(record: Record, deferred: Sequence[Outcome], now: float, delay: float) -> Successor:
-    if any(each.fate is Fate.UNCERTAIN for each in deferred):
+    if any(each.verdict == OPEN_CLAIM for each in deferred):
+        delay = UNCERTAIN_SECONDS
+    elif any(each.fate is Fate.UNCERTAIN for each in deferred):
         delay = max(delay, UNCERTAIN_SECONDS)
     # The peer that greylisted waits for the same address; any other mail may leave from the next one.
     kept = (each.place.source for each in deferred if each.verdict is not None and each.verdict.reason == GREYLISTED)

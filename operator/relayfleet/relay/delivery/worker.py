@@ -17,12 +17,12 @@ from random import Random
 
 from relayfleet.protocol.relay_config import RelayConfig
 from relayfleet.relay.control.tally import Tally
-from relayfleet.relay.delivery import events, settlement
+from relayfleet.relay.delivery import events, settlement, twins
 from relayfleet.relay.delivery.courier import Courier
 from relayfleet.relay.delivery.destinations import by_domain
 from relayfleet.relay.delivery.hands import Hands
 from relayfleet.relay.delivery.journal import Witness
-from relayfleet.relay.delivery.judging import expired, ruled, suppressed, unanswered, uncertain
+from relayfleet.relay.delivery.judging import expired, ruled, suppressed, unanswered
 from relayfleet.relay.delivery.outcome import Outcome, Place
 from relayfleet.relay.delivery.patience import patiently
 from relayfleet.relay.delivery.ruling import PURGE, DeliveryRules
@@ -232,13 +232,11 @@ class DeliveryService:
             self.counters.recipients[DISCARDED] += len(record.recipients)
             return
         seen = await self._seen(held)
-        left = [each for each in record.recipients if each.address not in seen.delivered]
-        self.counters.duplicates_dropped += len(record.recipients) - len(left)
-        known = [uncertain(each) for each in left if each.address in seen.uncertain]
+        known, fresh = twins.before(record, seen)
+        self.counters.duplicates_dropped += len(record.recipients) - len(known) - len(fresh)
         if known:
             tell(self.counters, record, known, 0.0)
-        fresh = [each for each in left if each.address not in seen.uncertain]
-        outcomes = known + await self._attempt(held, fresh)
+        outcomes = await self._left_by_twins(held, known + await self._attempt(held, fresh))
         decision = settlement.decide(
             record,
             outcomes,
@@ -251,7 +249,20 @@ class DeliveryService:
         self.counters.double_bounces += decision.unreportable
         self._hands.begin(held)
         await self._tell(held, events.settled(record, outcomes, decision.successors))
-        await patiently(held, lambda: held.settle(decision.successors))
+        ended = twins.unfinished(outcomes)
+        await patiently(held, lambda: held.settle(decision.successors, partial(self._settled, held, ended)))
+
+    async def _left_by_twins(self, held: Held, outcomes: list[Outcome]) -> list[Outcome]:
+        if not twins.unfinished(outcomes):
+            return outcomes
+        try:
+            return twins.after(outcomes, await self._journal.seen(held.record))
+        except SpoolError:  # what was tried must be settled, whoever knows of it
+            return outcomes
+
+    def _settled(self, held: Held, ended: Sequence[str]) -> None:
+        if ended:
+            self._journal.settled(held, ended)
 
     async def _tell(self, held: Held, told: Sequence[Event]) -> None:
         """Events come before what they tell of, so that none is missing when this relay dies. A journal that stays away keeps no mail back, and

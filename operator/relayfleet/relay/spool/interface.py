@@ -10,7 +10,7 @@ Errors by meaning (the server answers by the class alone):
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
@@ -63,8 +63,9 @@ class Held(Protocol):
         """False when the connection was lost and the queue has handed the record to others."""
         ...
 
-    async def settle(self, successors: Sequence[Successor] = ()) -> None:
-        """Store the successors (confirmed by a majority), then let go of the record. SpoolError: nothing was let go.
+    async def settle(self, successors: Sequence[Successor] = (), stored: Callable[[], None] = lambda: None) -> None:
+        """Store the successors (confirmed by a majority), then let go of the record. SpoolError: nothing was let go. `stored` is called in between,
+        also when the record turns out to be with others then: they need not store the successors once more.
 
         A successor has another key than the record (ValueError otherwise): it would be taken for a copy of it.
         """
@@ -119,10 +120,13 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the journal tells of a record's recipients (addresses): done, since answered with 2xx or purged; or claimed without an answer (uncertain)."""
+    """What the journal tells of a record's recipients (addresses): done, since answered with 2xx or purged; claimed without an answer (uncertain),
+    and of these whose claim is another relay's (elsewhere); or settled: this very copy, or a twin of it, has gone on in a successor or is given up."""
 
     delivered: frozenset[str] = frozenset()
     uncertain: frozenset[str] = frozenset()
+    elsewhere: frozenset[str] = frozenset()
+    settled: frozenset[str] = frozenset()
 
 
 NOTHING_SEEN = Seen()
@@ -144,7 +148,7 @@ class Journal(Protocol):
 
     The delivery asks `seen` for every record that it takes, `claim`s each transaction right before its final dot, and states
     the `outcome` before the record is settled. An `uncertain` transaction states none: its claim stays open. A claim without a dot is
-    withdrawn. Recipients that a rule purges are stated too (`purge`). What else became of an attempt is told (`tell`) before the record is settled.
+    withdrawn. Recipients that a rule purges are stated too (`purge`), and those who go on or are given up (`settled`). What else became of an attempt is told (`tell`) before the record is settled.
     """
 
     async def seen(self, record: Record) -> Seen:
@@ -169,6 +173,11 @@ class Journal(Protocol):
     async def purge(self, held: Held, recipients: Sequence[str], rule: str) -> None:
         """State that a rule ended these recipients without a word: nobody sends them a copy any more, unless he has claimed it already.
         Raises ClaimRefusedError when `held` is not ours any more, SpoolError when unconfirmed."""
+        ...
+
+    def settled(self, held: Held, recipients: Sequence[str]) -> None:
+        """Say that these recipients go on in successors, or are given up, and all that becomes of them *is stored*: nobody handles them under this
+        copy's key any more. Stated in the background until confirmed."""
         ...
 
     async def tell(self, held: Held, events: Sequence[Event]) -> None:

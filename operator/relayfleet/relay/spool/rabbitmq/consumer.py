@@ -51,8 +51,8 @@ class RabbitHeld:
         """False when the broker has handed it to others."""
         return self._channel.is_open
 
-    async def settle(self, successors: Sequence[Successor] = ()) -> None:
-        await self._consumer.settle(self, successors)
+    async def settle(self, successors: Sequence[Successor] = (), stored: Callable[[], None] = lambda: None) -> None:
+        await self._consumer.settle(self, successors, stored)
 
     def release(self) -> None:
         self._consumer.release(self)
@@ -109,7 +109,9 @@ class Consumer:
                 return held
             self._give_up(held)
 
-    async def settle(self, held: RabbitHeld, successors: Sequence[Successor]) -> None:
+    async def settle(
+        self, held: RabbitHeld, successors: Sequence[Successor], stored: Callable[[], None] = lambda: None
+    ) -> None:
         """See `interface.Held.settle`."""
         key = held.record.key
         if any(each.record.key == key for each in successors):
@@ -119,6 +121,7 @@ class Consumer:
                 self._give_up(held)
                 raise SpoolUnavailable("the connection was lost and the record is with others: nothing was stored")
             await asyncio.gather(*map(self._ways.store, successors))
+        stored()
         finished = self._copies.finish(key, held.addresses)
         dropped = [_dropped(each) for each in (held, *finished.dropped)]
         self._go_on(finished.following)

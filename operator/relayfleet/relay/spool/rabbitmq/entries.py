@@ -6,12 +6,13 @@ second are some dozens of messages. The lines are the pool's event stream as wel
     ["claim",   key, [recipients], holder, time, number, source, host, {…}] a relay is about to write a final dot
     ["outcome", key, [recipients], holder, time, number, delivered, answer, {…}]    what the other side said to it
     ["withdrawal", key, [recipients], holder, time, number]                 no dot was written under the claim of that number, and none will be
+    ["settled", key, [recipients], holder, time, number]                    they go on in successors, or are given up: that is stored
     ["purge",   key, [recipients], holder, time, number, rule, {…}]         a rule of the pool's ended them without a word
     ["mark",    "",  [],           holder, time, number]                    a relay looks where it stands
     ["event",   key, [recipients], holder, time, number, name, {…}]         what became of an attempt, for people and programs only
 
 `{…}` is the detail, which events are made of and no relay asks for. Relays of before this read claims, outcomes and purges without it, and
-leave events out; lines without it are theirs.
+leave out events and what is settled; lines without it are theirs.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["claim", "outcome", "withdrawal", "purge", "mark", "event"]
+Kind = Literal["claim", "outcome", "withdrawal", "settled", "purge", "mark", "event"]
 _EVENT = b'["event"'
 
 
@@ -93,7 +94,7 @@ def _entry(row: list[Any]) -> Entry:
         return Entry("purge", *common, rule=str(row[6]), detail=_detail(row, 7))
     if kind == "event":
         return Entry("event", *common, name=str(row[6]), detail=_detail(row, 7))
-    if kind in ("withdrawal", "mark"):
+    if kind in ("withdrawal", "settled", "mark"):
         return Entry(kind, *common)
     raise ValueError(f"no entry: {kind!r}")
 

@@ -71,7 +71,7 @@ class RabbitMQJournal:
             each.start()
         if not self._tasks:
             self._tasks.append(asyncio.create_task(self._keep_up(), name="journal marks"))
-            self._tasks.append(asyncio.create_task(self._pay(), name="journal withdrawals"))
+            self._tasks.append(asyncio.create_task(self._pay(), name="journal debts"))
 
     def reconfigure(self, broker: Broker) -> None:
         """Take over the brokers' addresses; connections that stand are kept."""
@@ -98,7 +98,7 @@ class RabbitMQJournal:
                 await self._caught_up.wait()
         except TimeoutError as error:
             raise SpoolUnavailable(f"the journal cannot be read: {self.why_not}") from error
-        return self._ledger.seen(record.key, [each.address for each in record.recipients])
+        return self._ledger.seen(record.key, [each.address for each in record.recipients], self.holder)
 
     async def claim(self, held: Held, recipients: Sequence[str], source: str, host: str) -> Claim:
         """See `interface.Journal.claim`."""
@@ -153,6 +153,10 @@ class RabbitMQJournal:
             raise ClaimRefusedError("the connection to the queue was lost: the record is with others")
         common = (held.record.key, tuple(recipients), *self._place())
         await self._confirmed("purge", Entry("purge", *common, rule=rule, detail=_first(held.record)))
+
+    def settled(self, held: Held, recipients: Sequence[str]) -> None:
+        """See `interface.Journal.settled`."""
+        self._statements.owe(Entry("settled", held.record.key, tuple(recipients), *self._place()))
 
     async def tell(self, held: Held, events: Sequence[Event]) -> None:
         """See `interface.Journal.tell`."""

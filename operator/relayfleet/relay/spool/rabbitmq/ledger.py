@@ -1,9 +1,11 @@
 """What the journal says about each recipient of each record, as read so far. Pure.
 
 The stream has one order, the same for all readers, so all relays come to the same answer: a claim is granted when, at its place in the
-stream, none of its recipients was delivered to, or purged, or is claimed by another relay. Of two relays with copies of one record exactly one gets it.
+stream, none of its recipients was delivered to, or purged, or settled, or is claimed by another relay. Of two relays with copies of one record exactly
+one gets it.
 
-Claims are on one copy, by its key. That a recipient is done holds for the record, by its id: copies of it that went other ways (one was held, another
+Claims are on one copy, by its key. So is that it is settled: what becomes of its recipients is stored, as a successor for instance, and a copy under the same
+key that comes later has nothing to add. Otherwise each would go on by itself, and what the one delivers be tried by the other when nobody remembers it. That a recipient is done holds for the record, by its id: copies of it that went other ways (one was held, another
 deferred; one was looked at more often) have keys of which none follows from the other, and nobody may get the mail twice. Ids are unique, and what is
 sent of its own accord, such as a report, has one of its own.
 
@@ -26,7 +28,7 @@ GENERATION = 5 * 60.0
 MOST = 3_000_000
 """Recipients remembered at most, about 300 MB; beyond that the oldest generation is forgotten early."""
 
-_DONE, _REFUSED = -1, -2
+_DONE, _REFUSED, _SETTLED = -1, -2, -3
 _NUMBER_BITS = 40
 """A claimed recipient has the holder's index above so many bits, and the claim's number in them."""
 
@@ -41,20 +43,40 @@ class Ledger:
     def apply(self, entry: Entry, now: float) -> bool:
         """Take one entry in; for a claim, whether it is granted. `now` is the reader's own monotonic clock: a relay whose clock is wrong makes
         nobody forget anything."""
-        slots = [_slot(entry.key, each) for each in entry.recipients]
         if entry.kind in ("mark", "event"):
             return True
         newest = self._newest(now)
-        if entry.kind == "outcome":
-            if entry.delivered:
-                self._finish(entry.key, entry.recipients, newest)
-            else:
-                newest.update(dict.fromkeys(slots, _REFUSED))
-            return True
+        if entry.kind in ("claim", "withdrawal"):
+            return self._claim(entry, newest)
+        states = {each: self._state(_slot(entry.key, each)) for each in entry.recipients}
         if entry.kind == "purge":  # who has claimed a copy says himself what becomes of it
-            states = zip(entry.recipients, map(self._state, slots), strict=True)
-            self._finish(entry.key, [each for each, state in states if state in (None, _REFUSED)], newest)
-            return True
+            self._finish(entry.key, [each for each, state in states.items() if state is None or state < 0], newest)
+        elif (
+            entry.kind == "settled"
+        ):  # also of what is claimed: who is sending it says so if he delivers, and need not put it off
+            self._settle(entry.key, states, newest)
+        elif entry.delivered:
+            self._finish(entry.key, entry.recipients, newest)
+        else:
+            newest.update((_slot(entry.key, each), _REFUSED) for each, state in states.items() if state != _SETTLED)
+        return True
+
+    def seen(self, key: str, recipients: Iterable[str], holder: str = "") -> Seen:
+        """Who of the recipients was delivered to or purged, by this copy or any other of the record; who is claimed without an outcome, and of these who by
+        another than `holder`; and who is settled."""
+        states = {each: self._state(_slot(key, each)) for each in recipients}
+        delivered = self._done(key, states)
+        claims = {
+            each: state for each, state in states.items() if state is not None and state >= 0 and each not in delivered
+        }
+        ours = self._holders.get(holder, -1)
+        elsewhere = frozenset(each for each, claim in claims.items() if claim >> _NUMBER_BITS != ours)
+        settled = frozenset(each for each, state in states.items() if state == _SETTLED)
+        return Seen(delivered, frozenset(claims), elsewhere, settled - delivered)
+
+    def _claim(self, entry: Entry, newest: dict[int, int]) -> bool:
+        """A claim, or the withdrawal of one: whether it is granted."""
+        slots = [_slot(entry.key, each) for each in entry.recipients]
         holder = self._holders.setdefault(entry.holder, len(self._holders))
         claim = holder << _NUMBER_BITS | entry.number
         if entry.kind == "withdrawal":
@@ -65,20 +87,24 @@ class Ledger:
             newest.update(dict.fromkeys(slots, claim))
         return granted
 
-    def seen(self, key: str, recipients: Iterable[str]) -> Seen:
-        """Who of the recipients was delivered to or purged, by this copy or any other of the record, and who is claimed without an outcome."""
-        states = {each: self._state(_slot(key, each)) for each in recipients}
-        delivered = self._done(key, states)
-        uncertain = frozenset(each for each, state in states.items() if state is not None and state >= 0) - delivered
-        return Seen(delivered, uncertain)
-
     def _finish(self, key: str, recipients: Iterable[str], newest: dict[int, int]) -> None:
-        """What their copy's slots said is of no use any more: each of them takes up one slot as before."""
         for each in recipients:
-            slot = _slot(key, each)
-            for _, states in self._generations:
-                states.pop(slot, None)
+            self._forget(_slot(key, each))
             newest[_slot(_id(key), each)] = _DONE
+
+    def _settle(self, key: str, recipients: Iterable[str], newest: dict[int, int]) -> None:
+        recipients = tuple(recipients)
+        done = self._done(key, recipients)
+        for each in recipients:
+            if each not in done:
+                slot = _slot(key, each)
+                self._forget(slot)
+                newest[slot] = _SETTLED
+
+    def _forget(self, slot: int) -> None:
+        """What was said there is of no use any more: each recipient takes up one slot as before."""
+        for _, states in self._generations:
+            states.pop(slot, None)
 
     def _done(self, key: str, recipients: Iterable[str]) -> frozenset[str]:
         identity = _id(key)

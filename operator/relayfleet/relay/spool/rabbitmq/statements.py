@@ -2,7 +2,7 @@
 costs three brokers more than what is in it, so outcomes, purges and events, which only an acknowledgement waits for, wait a moment for the next claim's
 message.
 
-Withdrawals wait for nobody: they are owed, and stated again until a majority has them.
+Withdrawals, and that a copy is settled, are waited for by nobody: they are owed, and stated again until a majority has them.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from relayfleet.relay.spool.rabbitmq.entries import Entry, encode
 GATHER = 0.005
 """Seconds that outcomes, purges and events wait for company. A session's next claim comes sooner while there is mail."""
 MOST_OWED = 20_000
-"""Withdrawals that are remembered; beyond that the oldest claims stay open, and their mails wait ten minutes."""
+"""Statements that are owed at most; beyond that the oldest claims stay open, and their mails wait ten minutes. What is settled takes no withdrawal's
+place: only a copy of it, if there is one, would be tried once more."""
 MOST_BYTES = 1024**2
 """Of one message, unless a statement alone has more. A broker refuses what is too large for it (16 MiB, if nobody set another limit) and closes the channel, for
 all that is in it; and each reader has some hundred messages in its memory."""
 MOST_WAITING = 5_000
 """Statements beyond which no event is taken: while a broker blocks us they only become more, and claims and outcomes matter."""
-_AT_ONCE = 500
-_PATIENT = ("outcome", "purge", "event")
+_AT_ONCE = 2_000
+_PATIENT = ("outcome", "settled", "purge", "event")
 
 
 class Statements:
@@ -69,6 +70,8 @@ class Statements:
 
     def owe(self, entry: Entry) -> None:
         """To be stated by `pay`."""
+        if entry.kind == "settled" and len(self._owed) == MOST_OWED:
+            return
         self._owed.append(entry)
 
     async def pay(self, seconds: float) -> None:
