@@ -184,3 +184,13 @@ async def test_what_could_not_be_stored_is_nobodys_yet(relays: tuple[Relay, Rela
     assert not (await trying).settled
     await two.takes(RECORD)
     assert len(two.waits) == 1
+
+
+async def test_copies_that_relays_put_off_without_knowing_of_each_other_wait_alike(relays: tuple[Relay, Relay]) -> None:
+    one, two = relays
+    two.journal.ledger = Ledger()
+    for each in (one, two):
+        each.released.set()
+        await each.takes(RECORD)
+    ours, theirs = (each.spool.delayed[0].delay for each in (one, two))
+    assert ours == pytest.approx(theirs, abs=1e-3)

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from relayfleet.relay.spool.record import MAGIC, Recipient, Record, RecordError, decode, encode, new_id
+from relayfleet.relay.spool.record import MAGIC, Recipient, Record, RecordError, decode, encode, new_id, share
 
 text = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
 records = st.builds(
@@ -81,3 +81,12 @@ def test_two_ways_have_two_names(one: list[bool], other: list[bool]) -> None:
         return record.key
 
     assert (key(one) == key(other)) is (one == other)
+
+
+def test_copies_draw_one_number_and_records_are_spread_evenly() -> None:
+    names = [f"{new_id()}.{attempt}" for _ in range(500) for attempt in range(4)]
+    drawn = [share(each) for each in names]
+    assert drawn == [share(each) for each in names]
+    assert all(0 <= each < 1 for each in drawn)
+    tenths = [sum(tenth <= 10 * each < tenth + 1 for each in drawn) for tenth in range(10)]
+    assert all(100 < each < 300 for each in tenths), "200 are expected in each, and 13 the standard deviation"

@@ -47,7 +47,7 @@ from relayfleet.relay.spool.interface import (
     Spool,
     SpoolError,
 )
-from relayfleet.relay.spool.record import Recipient
+from relayfleet.relay.spool.record import Recipient, share
 from relayfleet.relay.suppression.suppression import SuppressionList, SuppressionListUnavailableError
 
 SWEEP_SECONDS = 5.0
@@ -242,7 +242,7 @@ class DeliveryService:
             outcomes,
             time.time(),
             self._config.retry,
-            self._random.random(),
+            share(record.key),
             self._hostname,
             owned=self._senders.owns(record.credential, record.sender),
         )

@@ -14,6 +14,7 @@ lines, still dot-stuffed, without the final dot. Delivery sends it as it is.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import os
 import re
@@ -93,6 +94,12 @@ def new_id() -> str:
     """26 characters (a ULID): sorted by time in milliseconds, 80 random bits, safe in mail headers and logs."""
     number = int(time.time() * 1000) << 80 | int.from_bytes(os.urandom(10), "big")
     return "".join(_CROCKFORD[number >> shift & 31] for shift in range(125, -1, -5))
+
+
+def share(name: str) -> float:
+    """A number in [0, 1) that follows from the name of a copy. It spreads records as chance does, and relays that settle copies of one record draw
+    the same: their successors, which have one name, wait alike and meet again."""
+    return int.from_bytes(hashlib.blake2b(name.encode(errors="replace"), digest_size=6).digest(), "big") / 2**48
 
 
 MOST_MESSAGE_ID = 250

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import zlib
 from collections.abc import Callable
 
@@ -16,7 +15,7 @@ from relayfleet.relay.spool.rabbitmq.publisher import Publisher
 from relayfleet.relay.spool.rabbitmq.quota import Census, Watermark
 from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANES, Lane, Topology
 from relayfleet.relay.spool.rabbitmq.ways import Ways
-from relayfleet.relay.spool.record import Record
+from relayfleet.relay.spool.record import Record, share
 from relayfleet.relay.spool.sealer import Sealer
 
 
@@ -115,13 +114,16 @@ class RabbitMQSpool:
         if successor.quarantine:
             await self._put_in_quarantine(body, key)
         elif successor.delay > 0:
-            await self._put_off(body, key, successor.delay, _lane_of_held(successor.record))
+            await self._wait(body, key, successor.delay, _lane(successor.record))
         else:
             await self._publisher.store(self._topology.ready, body, key)
 
-    async def _put_off(self, body: bytes, message_id: str, delay: float, lane: Lane | None = None) -> None:
-        either = random.choice(LANES)  # noqa: S311 - jitter: the lanes' rungs differ in length
-        await self._publisher.store(lambda each: self._topology.wait(delay, each), body, message_id, lane or either)
+    async def _put_off(self, body: bytes, message_id: str, delay: float) -> None:
+        """What cannot be opened now, as it came: nobody knows more of it than its key."""
+        await self._wait(body, message_id, delay, _either(message_id))
+
+    async def _wait(self, body: bytes, message_id: str, delay: float, lane: Lane) -> None:
+        await self._publisher.store(lambda each: self._topology.wait(delay, each), body, message_id, lane)
 
     async def _put_in_quarantine(self, body: bytes, message_id: str) -> None:
         """It expires there message by message: a queue's own arguments could not be changed where it exists."""
@@ -129,6 +131,11 @@ class RabbitMQSpool:
         await self._publisher.store(lambda _: self._topology.quarantine, body, message_id, expires=expires)
 
 
-def _lane_of_held(record: Record) -> Lane | None:
-    """Copies of a record that is held stay in one lane, whose rungs differ in length, so that they keep one pace. None: any lane."""
-    return LANES[zlib.crc32(record.id.encode()) % len(LANES)] if record.is_held else None
+def _lane(record: Record) -> Lane:
+    """Lanes' rungs differ in length, so records go to one or the other, and copies of one to the same. What is held stays in one lane, since copies of it
+    may have been looked at more or less often, and keeps one pace there."""
+    return LANES[zlib.crc32(record.id.encode()) % len(LANES)] if record.is_held else _either(record.key)
+
+
+def _either(key: str) -> Lane:
+    return LANES[int(share(f"lane {key}") * len(LANES))]
