@@ -84,7 +84,7 @@ def test_names_that_are_not_of_the_scheme_are_nobodys(name: str) -> None:
 
 def test_queues_that_wait_go_first_and_those_in_which_records_end_last() -> None:
     order = [each.name.removeprefix(f"{SPACE}tx.v1.").split(".")[0] for each in queues_of("tx", SPACE, EMPTY)]
-    assert len(order) == 26
+    assert len(order) == 28
     assert list(dict.fromkeys(order)) == ["wait", "quarantine", "journal", "ready"]
     assert pools_of((each.name for each in EMPTY.queues), SPACE) == {"tx", "bulk"}
 

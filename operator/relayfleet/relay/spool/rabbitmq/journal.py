@@ -1,6 +1,6 @@
 """The journal: a replicated stream in which relays state claims and outcomes, so that duplicates can be told.
 
-Writing: see `statements`. Reading: every relay reads the whole stream, from 45 minutes ago when it starts. A claim counts when it has come back through the stream, which it does only after a
+Writing: see `statements`. Reading: every relay reads the whole stream, from an hour ago when it starts, which is as far as it goes. A claim counts when it has come back through the stream, which it does only after a
 majority has it; its place there decides who was first. Until a relay has read up to its own mark it knows too little to answer `seen`.
 
 A stream is replicated before it is confirmed, but not synced to disk: losing all brokers' power at once can lose its last moments.
@@ -32,7 +32,8 @@ from relayfleet.relay.spool.record import Record, message_id
 TIMEOUT = 2.0
 """Seconds for a statement; well below the life of a claim."""
 
-LOOK_BACK = "45m"
+LOOK_BACK = "60m"
+"""As long as the ledger keeps, and as the stream does."""
 PREFETCH = 200
 _ANSWER = 300
 _MARK_PAUSE = 0.3

@@ -7,10 +7,12 @@ a confirm comes back. So a frozen leader costs the records on their way one wait
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
+from functools import partial
 
 from relayfleet.amqp.connection import Connection
-from relayfleet.amqp.errors import ConnectionLost
+from relayfleet.amqp.errors import AmqpError, ConnectionLost
 from relayfleet.amqp.publishing import Publish, PublishChannel
 from relayfleet.relay.spool.rabbitmq.declaring import DEADLINE, declare, prove_dead_letters_are_kept
 from relayfleet.relay.spool.rabbitmq.link import Link, Target
@@ -24,6 +26,8 @@ BYTES_A_SECOND = 16 * 1024**2
 
 UNCONFIRMED_BYTES = 64 * 1024**2
 
+log = logging.getLogger(__name__)
+
 
 class PublishLane:
     """One of the two ways into the queue."""
@@ -36,6 +40,7 @@ class PublishLane:
         self._channel: PublishChannel | None = None
         self._trusted = False
         self._proven = False
+        self.keeps_copies = False
         self.link = Link(target, f"publish {lane}", LANES.index(lane), self._prepare, self._lost)
 
     @property
@@ -58,6 +63,12 @@ class PublishLane:
         if self._channel is None or not self._channel.is_open:
             return self.link.why or "the connection was lost this moment"
         return f"more than {UNCONFIRMED_BYTES >> 20} MiB wait for a confirm"
+
+    @property
+    def queues(self) -> list[str]:
+        """Names of its queues, as far as they are known to exist."""
+        copied = self._topology.copied(self.lane) if self.keeps_copies else []
+        return [each.name for each in (*self._topology.needed(self.lane), *copied)]
 
     def rank(self, preferred: bool) -> int:
         """The lower the better: trusted or the preferred one's next trial, other trusted, other's trial, overdue, down."""
@@ -99,9 +110,7 @@ class PublishLane:
             self._changed()
 
     async def _prepare(self, connection: Connection) -> PublishChannel:
-        await declare(
-            connection, self._topology.queues(self.lane), lambda: self._target.dial_others(connection, "look")
-        )
+        await self._declare(connection)
         if not self._proven:
             await prove_dead_letters_are_kept(connection, self._topology)
             self._proven = True
@@ -109,6 +118,19 @@ class PublishLane:
         self._channel, self._trusted = channel, False
         self._changed()
         return channel
+
+    async def _declare(self, connection: Connection) -> None:
+        """A relay that is newer than its pool has queues to make, for which all nodes must answer. It does not wait for one that is away: without
+        those for copies, a copy comes back later than the first record, as it did before, and that is all."""
+        others = partial(self._target.dial_others, connection, "look")
+        await declare(connection, self._topology.needed(self.lane), others)
+        try:
+            await declare(connection, self._topology.copied(self.lane), others)
+        except AmqpError as error:
+            self.keeps_copies = False
+            log.warning("broker publish %s: copies of long waits come back late: %s", self.lane, error)
+        else:
+            self.keeps_copies = True
 
     def _lost(self) -> None:
         self._channel, self._trusted = None, False

@@ -12,7 +12,7 @@ sent of its own accord, such as a report, has one of its own.
 A relay that gives a claim up before its dot withdraws it, by its number: a claim of its own that it made meanwhile stands.
 
 Compact: one number a recipient, under a 64-bit keyed hash of record and recipient, in generations of five minutes that are forgotten whole
-after `KEEP` seconds, which is longer than the ten minutes that a final answer can take and than a claim can be held.
+after `KEEP` seconds.
 """
 
 from __future__ import annotations
@@ -23,10 +23,12 @@ from collections.abc import Iterable
 from relayfleet.relay.spool.interface import Seen
 from relayfleet.relay.spool.rabbitmq.entries import Entry
 
-KEEP = 40 * 60.0
+KEEP = 3600.0
+"""Seconds: longer than copies of one record come back apart, with a reserve (see record 26), than the ten minutes that a final answer can take, and than a claim
+can be held. The stream keeps as much for a relay that starts."""
 GENERATION = 5 * 60.0
 MOST = 3_000_000
-"""Recipients remembered at most, about 300 MB; beyond that the oldest generation is forgotten early."""
+"""Recipients remembered at most, up to 320 MB; beyond that the oldest generation is forgotten early."""
 
 _DONE, _REFUSED, _SETTLED = -1, -2, -3
 _NUMBER_BITS = 40

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from relayfleet.amqp.channel import Channel
 from relayfleet.amqp.errors import AmqpError
 from relayfleet.relay.spool.rabbitmq.lane import PublishLane
-from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane, Topology
+from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane
 
 INTERVAL = 1.0
 TIMEOUT = 1.0
@@ -67,9 +67,8 @@ class Watermark:
 class Census:
     """Counts the lanes' queues in the background, on a channel of its own: a queue that does not answer holds up no publish."""
 
-    def __init__(self, watermark: Watermark, topology: Topology, lanes: dict[Lane, PublishLane]) -> None:
+    def __init__(self, watermark: Watermark, lanes: dict[Lane, PublishLane]) -> None:
         self._watermark = watermark
-        self._queues = {lane: [each.name for each in topology.queues(lane)] for lane in LANES}
         self._lanes = lanes
         self._channels: dict[Lane, Channel] = {}
         self._task: asyncio.Task[None] | None = None
@@ -100,12 +99,13 @@ class Census:
             channel = self._channels.get(lane)
             if channel is None or not channel.is_open:
                 channel = self._channels[lane] = await Channel.open(connection, TIMEOUT)
-            asked = (channel.declare(each, TIMEOUT, passive=True) for each in self._queues[lane])
+            names = self._lanes[lane].queues  # one that is missing closes the channel for all
+            asked = (channel.declare(each, TIMEOUT, passive=True) for each in names)
             answers = await asyncio.gather(*asked, return_exceptions=True)
         except AmqpError:
             return ()
         return [
             (name, each.messages)
-            for name, each in zip(self._queues[lane], answers, strict=True)
+            for name, each in zip(names, answers, strict=True)
             if not isinstance(each, BaseException)
         ]

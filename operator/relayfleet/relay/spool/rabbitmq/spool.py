@@ -44,7 +44,7 @@ class RabbitMQSpool:
         self._sealer = sealer or Sealer(None, broker.queue_prefix)
         self._watermark = Watermark(broker.quota_bytes)
         self._publisher = Publisher(target, self._topology, tally or Tally())
-        self._census = Census(self._watermark, self._topology, self._publisher.lanes)
+        self._census = Census(self._watermark, self._publisher.lanes)
         self._consumer = Consumer(
             target,
             self._topology,
@@ -123,7 +123,10 @@ class RabbitMQSpool:
         await self._wait(body, message_id, delay, _either(message_id))
 
     async def _wait(self, body: bytes, message_id: str, delay: float, lane: Lane) -> None:
-        await self._publisher.store(lambda each: self._topology.wait(delay, each), body, message_id, lane)
+        def queue(each: Lane) -> str:
+            return self._topology.wait(delay, each, lane if self._publisher.lanes[each].keeps_copies else None)
+
+        await self._publisher.store(queue, body, message_id, lane)
 
     async def _put_in_quarantine(self, body: bytes, message_id: str) -> None:
         """It expires there message by message: a queue's own arguments could not be changed where it exists."""

@@ -2,6 +2,7 @@
 
     <prefix>.v1.ready.a        <prefix>.v1.ready.b          records to be delivered now
     <prefix>.v1.wait.60.a      <prefix>.v1.wait.60.b        records that wait, one pair for each rung of the ladder
+    <prefix>.v1.wait.17280.a   <prefix>.v1.wait.12000.b     copies of records that wait in the top rung of the other lane
     <prefix>.v1.quarantine                                  records for a human; nobody consumes it
 
 *Two lanes.* Everything exists twice, led by different nodes: a frozen leader stops lane `a` for seconds, and lane `b` meanwhile takes the
@@ -11,12 +12,16 @@ mail, on a connection of its own. Each lane declares its queues through its own 
 records are dead-lettered back to the ready queue of their lane: at least once, for which the broker demands `reject-publish`.
 Lane `b` waits a fifth longer than lane `a`, so that the records of one outage do not all come back in the same second.
 
+*Copies come back together.* A late confirm leaves a copy in the other lane. What became of the first is remembered for an hour, and a fifth of four hours
+is too much of it: where the lengths differ by more than `MOST_APART`, each lane has a queue more, of the other lane's length, for such copies.
+
 *Versioned.* Arguments of a queue cannot change, and a second declaration with other ones fails. So the version is part of the name, and
 settings choose among the rungs instead of changing them. The delivery limit is off: the broker's default drops a record after 20 returns.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -25,8 +30,11 @@ LANES: tuple[Lane, ...] = ("a", "b")
 LADDER: tuple[int, ...] = (15, 60, 120, 240, 480, 600, 960, 1920, 3840, 7680, 14400)
 """Seconds. Doubling from a minute to four hours, ten minutes for outcomes that are uncertain (RFC 5321), and a short one."""
 
+MOST_APART = 1800
+"""Seconds between the returns of two copies of one record that the lanes' lengths may make."""
+
 VERSION = "v1"
-_LONGER = {"a": 1.0, "b": 1.2}
+_PERCENT = {"a": 100, "b": 120}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +58,11 @@ class Topology:
         """Name of the lane's queue of records to be delivered now."""
         return f"{self.prefix}.{VERSION}.ready.{lane}"
 
-    def wait(self, delay: float, lane: Lane) -> str:
-        """Name of the lane's queue on the lowest rung that is not below `delay` seconds, or on the top rung."""
+    def wait(self, delay: float, lane: Lane, meant: Lane | None = None) -> str:
+        """Name of the lane's queue on the lowest rung that is not below `delay` seconds, or on the top rung. `meant`: the lane for which the record
+        was, when this is not the one: it waits about as long as there."""
         rung = next((each for each in self.ladder if each >= delay), self.ladder[-1])
-        return self._rung(rung, lane)
+        return self._rung(_copied(rung, meant, lane) if meant and _are_far_apart(rung) else rung, lane)
 
     @property
     def quarantine(self) -> str:
@@ -61,11 +70,21 @@ class Topology:
         return f"{self.prefix}.{VERSION}.quarantine"
 
     def queues(self, lane: Lane) -> list[Queue]:
-        """All queues that the lane declares; lane `a` has the quarantine too."""
+        """All queues of the lane; lane `a` has the quarantine too."""
+        return [*self.needed(lane), *self.copied(lane)]
+
+    def needed(self, lane: Lane) -> list[Queue]:
+        """Those without which the lane stores nothing."""
         own = [Queue(self.ready(lane), self._arguments())]
         if lane == "a":
             own.append(Queue(self.quarantine, self._arguments()))
         return own + [Queue(self._rung(rung, lane), self._waiting(rung, lane)) for rung in self.ladder]
+
+    def copied(self, lane: Lane) -> list[Queue]:
+        """Those for copies of what waits in the other lane."""
+        (other,) = (each for each in LANES if each != lane)
+        rungs = [_copied(rung, other, lane) for rung in self.ladder if _are_far_apart(rung)]
+        return [Queue(self._rung(rung, lane), self._waiting(rung, lane)) for rung in rungs]
 
     def probe(self, suffix: str) -> Queue:
         """A queue of one record and one member whose dead letters have nowhere to go; see `declaring.prove_dead_letters_are_kept`."""
@@ -78,7 +97,7 @@ class Topology:
         return f"{self.prefix}.{VERSION}.wait.{rung}.{lane}"
 
     def _waiting(self, rung: int, lane: Lane) -> dict[str, Any]:
-        return self._arguments() | self._dead_lettering(int(rung * 1000 * _LONGER[lane]), self.ready(lane))
+        return self._arguments() | self._dead_lettering(rung * 10 * _PERCENT[lane], self.ready(lane))
 
     def _arguments(self) -> dict[str, Any]:
         return {
@@ -96,3 +115,12 @@ class Topology:
             "x-dead-letter-strategy": "at-least-once",
             "x-overflow": "reject-publish",
         }
+
+
+def _are_far_apart(rung: int) -> bool:
+    return rung * abs(_PERCENT["b"] - _PERCENT["a"]) > MOST_APART * 100
+
+
+def _copied(rung: int, meant: Lane, lane: Lane) -> int:
+    """The rung of `lane` that is as long as `rung` is in the lane for which a record was meant."""
+    return math.ceil(rung * _PERCENT[meant] / _PERCENT[lane])

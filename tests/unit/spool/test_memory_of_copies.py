@@ -1,0 +1,73 @@
+"""The journal remembers what became of a copy for longer than any twin of it can come later."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+
+from relayfleet.protocol.relay_config import Broker
+from relayfleet.relay.delivery.patience import PATIENCE
+from relayfleet.relay.spool.rabbitmq import journal
+from relayfleet.relay.spool.rabbitmq.ledger import KEEP
+from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANES, Lane, Topology
+
+POOL = Topology("p", 3)
+SETTLING = sum(PATIENCE) + (len(PATIENCE) + 1) * Broker(()).publish_timeout
+"""Seconds: a settlement that fails is tried again for so long, and each try may leave a copy behind."""
+DEAD_LETTERING = 2 * 180.0
+"""RabbitMQ hands a dead letter over again when that is not confirmed within three minutes (`dead_letter_worker_publisher_confirm_timeout`);
+twice, since it may happen to one copy only."""
+RESERVE = 15 * 60.0
+"""For what has no bound: one lane's ready queue is longer than the other's."""
+UNITS = {"m": 60.0, "h": 3600.0}
+
+
+def seconds(lane: Lane, name: str) -> float:
+    """How long a record waits in the lane's queue of that name."""
+    queues = {queue.name: queue for queue in POOL.queues(lane)}
+    return float(queues[name].arguments["x-message-ttl"]) / 1000
+
+
+def apart(rung: float) -> float:
+    """How far apart the copies of one record come back that a late confirm left in both lanes."""
+    waits = {
+        (lane, meant): seconds(lane, POOL.wait(rung, lane, meant)) for lane, meant in itertools.product(LANES, LANES)
+    }
+    return max(abs(waits["a", meant] - waits["b", meant]) for meant in LANES)
+
+
+def old_apart(rung: float) -> float:
+    """The same of a relay that knows one queue a lane and rung."""
+    return abs(seconds("b", POOL.wait(rung, "b")) - seconds("a", POOL.wait(rung, "a")))
+
+
+@pytest.mark.parametrize("rung", LADDER)
+def test_what_became_of_a_copy_is_known_until_its_twin_comes(rung: float) -> None:
+    assert apart(rung) + SETTLING + DEAD_LETTERING + RESERVE <= KEEP
+
+
+def test_copies_that_older_relays_left_are_known_as_well() -> None:
+    assert max(map(old_apart, LADDER)) + SETTLING + DEAD_LETTERING / 2 <= KEEP
+
+
+def test_a_relay_that_starts_reads_as_far_back_as_it_would_remember_and_the_stream_keeps_that() -> None:
+    kept = journal.stream(Broker(())).arguments["x-max-age"]
+    assert KEEP <= span(journal.LOOK_BACK) <= span(kept)
+
+
+@pytest.mark.parametrize("meant", LANES)
+@pytest.mark.parametrize("rung", LADDER)
+def test_no_copy_comes_before_its_time(rung: float, meant: Lane) -> None:
+    assert all(seconds(lane, POOL.wait(rung, lane, meant)) >= rung for lane in LANES)
+
+
+def test_copies_of_the_longest_waits_are_in_queues_of_one_length_and_everything_else_is_where_it_was() -> None:
+    assert {seconds(lane, POOL.wait(14400, lane, "a")) for lane in LANES} == {14400.0}
+    assert {seconds(lane, POOL.wait(14400, lane, "b")) for lane in LANES} == {17280.0}
+    for rung, lane, meant in itertools.product(LADDER[:-1], LANES, LANES):
+        assert POOL.wait(rung, lane, meant) == POOL.wait(rung, lane)
+
+
+def span(text: str) -> float:
+    return float(text[:-1]) * UNITS[text[-1]]
