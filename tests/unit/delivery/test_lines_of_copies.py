@@ -1,0 +1,116 @@
+"""Days in the life of one mail of which copies are left behind at each step, in a second: it arrives once, however its copies go."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections import Counter
+from dataclasses import dataclass, field
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from relayfleet.protocol.relay_config import Retry
+from relayfleet.relay.delivery import settlement, twins
+from relayfleet.relay.delivery.judging import UNREACHABLE
+from relayfleet.relay.delivery.outcome import Fate, Outcome, Place
+from relayfleet.relay.spool.interface import Seen, Successor
+from relayfleet.relay.spool.rabbitmq.entries import Entry
+from relayfleet.relay.spool.rabbitmq.ledger import GENERATION, Ledger
+from relayfleet.relay.spool.rabbitmq.spool import _lane
+from relayfleet.relay.spool.rabbitmq.topology import LANES, Topology
+from relayfleet.relay.spool.record import Recipient, Record, share
+
+POOL = Topology("p", 3)
+WAITS = {queue.name: queue.arguments.get("x-message-ttl", 0) / 1000 for lane in LANES for queue in POOL.queues(lane)}
+RELAYS = ("one", "two", "three")
+LATE = 1500.0
+"""Seconds by which a copy may come late: a dead letter that is handed over again, a ready queue that is longer than the other."""
+BEGIN = 1.7e9
+MOST_TRIES = 12
+"""Of one attempt, by two recipients and three relays that have copies at the same time, each of which may come back once more."""
+
+
+@dataclass
+class World:
+    """Relays that share a journal, a destination that begins to answer at `opens_at` (Unix seconds; at first not always), and a queue that leaves copies. Nobody dies."""
+
+    chance: Random
+    opens_at: float
+    ledger: Ledger = field(default_factory=Ledger)
+    told_at: float = BEGIN
+    arrived: Counter[str] = field(default_factory=Counter)
+    tries: Counter[str] = field(default_factory=Counter)
+    _due: list[tuple[float, int, str, str, Record, list[Outcome]]] = field(default_factory=list)
+    _count: itertools.count[int] = field(default_factory=itertools.count)
+
+    def run(self, record: Record) -> None:
+        for _ in LANES:
+            self._at(BEGIN + self.chance.uniform(0, 5), "taken", record)
+        while self._due:
+            now, _, step, relay, record, outcomes = heapq.heappop(self._due)
+            self._pass_time(now)
+            if step == "taken":
+                self._take(now, relay, record)
+            else:
+                self._settle(now, relay, record, outcomes)
+
+    def _at(
+        self, when: float, step: str, record: Record, relay: str = "", outcomes: list[Outcome] | None = None
+    ) -> None:
+        who = relay or self.chance.choice(RELAYS)
+        heapq.heappush(self._due, (when, next(self._count), step, who, record, outcomes or []))
+
+    def _pass_time(self, now: float) -> None:
+        """There is other mail, which makes relays forget."""
+        while self.told_at + GENERATION < now:
+            self.told_at += GENERATION + 1
+            self._say("claim", f"other.{self.told_at}", "x", "somebody", self.told_at)
+
+    def _say(self, kind: str, key: str, recipient: str, relay: str, now: float, delivered: bool = False) -> bool:
+        return self.ledger.apply(Entry(kind, key, (recipient,), relay, now, 1, delivered=delivered), now)  # type: ignore[arg-type]
+
+    def _take(self, now: float, relay: str, record: Record) -> None:
+        known, fresh = twins.before(record, self._seen(record, relay))
+        for each in fresh:
+            self.tries[record.key] += 1
+            assert self.tries[record.key] <= MOST_TRIES, "copies become more and more"
+            arrives = now >= self.opens_at and (self.chance.random() < 0.7 or now > self.opens_at + 40_000)
+            if not arrives:
+                known.append(Outcome(each, Fate.TRANSIENT, "connect", 0, "4.4.1", "refused", Place(), UNREACHABLE))
+            elif self._say("claim", record.key, each.address, relay, now):
+                self.arrived[each.address] += 1
+                self._say("outcome", record.key, each.address, relay, now, delivered=True)
+        takes = self.chance.choice((0.1, 5.0, 300.0)) if fresh else 0.1
+        self._at(now + takes, "settled", record, relay, known)
+
+    def _settle(self, now: float, relay: str, record: Record, outcomes: list[Outcome]) -> None:
+        left = twins.after(outcomes, self._seen(record, relay))
+        for each in settlement.decide(record, left, now, Retry(), share(record.key), "relay.test").successors:
+            if each.record.sender:
+                self._store(now, each)
+        for address in twins.unfinished(left):
+            self._say("settled", record.key, address, relay, now)
+        if self.chance.random() < 0.2:
+            self._at(now + 1, "taken", record)  # its connection was lost at this moment
+
+    def _store(self, now: float, successor: Successor) -> None:
+        meant = _lane(successor.record)
+        for lane in LANES if self.chance.random() < 0.7 else (meant,):
+            wait = WAITS[POOL.wait(successor.delay, lane, meant)]
+            self._at(now + wait + self.chance.choice((0.0, 0.0, 1.0, LATE)), "taken", successor.record)
+
+    def _seen(self, record: Record, relay: str) -> Seen:
+        return self.ledger.seen(record.key, [each.address for each in record.recipients], relay)
+
+
+@settings(max_examples=100, deadline=None)
+@given(seed=st.integers(0, 2**32), opens=st.floats(0, 350_000))
+def test_a_mail_of_which_each_step_leaves_copies_arrives_once(seed: int, opens: float) -> None:
+    world = World(Random(seed), BEGIN + opens)
+    mail = Record(
+        f"01ABC{seed:010}", "a@b.test", (Recipient("b@x.test"), Recipient("c@x.test")), b"X: y\r\n\r\n", BEGIN
+    )
+    world.run(mail)
+    assert world.arrived == {"b@x.test": 1, "c@x.test": 1}
