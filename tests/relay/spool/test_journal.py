@@ -57,7 +57,7 @@ async def test_what_one_relay_states_the_others_learn(rabbitmq: Cluster) -> None
         assert await two.seen(held.record) == Seen()
         claim = await one.claim(held, TO, "eu-1", "mx.example.org")
         assert claim.asked_at <= time.monotonic()
-        await told(two, held.record, Seen(uncertain=frozenset(TO)))
+        await told(two, held.record, Seen(uncertain=frozenset(TO), elsewhere=frozenset(TO)))
         await one.outcome(held, TO, True, "250 ok")
         await told(two, held.record, Seen(delivered=frozenset(TO)))
         with pytest.raises(ClaimRefusedError):
@@ -106,6 +106,18 @@ async def test_after_a_refusal_by_the_peer_another_relay_may_claim(rabbitmq: Clu
         await told(two, held.record, Seen(uncertain=frozenset(TO)))
 
 
+async def test_what_one_relay_has_put_off_another_does_not_send_under_the_same_name(rabbitmq: Cluster) -> None:
+    prefix = new_prefix()
+    async with journal(rabbitmq, prefix, "one") as one, journal(rabbitmq, prefix, "two") as two:
+        held = hold(new_record())
+        one.settled(held, TO)
+        await told(two, held.record, Seen(settled=frozenset(TO)))
+        with pytest.raises(ClaimRefusedError):
+            await two.claim(hold(held.record), TO, "eu-2", "mx.example.org")
+        later = dataclasses.replace(held.record, attempt=held.record.attempt + 1)
+        await two.claim(hold(later), TO, "eu-2", "mx.example.org")
+
+
 async def test_a_claim_without_a_dot_is_withdrawn_and_another_relay_may_claim(rabbitmq: Cluster) -> None:
     prefix = new_prefix()
     async with journal(rabbitmq, prefix, "one") as one, journal(rabbitmq, prefix, "two") as two:
@@ -115,7 +127,7 @@ async def test_a_claim_without_a_dot_is_withdrawn_and_another_relay_may_claim(ra
         one.withdraw(held, TO, early)
         await one.claim(hold(new_record()), TO, "eu-1", "mx.example.org")
         await asyncio.sleep(1)
-        await told(two, held.record, Seen(uncertain=frozenset(TO)))
+        await told(two, held.record, Seen(uncertain=frozenset(TO), elsewhere=frozenset(TO)))
         one.withdraw(held, TO, late)
         await told(two, held.record, Seen())
         await two.claim(hold(held.record), TO, "eu-2", "mx.example.org")
