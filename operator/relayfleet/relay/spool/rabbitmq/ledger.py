@@ -50,15 +50,14 @@ class Ledger:
         newest = self._newest(now)
         if entry.kind in ("claim", "withdrawal"):
             return self._claim(entry, newest)
+        if entry.kind == "outcome" and entry.delivered:
+            self._finish(entry.key, entry.recipients, newest)
+            return True
         states = {each: self._state(_slot(entry.key, each)) for each in entry.recipients}
         if entry.kind == "purge":  # who has claimed a copy says himself what becomes of it
             self._finish(entry.key, [each for each, state in states.items() if state is None or state < 0], newest)
-        elif (
-            entry.kind == "settled"
-        ):  # also of what is claimed: who is sending it says so if he delivers, and need not put it off
+        elif entry.kind == "settled":  # who has claimed it says so if he delivers, and need not put it off
             self._settle(entry.key, states, newest)
-        elif entry.delivered:
-            self._finish(entry.key, entry.recipients, newest)
         else:
             newest.update((_slot(entry.key, each), _REFUSED) for each, state in states.items() if state != _SETTLED)
         return True
