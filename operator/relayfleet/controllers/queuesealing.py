@@ -17,6 +17,7 @@ from relayfleet.children import sealing as children
 from relayfleet.children.rabbitmq.secrets import texts
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.queuememory import QueueMemory
+from relayfleet.controllers.queuesecrets import keep_copy
 from relayfleet.controllers.specs import paused
 from relayfleet.decide.queue import sealing
 from relayfleet.decide.queue.sealing import Decision, Step
@@ -41,7 +42,7 @@ async def bring(context: Context, queue: Object, spec: QueueClusterSpec, memory:
     known = (queue.get("status") or {}).get("sealingKey")
     found, unreadable = _read(namespace, name, live)
     if memory.sealing is None:
-        await _recall(context, queue, memory, restore=found is None)
+        await _recall(context, queue, memory, is_there=bool(found))
     decision = _decide(found, memory.sealing, spec, begun=bool(known) or unreadable)
     if decision.step is Step.LOST:
         return Sealing(known, sealing.lost(name))
@@ -51,25 +52,25 @@ async def bring(context: Context, queue: Object, spec: QueueClusterSpec, memory:
     if decision.step is Step.WRITE:
         await _write(context, queue, keys, is_there=live is not None)
     memory.sealing = keys
-    if memory.sealing_copy != keys:
-        await context.kube.apply(children.copy(queue, keys))
+    if memory.sealing_copy != keys and await keep_copy(context.kube, children.copy(queue, keys)):
         memory.sealing_copy = keys
     seals = current(keys)
     return Sealing(seals.id if seals else known)
 
 
-async def _recall(context: Context, queue: Object, memory: QueueMemory, *, restore: bool) -> None:
-    """Read what the copy holds, at a leader's first look. `restore`: the Secret itself is gone or cannot be read, so the copy is what is remembered."""
+async def _recall(context: Context, queue: Object, memory: QueueMemory, *, is_there: bool) -> None:
+    """Remember what the copy holds, at a leader's first look: a Secret that is gone, empty, or older than the copy (it was put back from a backup) gets from it
+    what it lacks. `is_there`: it has keys."""
     namespace, name = queue["metadata"]["namespace"], children.copy_name(queue["metadata"]["name"])
     memory.sealing_copy, _ = _read(namespace, name, await context.kube.get("Secret", namespace, name))
-    if restore and memory.sealing_copy:
+    memory.sealing = memory.sealing_copy or None
+    if memory.sealing and not is_there:
         log.warning(
-            "Secret %s/%s is gone or cannot be read: its keys are taken from Secret %s",
+            "Secret %s/%s is gone, empty or cannot be read: its keys are taken from Secret %s",
             namespace,
             children.name(queue["metadata"]["name"]),
             name,
         )
-        memory.sealing = memory.sealing_copy
 
 
 def _read(namespace: str, name: str, live: Object | None) -> tuple[tuple[Key, ...] | None, bool]:

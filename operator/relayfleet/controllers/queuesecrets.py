@@ -17,7 +17,8 @@ from relayfleet.controllers.queuememory import QueueMemory
 from relayfleet.decide.queue import credentials
 from relayfleet.decide.queue.credentials import Step
 from relayfleet.decide.queue.renewal import needs_renewal
-from relayfleet.kube.client import Object
+from relayfleet.kube.client import Kube, Object
+from relayfleet.kube.errors import KubeForbidden, KubeInvalid
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +61,8 @@ class Secrets:
             return Held({}, {}, credentials.lost(secret_name, decision.missing, stateful_set, label))
         held = await self._admin(decision)
         self._memory.admin = held
-        if self._memory.admin_copy != held:
-            await self._kube.apply(secret(self._queue, names.admin_secret_copy(self._queue), held))
+        copy = secret(self._queue, names.admin_secret_copy(self._queue), held)
+        if self._memory.admin_copy != held and await keep_copy(self._kube, copy):
             self._memory.admin_copy = held
         await self._tls(held, tls)
         return Held(held, await self._client(held, client))
@@ -118,6 +119,17 @@ class Secrets:
     def _namespace(self) -> str:
         namespace: str = self._queue["metadata"]["namespace"]
         return namespace
+
+
+async def keep_copy(kube: Kube, copy: Object) -> bool:
+    """Write a Secret from which another one is restored. Whether it was written: a quota or a policy that refuses it holds nothing else up. Raises KubeError for all else."""
+    try:
+        await kube.apply(copy)
+    except (KubeForbidden, KubeInvalid) as error:
+        about = copy["metadata"]
+        log.warning("Secret %s/%s, a copy, is not written: %s", about["namespace"], about["name"], error)
+        return False
+    return True
 
 
 def _now() -> datetime.datetime:

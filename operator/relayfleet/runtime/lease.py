@@ -83,8 +83,8 @@ class Lease:
         log.info("%s leads, epoch %d", self._identity, self.epoch)
 
     async def keep(self) -> None:
-        """Renew, while beats come, until another candidate has it; then return."""
-        looked, last, since = self._clock(), self._beat, self._clock()
+        """Renew, while beats come, until another candidate has it, or has had it meanwhile: who was greeted under its epoch obeys ours no more. Then return."""
+        looked, last, since, epoch = self._clock(), self._beat, self._clock(), self.epoch
         while True:
             await asyncio.sleep(RENEW if self.held else POLL)
             before, looked = looked, self._clock()
@@ -93,7 +93,7 @@ class Lease:
             elif looked - since > STUCK:
                 log.error("the operator's work has stood still for %.0f s: %s renews no more", STUCK, self._identity)
                 return
-            if not await self._attempt() and self._taken:
+            if (not await self._attempt() and self._taken) or self.epoch != epoch:
                 log.error("%s has lost lease %s/%s", self._identity, self._namespace, self._name)
                 return
 
@@ -132,7 +132,7 @@ class Lease:
     async def _ask(self) -> bool:
         asked = self._clock()
         lease = await self._kube.get("Lease", self._namespace, self._name)
-        wanted = self._next(lease, asked)
+        wanted = self._next(lease, self._clock())  # what was read may be as new as its answer
         if wanted is None:
             return False
         return self._hold(await (self._kube.replace(wanted) if lease else self._kube.create(wanted)), asked)

@@ -52,19 +52,29 @@ class Ended(enum.Enum):
     FAILED = enum.auto()
 
 
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
 def run(settings: Settings) -> int:
     """Run the operator until a signal or a failure; returns the exit status. After the loss of the lease it does not return."""
     ended = uvloop.run(_run(settings))
     if ended is Ended.LEASE_LOST:
         log.warning("%s begins anew, as a standby", settings.identity)
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)  # one that comes now waits for the new program
         os.execv(sys.executable, sys.orig_argv)  # noqa: S606 - our own command line
     return 0 if ended is Ended.ASKED else 1
 
 
+def _obey(stop: asyncio.Event) -> None:
+    """Have the signals that ask to end set `stop`."""
+    for number in SIGNALS:
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+
+
 async def _run(settings: Settings) -> Ended:
     stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    _obey(stop)
     aside = Aside("lease")
     elector, unfenced = await aside.run(connect()), await connect()
     lease = Lease(elector, settings.namespace, settings.lease, settings.identity)
@@ -76,7 +86,7 @@ async def _run(settings: Settings) -> Ended:
         "stop": asyncio.create_task(stop.wait()),
         "status server": asyncio.create_task(liveness.serve(settings.status_port)),
         "prober": asyncio.create_task(proberprocess.keep(known)),
-        "lead": asyncio.create_task(_lead(settings, lease, aside, kube, liveness, known)),
+        "lead": asyncio.create_task(_lead(settings, lease, aside, kube, liveness, known, stop)),
     }
     try:
         done, _ = await asyncio.wait(tasks.values(), return_when=asyncio.FIRST_COMPLETED)
@@ -85,9 +95,7 @@ async def _run(settings: Settings) -> Ended:
         for name, error in ended.items():
             if name != "stop" and not (name == "lead" and lost):
                 log.error("%s has ended%s", name, f": {error!r}" if error else "")
-        if stop.is_set():
-            return Ended.ASKED
-        return Ended.LEASE_LOST if lost and len(ended) == 1 else Ended.FAILED
+        how = Ended.LEASE_LOST if lost and len(ended) == 1 else Ended.FAILED
     finally:
         for task in tasks.values():
             task.cancel()
@@ -99,10 +107,17 @@ async def _run(settings: Settings) -> Ended:
         await unfenced.close()
         known.cancel()
         files.cleanup()
+    return Ended.ASKED if stop.is_set() else how
 
 
 async def _lead(
-    settings: Settings, lease: Lease, aside: Aside, kube: Kube, liveness: Liveness, known: asyncio.Task[Identity]
+    settings: Settings,
+    lease: Lease,
+    aside: Aside,
+    kube: Kube,
+    liveness: Liveness,
+    known: asyncio.Task[Identity],
+    stop: asyncio.Event,
 ) -> None:
     """Acquire the lease, work, return when it is lost. Raises what made the work end otherwise."""
     log.info("%s waits for lease %s/%s", settings.identity, settings.namespace, settings.lease)
@@ -115,7 +130,7 @@ async def _lead(
     tasks = [
         held,
         *(asyncio.create_task(each.run()) for each in leader.queues()),
-        asyncio.create_task(_watch(settings, kube, leader.wiring(liveness), known)),
+        asyncio.create_task(_watch(settings, kube, leader.wiring(liveness), known, stop)),
         asyncio.create_task(_observe(settings, lease, kube, leader, known)),
         asyncio.create_task(_command(leader.links, known)),
         asyncio.create_task(_tick(lease, leader)),
@@ -159,7 +174,9 @@ async def _tick(lease: Lease, leader: Leader) -> None:
         leader.tick()
 
 
-async def _watch(settings: Settings, kube: Kube, wiring: Wiring, known: asyncio.Task[Identity]) -> None:
+async def _watch(
+    settings: Settings, kube: Kube, wiring: Wiring, known: asyncio.Task[Identity], stop: asyncio.Event
+) -> None:
     await asyncio.wait({known}, timeout=IDENTIFIED)
     for kind in RECONCILE:
         await _served(kube, kind, settings.namespaces)
@@ -169,13 +186,16 @@ async def _watch(settings: Settings, kube: Kube, wiring: Wiring, known: asyncio.
     wiring.register(registry)
     configured = kopf.OperatorSettings()
     wiring.configure(configured)
-    await kopf.operator(
+    ours = asyncio.all_tasks()
+    watches = await kopf.spawn_tasks(
         registry=registry,
         settings=configured,
         standalone=True,
         clusterwide=not settings.namespaces,
         namespaces=settings.namespaces,
     )
+    _obey(stop)  # kopf has taken the signals for itself, and would hold the lease for seconds without a watch
+    await kopf.run_tasks(watches, ignored=ours)
 
 
 async def _served(kube: Kube, kind: str, namespaces: tuple[str, ...]) -> None:

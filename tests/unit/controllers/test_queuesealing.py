@@ -17,6 +17,7 @@ from relayfleet.controllers.queuememory import forget, of
 from relayfleet.controllers.queuesealing import Sealing, bring
 from relayfleet.decide.queue.sealing import SPREAD
 from relayfleet.kube.client import Object
+from relayfleet.kube.errors import KubeForbidden
 from relayfleet.observe import greeting
 from relayfleet.protocol.sealing import ENTRY, Key, current, load
 from tests.fakes.kube import FakeKube
@@ -94,6 +95,35 @@ async def test_a_leader_that_never_read_them_restores_them_from_the_copy(clock: 
     assert await look(context(kube), status=begun(said)) == said
     assert keys(kube) == before
     assert len(before) == 2
+
+
+@pytest.mark.parametrize("emptied", [False, True])
+async def test_a_secret_that_was_put_back_with_fewer_keys_gets_what_it_lacks_from_the_copy(
+    clock: Clock, emptied: bool
+) -> None:
+    """From an older backup, or emptied by mistake, while no leader remembers them."""
+    kube = FakeKube()
+    said = await look(context(kube))
+    old = copy.deepcopy(kube.seen("Secret", NAME)["data"])
+    clock.now += MONTH
+    await look(context(kube), status=begun(said))
+    before = keys(kube)
+    kube.seen("Secret", NAME)["data"] = {} if emptied else old
+    await look(context(kube), status=begun(said))
+    assert keys(kube) == before
+    assert kube.seen("Secret", COPY)["data"] == kube.seen("Secret", NAME)["data"]
+
+
+async def test_a_copy_that_is_refused_holds_nothing_up(clock: Clock) -> None:
+    kube = FakeKube()
+
+    def refuse(obj: Object) -> None:
+        if obj["metadata"]["name"] == COPY:
+            raise KubeForbidden("exceeded quota", 403)
+
+    kube.refuse = refuse
+    assert (await look(context(kube))).key == keys(kube)[0].id
+    assert ("Secret", "mail", COPY) not in kube.objects
 
 
 async def test_a_queue_made_again_after_its_keys_were_deleted_has_the_old_ones(clock: Clock) -> None:

@@ -102,6 +102,50 @@ async def test_the_holder_writes_nothing_from_before_the_moment_that_another_cou
         first.check()
 
 
+async def test_an_answer_that_came_late_is_as_new_as_its_coming() -> None:
+    """The holder may have renewed just before it."""
+    server, clock = Server(), Clock()
+    first, second = candidate(server, "a", clock), candidate(server, "b", clock)
+    assert await first._attempt()
+    get = server.get
+
+    async def late(*_: Any) -> Object | None:
+        clock.now += 2.6
+        assert await first._attempt()
+        return await get()
+
+    server.get = late  # type: ignore[method-assign]
+    assert not await second._attempt()
+    server.get = get  # type: ignore[method-assign]
+    clock.now += DURATION - 2.6
+    assert first.held
+    assert not await second._attempt()
+
+
+async def test_who_gets_a_lease_back_that_another_had_does_not_go_on_under_the_old_epoch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other one has greeted probers and relays, and released it."""
+    server, clock = Server(), Clock()
+    first, second = candidate(server, "a", clock), candidate(server, "b", clock)
+    await first.acquire()
+    assert not await second._attempt()
+    looks = 0
+
+    async def sleep(_: float) -> None:
+        nonlocal looks
+        looks += 1
+        clock.now += DURATION if looks == 1 else 1
+        first.beat()
+        if looks == 1:
+            assert await second._attempt()
+            await second.release()
+        assert looks < 5, "it goes on"
+
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    await first.keep()
+
+
 async def test_a_released_lease_is_taken_at_once() -> None:
     server, clock = Server(), Clock()
     first, second = candidate(server, "a", clock), candidate(server, "b", clock)

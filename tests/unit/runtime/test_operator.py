@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from types import SimpleNamespace
 from typing import Any
 
+import kopf
 import pytest
 
 from relayfleet.runtime import operator, proberprocess
@@ -24,6 +26,8 @@ class Lease:
         self._parts = parts
 
     def check(self) -> None: ...
+
+    def beat(self) -> None: ...
 
     async def acquire(self) -> None: ...
 
@@ -66,6 +70,8 @@ def test_who_has_lost_the_lease_begins_the_same_program_anew(ends: dict[str, Any
     ends["keep"] = at_once
     operator.run(SETTINGS)
     assert ends["again"] == [(sys.executable, sys.orig_argv)]
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, operator.SIGNALS)
+    assert set(operator.SIGNALS) <= blocked, "a signal between the two programs would be lost"
 
 
 @pytest.mark.parametrize(
@@ -77,9 +83,35 @@ def test_whatever_else_ends_is_a_failure_for_the_kubelet(ends: dict[str, Any], p
     assert ends["again"] == []
 
 
+async def test_kopf_leaves_the_signals_to_us(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own handlers end the watches first, and hold the lease for seconds."""
+    stop, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    async def spawned(**_: object) -> tuple[()]:
+        for number in operator.SIGNALS:
+            loop.add_signal_handler(number, lambda: None)
+        return ()
+
+    async def running(*_: object, **__: object) -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+        async with asyncio.timeout(20):
+            await stop.wait()
+
+    monkeypatch.setattr(kopf, "spawn_tasks", spawned)
+    monkeypatch.setattr(kopf, "run_tasks", running)
+    monkeypatch.setattr(operator, "IDENTIFIED", 0.0)
+    known: asyncio.Task[Any] = asyncio.create_task(asyncio.Event().wait())
+    wiring: Any = SimpleNamespace(register=lambda _: None, configure=lambda _: None)
+    kube: Any = SimpleNamespace(list=lambda *_: asyncio.sleep(0))
+    await operator._watch(SETTINGS, kube, wiring, known, stop)
+    known.cancel()
+    for number in operator.SIGNALS:
+        loop.remove_signal_handler(number)
+
+
 def test_who_is_asked_to_end_has_not_failed(ends: dict[str, Any]) -> None:
     async def asked() -> None:
-        os.kill(os.getpid(), 15)
+        os.kill(os.getpid(), signal.SIGTERM)
         await asyncio.Event().wait()
 
     ends["watch"] = asked

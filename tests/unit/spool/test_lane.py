@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from relayfleet.amqp.errors import AmqpError
+from relayfleet.amqp.errors import AmqpError, ConnectionLost
 from relayfleet.protocol.relay_config import Broker
 from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
 from relayfleet.relay.spool.rabbitmq.declaring import MaybeLost
@@ -43,6 +43,25 @@ async def test_a_lane_whose_pool_is_older_than_the_relay_waits_for_no_node_to_ma
     assert subject.keeps_copies is all_answer
     assert ("pool.v1.wait.17280.a" in subject.queues) is all_answer
     assert "pool.v1.wait.14400.a" in subject.queues
+
+
+async def test_a_connection_that_was_lost_over_a_queue_for_copies_is_followed_by_one_without_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A broker that cannot make a queue closes the connection; a lane that asked it again each time would never come up."""
+    asked = []
+
+    async def declare(connection: Any, queues: list[Queue], others: Any) -> None:
+        asked.append("copies" if any("17280" in each.name for each in queues) else "mail")
+        if asked[-1] == "copies":
+            raise ConnectionLost("541 INTERNAL_ERROR")
+
+    monkeypatch.setattr("relayfleet.relay.spool.rabbitmq.lane.declare", declare)
+    subject = lane()
+    for _ in range(3):
+        await subject._declare(cast("Any", None))
+    assert asked == ["mail", "copies", "mail", "mail", "copies"]
+    assert not subject.keeps_copies
 
 
 async def test_a_lane_that_lacks_another_queue_is_down(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from relayfleet.relay.reports.notify import report_id
 from relayfleet.relay.spool.interface import Seen
+from relayfleet.relay.spool.rabbitmq import ledger
 from relayfleet.relay.spool.rabbitmq.entries import Entry, decode, encode
 from relayfleet.relay.spool.rabbitmq.ledger import GENERATION, KEEP, Ledger
 from relayfleet.relay.spool.record import Recipient, Record
@@ -270,3 +271,21 @@ def test_lines_that_are_no_entries_are_left_out(data: bytes) -> None:
 def test_a_line_of_a_newer_relay_does_not_hide_the_others() -> None:
     entry = claim(ONE, "a")
     assert decode(b'["novel","k.0",["a"],"x",1,1]\n' + encode([entry]) + b'\n{"a":1}') == [entry]
+
+
+def test_a_relay_that_reads_its_hour_in_a_minute_keeps_no_more_than_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "MOST", 1000)
+    subject = Ledger()
+    for number in range(20_000):
+        subject.apply(claim(ONE, "a", key=f"k{number}.0"), now=1.0)
+    assert sum(len(states) for _, states in subject._generations) <= 1000
+
+
+def test_floods_of_what_was_put_off_push_out_nobody_who_has_his_mail(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger, "MOST", 1000)
+    subject = Ledger()
+    subject.apply(Entry("outcome", "mail.0", ("a",), ONE, 1000.0, 1, delivered=True), now=1.0)
+    for number in range(5000):
+        subject.apply(Entry("settled", f"k{number}.0", ("a",), ONE, 1000.0, 1), now=1.0)
+    assert subject.seen("mail.0", ["a"]).delivered == {"a"}
+    assert sum(len(states) for _, states in subject._generations) <= 1000

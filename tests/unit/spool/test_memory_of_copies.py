@@ -11,6 +11,7 @@ from relayfleet.relay.delivery.patience import PATIENCE
 from relayfleet.relay.spool.rabbitmq import journal
 from relayfleet.relay.spool.rabbitmq.ledger import KEEP
 from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANES, Lane, Topology
+from relayfleet.relay.spool.sealer import LONGEST
 
 POOL = Topology("p", 3)
 SETTLING = sum(PATIENCE) + (len(PATIENCE) + 1) * Broker(()).publish_timeout
@@ -45,6 +46,11 @@ def old_apart(rung: float) -> float:
 @pytest.mark.parametrize("rung", LADDER)
 def test_what_became_of_a_copy_is_known_until_its_twin_comes(rung: float) -> None:
     assert apart(rung) + SETTLING + DEAD_LETTERING + RESERVE <= KEEP
+
+
+def test_what_became_of_a_copy_whose_key_was_missing_is_known_until_its_twin_comes() -> None:
+    """Each is put off at its own moments; the key comes back when the one has just gone to wait, and the other's turn is now."""
+    assert max(seconds(lane, POOL.wait(LONGEST, lane)) for lane in LANES) + RESERVE <= KEEP
 
 
 def test_copies_that_older_relays_left_are_known_as_well() -> None:

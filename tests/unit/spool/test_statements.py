@@ -72,3 +72,28 @@ async def test_events_do_not_fill_the_memory_while_the_broker_blocks_us_and_clai
         await asyncio.sleep(0)
     await asyncio.gather(*tasks, claim)
     assert sum(len(list(lines(body))) for body in channel.bodies) == MOST_WAITING + 2
+
+
+async def test_what_is_owed_does_not_fill_the_memory_while_the_broker_blocks_us() -> None:
+    subject, channel = Statements("journal"), Channel()
+    subject.use(channel)  # type: ignore[arg-type]
+    await stated(subject, entry(0))
+    for number in range(MOST_WAITING):
+        subject.owe(entry(number, "withdrawal"))
+    for _ in range(20):
+        await subject.pay(0.01)
+    assert len(subject._waiting) < 2 * MOST_WAITING
+    assert len(subject._owed) == MOST_WAITING
+
+
+async def test_what_is_being_paid_when_a_relay_leaves_is_still_owed() -> None:
+    subject, channel = Statements("journal"), Channel()
+    subject.use(channel)  # type: ignore[arg-type]
+    await stated(subject, entry(0))
+    subject.owe(entry(1, "withdrawal"))
+    paying = asyncio.create_task(subject.pay(60))
+    await asyncio.sleep(0)
+    paying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await paying
+    assert [each.number for each in subject._owed] == [1]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
 from random import Random
 
@@ -30,6 +30,7 @@ from relayfleet.relay.delivery.sessions import SessionPool
 from relayfleet.relay.delivery.sources import SourceChooser
 from relayfleet.relay.delivery.suspects import FAULTS, Suspects, quarantined
 from relayfleet.relay.delivery.telling import DISCARDED, DeliveryCounters, log, tell
+from relayfleet.relay.delivery.together import together
 from relayfleet.relay.discard import Discard
 from relayfleet.relay.replies.classify import Classifier
 from relayfleet.relay.replies.rules import Rule, load_rules
@@ -348,7 +349,7 @@ class DeliveryService:
                 async with slots:
                     return await self._one_domain(letter, domain, group)
 
-            parts = await _all([bounded(domain, group) for domain, group in domains.items()])
+            parts = await together([bounded(domain, group) for domain, group in domains.items()])
         return hopeless + [outcome for part in parts for outcome in part]
 
     def _too_late(self, held: Held, recipients: Sequence[Recipient]) -> list[Outcome]:
@@ -386,14 +387,3 @@ def _rules(config: RelayConfig) -> DeliveryRules:
     if rules.unknown:
         log.warning("delivery rules %s have no effect here: update the relay's image", ", ".join(rules.unknown))
     return rules
-
-
-async def _all(coroutines: Sequence[Coroutine[None, None, list[Outcome]]]) -> list[list[Outcome]]:
-    """All results; when one fails the others are cancelled, before the record goes back to the queue, and its own error is raised."""
-    tasks = [asyncio.create_task(each) for each in coroutines]
-    try:
-        return list(await asyncio.gather(*tasks))
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)

@@ -26,7 +26,7 @@ from relayfleet.relay.spool.record import Record, decode, encode
 
 log = logging.getLogger(__name__)
 
-SHORTEST, LONGEST = 15.0, 3600.0
+SHORTEST, LONGEST = 15.0, 1920.0
 FORGET = 3 * LONGEST
 """Seconds: how long a record without its key waits at least and at most, and when such records that come no more are gone elsewhere."""
 

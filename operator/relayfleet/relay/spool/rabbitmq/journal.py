@@ -80,10 +80,10 @@ class RabbitMQJournal:
 
     async def close(self) -> None:
         """State what is owed and close the connections."""
-        await self._statements.pay(TIMEOUT)
         for each in self._tasks:
             each.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._statements.pay(TIMEOUT)
         await asyncio.gather(*(each.stop() for each in self._links))
 
     @property

@@ -40,7 +40,7 @@ class PublishLane:
         self._channel: PublishChannel | None = None
         self._trusted = False
         self._proven = False
-        self.keeps_copies = False
+        self.keeps_copies = self._copies_failed = False
         self.link = Link(target, f"publish {lane}", LANES.index(lane), self._prepare, self._lost)
 
     @property
@@ -124,10 +124,15 @@ class PublishLane:
         those for copies, a copy comes back later than the first record, as it did before, and that is all."""
         others = partial(self._target.dial_others, connection, "look")
         await declare(connection, self._topology.needed(self.lane), others)
+        if (
+            self._copies_failed
+        ):  # a broker that cannot make a queue may close the connection for it: the next one is for mail
+            self.keeps_copies = self._copies_failed = False
+            return
         try:
             await declare(connection, self._topology.copied(self.lane), others)
         except AmqpError as error:
-            self.keeps_copies = False
+            self.keeps_copies, self._copies_failed = False, True
             log.warning("broker publish %s: copies of long waits come back late: %s", self.lane, error)
         else:
             self.keeps_copies = True

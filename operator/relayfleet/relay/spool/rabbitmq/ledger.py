@@ -122,15 +122,26 @@ class Ledger:
         return state in (None, _REFUSED) or (state is not None and state >= 0 and state >> _NUMBER_BITS == holder)
 
     def _newest(self, now: float) -> dict[int, int]:
-        if not self._generations or now - self._generations[-1][0] > GENERATION:
+        if (
+            not self._generations
+            or now - self._generations[-1][0] > GENERATION
+            or len(self._generations[-1][1]) > MOST // 12
+        ):
             self._generations.append((now, {}))
-        while len(self._generations) > 1 and self._too_much(now):
+        while len(self._generations) > 1 and now - self._generations[1][0] > KEEP:
             self._generations.popleft()
+        while len(self._generations) > 1 and sum(len(states) for _, states in self._generations) > MOST:
+            self._make_room()
         return self._generations[-1][1]
 
-    def _too_much(self, now: float) -> bool:
-        began = self._generations[1][0]
-        return now - began > KEEP or sum(len(states) for _, states in self._generations) > MOST
+    def _make_room(self) -> None:
+        """Who was delivered to is known longer than who was put off: of the one a copy is sent again, of the other it only goes on by itself."""
+        for index, (began, states) in enumerate(self._generations):
+            kept = {slot: state for slot, state in states.items() if state != _SETTLED}
+            if len(kept) < len(states) and index < len(self._generations) - 1:
+                self._generations[index] = began, kept
+                return
+        self._generations.popleft()
 
 
 def _id(key: str) -> str:

@@ -75,13 +75,18 @@ class Statements:
         self._owed.append(entry)
 
     async def pay(self, seconds: float) -> None:
-        """State what is owed, in `seconds` or at the next call. Twice is no harm."""
+        """State what is owed, in `seconds` or at the next call. Twice is no harm, but for ever: while a broker blocks us nothing leaves."""
+        if len(self._waiting) >= MOST_WAITING:
+            return
         due = [self._owed.popleft() for _ in range(min(len(self._owed), _AT_ONCE))]
         try:
             async with asyncio.timeout(seconds):
                 await asyncio.gather(*(self.state(each) for each in due))
         except (SpoolUnavailable, TimeoutError):
             self._owed.extendleft(reversed(due))
+        except asyncio.CancelledError:
+            self._owed.extendleft(reversed(due))
+            raise
 
     def _send_in_time(self) -> None:
         if self._urgent:
