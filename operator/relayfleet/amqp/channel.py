@@ -61,6 +61,13 @@ class Channel:
         payload = methods.queue_declare(queue, passive=passive, durable=True, arguments=arguments or {})
         return await self.ask(payload, methods.DeclareOk, timeout)
 
+    async def reserve(self, name: str, timeout: float) -> None:
+        """Make a queue that is this connection's alone and goes with it: whoever has it has the name. Raises Locked while another has it."""
+        payload = methods.queue_declare(
+            name, passive=False, durable=False, exclusive=True, arguments={"x-queue-type": "classic"}
+        )
+        await self.ask(payload, methods.DeclareOk, timeout)
+
     async def bind(self, queue: str, exchange: str, timeout: float) -> None:
         """Have the exchange put into the queue what is published under the queue's name."""
         await self.ask(methods.queue_bind(queue, exchange, queue), methods.Reply, timeout)

@@ -8,6 +8,7 @@ AmqpError
 ├── ConnectionLost          it was open and is gone; what was under way may or may not have been done
 ├── ChannelLost             the broker closed the channel for an error of ours: `code` and `text` are its words
 │   ├── NotFound            404: no such queue or exchange
+│   ├── Locked              405: another connection has the queue for itself
 │   └── PreconditionFailed  406: other arguments, a message too large, an unknown delivery tag
 ├── NotStored               the broker says that it did not store a message
 │   ├── Nacked              it could not
@@ -56,6 +57,10 @@ class NotFound(ChannelLost):
     """No such queue or exchange."""
 
 
+class Locked(ChannelLost):
+    """Another connection has the queue for itself."""
+
+
 class PreconditionFailed(ChannelLost):
     """Something that exists differs from what was asked for, or a limit was passed."""
 
@@ -82,4 +87,4 @@ class MalformedFrame(AmqpError):  # noqa: N818
 
 def channel_lost(code: int, text: str) -> ChannelLost:
     """The error for a code in channel.close."""
-    return {404: NotFound, 406: PreconditionFailed}.get(code, ChannelLost)(code, text)
+    return {404: NotFound, 405: Locked, 406: PreconditionFailed}.get(code, ChannelLost)(code, text)

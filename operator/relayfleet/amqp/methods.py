@@ -214,9 +214,11 @@ def channel_close(code: int, text: str) -> bytes:
     return _ID.pack(20, 40) + _CODE.pack(code) + short_string(text) + bytes(4)
 
 
-def queue_declare(queue: str, *, passive: bool, durable: bool, arguments: Mapping[str, Any]) -> bytes:
+def queue_declare(
+    queue: str, *, passive: bool, durable: bool, exclusive: bool = False, arguments: Mapping[str, Any]
+) -> bytes:
     """queue.declare"""
-    bits = passive | durable << 1
+    bits = passive | durable << 1 | exclusive << 2
     return b"".join((_ID.pack(50, 10), b"\x00\x00", short_string(queue), bytes((bits,)), table(arguments)))
 
 

@@ -79,10 +79,11 @@ def decide(
 
 
 def _later(record: Record, deferred: Sequence[Outcome], now: float, delay: float) -> Successor:
-    if any(each.verdict == OPEN_CLAIM for each in deferred):
-        delay = UNCERTAIN_SECONDS
-    elif any(each.fate is Fate.UNCERTAIN for each in deferred):
-        delay = max(delay, UNCERTAIN_SECONDS)
+    earliest = 0.0
+    if any(each.fate is Fate.UNCERTAIN for each in deferred):
+        claimed = any(each.verdict == OPEN_CLAIM for each in deferred)
+        delay = UNCERTAIN_SECONDS if claimed else max(delay, UNCERTAIN_SECONDS)
+        earliest = now + UNCERTAIN_SECONDS
     # The peer that greylisted waits for the same address; any other mail may leave from the next one.
     kept = (each.place.source for each in deferred if each.verdict is not None and each.verdict.reason == GREYLISTED)
     successor = dataclasses.replace(
@@ -93,6 +94,8 @@ def _later(record: Record, deferred: Sequence[Outcome], now: float, delay: float
         last_answer=deferred[0].answer,
         last_source=next(kept, ""),
         next_at=now + delay,
+        deferred_at=now,
+        earliest_at=earliest,
     )
     return Successor(successor, delay)
 
@@ -107,6 +110,7 @@ def _held(record: Record, recipients: Sequence[Recipient], now: float) -> Succes
         attempt=record.attempt + 1,
         part=record.part_after(held=True),
         next_at=now + delay,
+        deferred_at=now,
     )
     return Successor(successor, delay)
 

@@ -47,7 +47,9 @@ class Recipient:
 @dataclass(frozen=True, slots=True)
 class Record:
     """One transaction. Times are Unix seconds; `message` is dot-stuffed, with CRLF line ends, without the final dot.
-    `expires_at`: when its sender gives it up, 0: when the pool does. A relay that does not know it passes the mail on without."""
+    `expires_at`: when its sender gives it up, 0: when the pool does. `deferred_at`: when it was put off the last time, 0: never, or by a relay that
+    does not say. `earliest_at`: before that nobody may try it, since its peer may have it already; 0: any time. A relay that does not know
+    these passes the mail on without."""
 
     id: str
     sender: str
@@ -66,6 +68,8 @@ class Record:
     last_source: str = ""
     next_at: float = 0.0
     expires_at: float = 0.0
+    deferred_at: float = 0.0
+    earliest_at: float = 0.0
 
     @property
     def key(self) -> str:
