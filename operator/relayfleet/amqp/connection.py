@@ -112,6 +112,11 @@ class Connection(asyncio.Protocol):
         if not self.is_open:
             raise self.lost.result()
 
+    @property
+    def is_reading(self) -> bool:
+        """False after `pause_reading`."""
+        return self._reading
+
     def pause_reading(self) -> None:
         """Leave what the broker sends in the socket: back-pressure on deliveries."""
         if self._reading and self._transport is not None and self.is_open:

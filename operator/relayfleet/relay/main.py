@@ -46,6 +46,7 @@ from relayfleet.relay.status import (
     control_metrics,
     dependency_metrics,
     relay_metrics,
+    requeue_metrics,
     resolver_metrics,
     rule_metrics,
     sealing_metrics,
@@ -157,6 +158,7 @@ class Relay:
         await self.server.start()
         await self.delivery.signing.publication.first()
         await self.suppression.read()
+        self.spool.requeue(self.delivery.rules)
         self.delivery.start()
 
     async def drain(self) -> None:
@@ -206,6 +208,7 @@ class Relay:
         yield from relay_metrics(self.server, self.delivery, self.spool)
         yield from allowance_metrics(self.server.allowances)
         yield from rule_metrics(self.delivery)
+        yield from requeue_metrics(self.spool.requeuer)
         yield from control_metrics(control.counters)
         yield from dependency_metrics(self.dependencies)
         yield from sealing_metrics(self.sealer)
@@ -234,6 +237,8 @@ class Relay:
         await self.server.reload(config)
         await self.suppression.reload(config.suppression)
         self.delivery.reload(config)
+        if config.delivery_rules != self._config.delivery_rules:
+            self.spool.requeue(self.delivery.rules)
         self.dependencies.reload(config.dependencies)
         self.lookup.reconfigure(resolvers)
         self.resolvers.reload(_helo_name(config))

@@ -25,6 +25,7 @@ from relayfleet.relay.server import SmtpServer
 from relayfleet.relay.server.allowances import Allowances
 from relayfleet.relay.signing.letter import Signing
 from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
+from relayfleet.relay.spool.rabbitmq.requeue import Requeuer
 from relayfleet.relay.spool.sealer import Sealer
 from relayfleet.relay.suppression.suppression import SuppressionList
 
@@ -223,6 +224,19 @@ def rule_metrics(delivery: DeliveryService) -> Iterable[Metric]:
     for (rule, action), count in delivery.counters.ruled.items():
         ruled.add_metric([rule, action], count)
     yield ruled
+
+
+def requeue_metrics(requeuer: Requeuer) -> Iterable[Metric]:
+    """Waiting mail that delivery rules let try now, by the relay that does it for the pool."""
+    yield CounterMetricFamily(
+        "relayfleet_relay_requeue_looked", "Waiting mails looked at for Requeue rules, each time.", requeuer.looked
+    )
+    moved = CounterMetricFamily(
+        "relayfleet_relay_requeued", "Waiting mails that a Requeue rule let try now.", labels=["rule"]
+    )
+    for rule, count in requeuer.moved.items():
+        moved.add_metric([rule], count)
+    yield moved
 
 
 def relay_metrics(server: SmtpServer, delivery: DeliveryService, spool: RabbitMQSpool) -> Iterable[Metric]:

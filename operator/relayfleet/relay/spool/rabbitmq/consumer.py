@@ -98,6 +98,11 @@ class Consumer:
             for lane in LANES
         }
 
+    @property
+    def taking(self) -> bool:
+        """False after `stop_taking`."""
+        return self._taking
+
     async def take(self) -> RabbitHeld:
         """The next record that is still ours; connects at the first call."""
         for each in self._links.values():

@@ -13,10 +13,14 @@ from relayfleet.relay.spool.rabbitmq.consumer import Consumer, RabbitHeld
 from relayfleet.relay.spool.rabbitmq.link import Target
 from relayfleet.relay.spool.rabbitmq.publisher import Publisher
 from relayfleet.relay.spool.rabbitmq.quota import Census, Watermark
+from relayfleet.relay.spool.rabbitmq.requeue import Orders, Requeuer
 from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANES, Lane, Topology
 from relayfleet.relay.spool.rabbitmq.ways import Ways
 from relayfleet.relay.spool.record import Record, share
 from relayfleet.relay.spool.sealer import Sealer
+
+MOST_READY = 1000
+"""Records in the ready queues beyond which no waiting mail is added to them by order: new mail would stand behind it."""
 
 
 class RabbitMQSpool:
@@ -52,11 +56,19 @@ class RabbitMQSpool:
             Ways(self._sealer.open, self._succeed, self._put_off, self._put_in_quarantine),
             self._watermark.saw,
         )
+        self.requeuer = Requeuer(
+            target, self._topology, self._sealer.open, self._requeue, self._may_requeue, self._has_room
+        )
 
     def start(self) -> None:
         """Connect in the background, for as long as it takes; `put` raises SpoolUnavailable until then."""
         self._publisher.start()
         self._census.start()
+        self.requeuer.start()
+
+    def requeue(self, orders: Orders) -> None:
+        """Try waiting mail now as these orders say, from now on and in place of those before."""
+        self.requeuer.follow(orders)
 
     def reconfigure(self, broker: Broker) -> None:
         """Take over addresses, quota and deadline. The queues' prefix is the pool's name and stays. Connections that stand are kept."""
@@ -95,9 +107,21 @@ class RabbitMQSpool:
 
     async def close(self) -> None:
         """See `interface.Spool.close`."""
+        await self.requeuer.stop()
         await self._consumer.close()
         await self._census.stop()
         await self._publisher.stop()
+
+    def _may_requeue(self) -> bool:
+        """Not while this relay stands aside, nor while the broker takes nothing."""
+        return self._consumer.taking and not self._publisher.why_not and not self._publisher.blocked
+
+    def _has_room(self) -> bool:
+        counts = self._watermark.counts
+        return sum(counts.get(self._topology.ready(each), 0) for each in LANES) < MOST_READY
+
+    async def _requeue(self, lane: Lane, body: bytes, message_id: str) -> None:
+        await self._publisher.store(self._topology.ready, body, message_id, lane)
 
     def _full(self) -> str:
         if self._watermark.full:

@@ -1,0 +1,205 @@
+"""One visit to a rung: both its queues are read from the head, what is meant is moved to the ready queue, all else goes back to its place.
+
+What is read and not moved stays in our hands, unacknowledged, until the visit ends; then the broker puts it back where it was, in its
+order, and with the time at which it expires: nothing else is written anew, and a relay that dies in the middle loses nothing and delays nobody.
+For that there must be one reader alone, and the visit must end by closing the connections: several readers, or a bundle of negative
+acknowledgements, would bring records back out of order, and a queue expires only at its head.
+
+What is moved is stored in the ready queue as it is, under its own name, and let go of when that is confirmed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from functools import partial
+from typing import NamedTuple
+
+from relayfleet.amqp.connection import Connection
+from relayfleet.amqp.consuming import ConsumeChannel, Delivery
+from relayfleet.amqp.errors import AmqpError
+from relayfleet.relay.spool.interface import SpoolError
+from relayfleet.relay.spool.rabbitmq.requeue.pace import Pace
+from relayfleet.relay.spool.rabbitmq.requeue.pair import Found, Pair
+from relayfleet.relay.spool.rabbitmq.requeue.plan import Visited
+from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane
+from relayfleet.relay.spool.record import Record, RecordError
+from relayfleet.relay.spool.sealer import KeyMissingError
+
+DEADLINE = 5.0
+MOST_IN_HAND = 60_000
+"""Records of one queue that are in our hands at a time; AMQP counts up to 65,535."""
+MOST_MOVING = 32
+"""Records that wait for their confirm, with their bodies."""
+TICK = 0.25
+QUIET = 1.0
+"""Seconds without a record from a queue that is read, before it is taken to be at its end."""
+
+log = logging.getLogger(__name__)
+
+
+class BusyError(AmqpError):
+    """Somebody else reads the queue."""
+
+
+class Judged(NamedTuple):
+    """When a record was put off, at the earliest and at the latest, and the rule that means it, or ""."""
+
+    earliest: float
+    latest: float
+    rule: str
+
+
+class Ways(NamedTuple):
+    """`open`: bytes and message id to a record. `judge`: what the orders say of it. `move` (lane, body, message id): store it in the ready queue. `may_go_on`: whether
+    this relay may work now. `has_room`: whether the ready queues have."""
+
+    open: Callable[[bytes, Callable[[], str]], Record]
+    judge: Callable[[Record], Judged]
+    move: Callable[[Lane, bytes, str], Awaitable[None]]
+    may_go_on: Callable[[], bool]
+    has_room: Callable[[], bool]
+
+
+class Visit:
+    """`queues` by lane; `limit`: Unix time, nothing from after it is meant; `moved`: counts by rule, for metrics."""
+
+    def __init__(self, queues: Mapping[Lane, str], ways: Ways, limit: float, moved: Counter[str]) -> None:
+        self._queues = queues
+        self._ways = ways
+        self._counts = moved
+        self._pair = Pair(limit)
+        self._pace = Pace(time.monotonic())
+        self._channels: dict[Lane, ConsumeChannel] = {}
+        self._heard: dict[Lane, float] = {}
+        self._cancelled: set[Lane] = set()
+        self._moving: set[asyncio.Task[None]] = set()
+        self._changed = asyncio.Event()
+        self._fault = ""
+        self._over = False
+        self._looked = self._moved = 0
+
+    async def run(self, connections: Mapping[Lane, Connection], seconds: float) -> Visited:
+        """Read for so long at most. The caller closes the connections afterwards, whatever happens. Raises AmqpError."""
+        until = time.monotonic() + seconds
+        for lane, connection in connections.items():
+            self._channels[lane] = await self._begin(lane, connection)
+        try:
+            while not self._pair.whole and time.monotonic() < until and self._may_go_on():
+                self._changed.clear()
+                self._move()
+                self._steer()
+                await self._end_what_is_quiet()
+                await self._wait()
+        finally:
+            self._over = True
+            await self._finish()
+        return Visited(self._looked, self._moved, self._pair.whole and not self._fault)
+
+    async def _begin(self, lane: Lane, connection: Connection) -> ConsumeChannel:
+        channel = await ConsumeChannel.open(connection, DEADLINE)
+        queue = self._queues[lane]
+        if (await channel.declare(queue, DEADLINE, passive=True)).consumers:
+            raise BusyError(f"{queue} is being read already")
+        self._heard[lane] = time.monotonic()
+        await channel.consume(queue, MOST_IN_HAND, partial(self._read, lane), DEADLINE)
+        return channel
+
+    def _read(self, lane: Lane, delivery: Delivery) -> None:
+        if self._over:
+            return
+        self._looked += 1
+        self._heard[lane] = time.monotonic()
+        self._pace.look(len(delivery.body))
+        self._changed.set()
+        try:
+            record = self._ways.open(delivery.body, lambda: delivery.message_id)
+        except (RecordError, KeyMissingError):
+            return  # it is not ours to judge; its turn will come
+        judged = self._ways.judge(record)
+        found = None
+        if judged.rule:
+            found = Found(delivery.tag, delivery.body, delivery.message_id, judged.latest, judged.rule)
+        self._pair.read(lane, judged.earliest, found)
+
+    def _may_go_on(self) -> bool:
+        if self._fault or not self._ways.may_go_on():
+            return False
+        for each in self._channels.values():
+            if each.error is not None:
+                raise each.error
+        return all(each.unacknowledged < MOST_IN_HAND for each in self._channels.values())
+
+    def _move(self) -> None:
+        movable = self._pair.movable()
+        while len(self._moving) < MOST_MOVING and not self._fault and (next_one := next(movable, None)):
+            lane, found = next_one
+            self._pace.move()
+            task = asyncio.create_task(self._move_one(lane, found))
+            self._moving.add(task)
+            task.add_done_callback(self._done)
+
+    async def _finish(self) -> None:
+        """Move what the other lane has been read for, so that no copy is left behind; each has its deadline."""
+        self._move()
+        while self._moving:
+            await asyncio.wait(self._moving, return_when=asyncio.FIRST_COMPLETED)
+            self._move()
+        await asyncio.sleep(0)  # the last acknowledgements leave
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._moving.discard(task)
+        self._changed.set()
+
+    async def _move_one(self, lane: Lane, found: Found) -> None:
+        """First there, then not here any more: it may be in both places for a moment, and never is in none."""
+        try:
+            await self._ways.move(lane, found.body, found.message_id)
+        except SpoolError as error:
+            self._fault = str(error)
+            log.warning("%s is not requeued now: %s", found.message_id, error)
+            return
+        if self._channels[lane].is_open:
+            self._channels[lane].ack(found.tag)
+        self._moved += 1
+        self._counts[found.rule] += 1
+        log.info("%s is requeued by rule %s", found.message_id, found.rule)
+
+    def _steer(self) -> None:
+        """Read what may be read now; leave the rest in the socket."""
+        free = self._is_free()
+        for lane, channel in self._channels.items():
+            if free and self._pair.may_read(lane):
+                if not channel.connection.is_reading:
+                    self._heard[lane] = time.monotonic()
+                channel.connection.resume_reading()
+            else:
+                channel.connection.pause_reading()
+
+    def _is_free(self) -> bool:
+        return len(self._moving) < MOST_MOVING and self._pace.wait(time.monotonic()) == 0.0 and self._ways.has_room()
+
+    async def _end_what_is_quiet(self) -> None:
+        """A queue that gives no more is asked to give no more: when its leader has said yes to that, and still nothing comes, there is nothing."""
+        for lane in LANES:
+            channel = self._channels[lane]
+            quiet = time.monotonic() - self._heard[lane] > QUIET
+            if not quiet or not channel.connection.is_reading or self._pair.is_whole(lane):
+                continue
+            if lane in self._cancelled:
+                self._pair.end(lane)
+                self._changed.set()
+            else:
+                await channel.cancel(DEADLINE)
+                self._cancelled.add(lane)
+                self._heard[lane] = time.monotonic()
+
+    async def _wait(self) -> None:
+        pause = min(self._pace.wait(time.monotonic()), TICK) or TICK
+        with suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await self._changed.wait()
