@@ -162,7 +162,18 @@ async def offer(region: Region, obj: Object) -> Object:
             {"deliveryRules": [ORDER | {"match": {"credential": "a", "acceptedBefore": "2026-11-28"}}]},
             "match.acceptedBefore must be a moment in UTC such as",
         ),
-        (POOL, {"deliveryRules": [ORDER | {"action": "Requeue"}]}, "Unsupported value"),
+        (POOL, {"deliveryRules": [ORDER | {"action": "Defer"}]}, "Unsupported value"),
+        (POOL, {"deliveryRules": [ORDER | {"action": "Requeue"}]}, "action Requeue needs match.deferredBefore"),
+        (
+            POOL,
+            {"deliveryRules": [ORDER | {"match": {"credential": "a", "deferredBefore": "2026-11-28T16:00:00Z"}}]},
+            "match.deferredBefore is for action Requeue",
+        ),
+        (
+            POOL,
+            {"deliveryRules": [ORDER | {"match": {"credential": "a", "deferredBefore": "now"}, "action": "Requeue"}]},
+            "match.deferredBefore must be a moment in UTC such as",
+        ),
         (POOL, {"deliveryRules": [ORDER, ORDER]}, "Duplicate value"),
         (
             POOL,
@@ -227,6 +238,18 @@ async def test_what_makes_no_sense_is_refused(
         (POOL, {"dkim": [{"domain": "a.example", "keys": [KEY, ED25519]}, {"domain": "b.a.example", "keys": [KEY]}]}),
         (POOL, {"suppressionList": {"secretRefs": [{"name": "a"}, {"name": "a", "key": "b.txt"}, {"name": "b"}]}}),
         (POOL, {"deliveryRules": [ORDER | {"match": WHOLE_MATCH}, {**ORDER, "name": "b", "match": {"sender": "<>"}}]}),
+        (
+            POOL,
+            {
+                "deliveryRules": [
+                    {
+                        "name": "again",
+                        "action": "Requeue",
+                        "match": WHOLE_MATCH | {"deferredBefore": "2026-11-28T16:00:00Z"},
+                    }
+                ]
+            },
+        ),
         (
             POOL,
             {

@@ -11,7 +11,7 @@ from relayfleet.api.dkim import DOMAIN
 from relayfleet.api.meta import Model, Name, rule, rules
 
 MOST_RULES = 64
-ACTIONS = ("Hold", "Bounce", "Purge")
+ACTIONS = ("Hold", "Bounce", "Purge", "Requeue")
 
 _MOMENT = "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
 _LABEL = "[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?"
@@ -23,6 +23,15 @@ def _domain(field: str) -> dict[str, Any]:
         rule(
             f"self.matches('{DOMAIN}')",
             f"match.{field} must be a lower-case domain name such as example.com; write an internationalized one as its A-labels (xn--…)",
+        )
+    )
+
+
+def _in_utc(field: str) -> dict[str, Any]:
+    return rules(
+        rule(
+            f"self.matches('{_MOMENT}') && timestamp(self) > timestamp('2000-01-01T00:00:00Z')",
+            f"match.{field} must be a moment in UTC such as 2026-11-28T16:00:00Z",
         )
     )
 
@@ -80,18 +89,33 @@ class Match(Model):
     accepted_before: Annotated[str, AfterValidator(_moment)] | None = Field(
         default=None,
         max_length=20,
-        json_schema_extra=rules(
-            rule(
-                f"self.matches('{_MOMENT}') && timestamp(self) > timestamp('2000-01-01T00:00:00Z')",
-                "match.acceptedBefore must be a moment in UTC such as 2026-11-28T16:00:00Z",
-            )
-        ),
+        json_schema_extra=_in_utc("acceptedBefore"),
         description="Only mail that was accepted before this moment, by the relay's clock: 2026-11-28T16:00:00Z. Default: mail that comes in later as well.",
+    )
+    deferred_before: Annotated[str, AfterValidator(_moment)] | None = Field(
+        default=None,
+        max_length=20,
+        json_schema_extra=_in_utc("deferredBefore"),
+        description="For Requeue, and needed there: only mail that was put off the last time before this moment, by the relay's clock, such as now: "
+        "2026-11-28T16:00:00Z. What fails again is put off after it, so each mail is tried once. A moment to come: nothing happens until then.",
     )
 
 
 class DeliveryRule(Model):
     """An order for some of the pool's mail."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "self.action != 'Requeue' || has(self.match.deferredBefore)",
+                "action Requeue needs match.deferredBefore: set it to the present time (date -u +%FT%TZ), so that each mail is tried once",
+            ),
+            rule(
+                "self.action == 'Requeue' || !has(self.match.deferredBefore)",
+                "match.deferredBefore is for action Requeue: remove it, or use match.acceptedBefore",
+            ),
+        )
+    )
 
     name: Name = Field(description="Name of the rule. Logs, metrics and bounce reports have it.")
     match: Match = Field(
@@ -111,5 +135,6 @@ class DeliveryRule(Model):
     action: str = Field(
         json_schema_extra={"enum": list(ACTIONS)},
         description="Hold: kept and not tried until no rule holds it any more; it is not given up meanwhile, and counts for `quota`. Bounce: ended, and the "
-        "sender gets a report with 5.7.1; bounce reports themselves are meant only with `sender: <>`. Purge: ended, and nobody is told; it cannot be had back.",
+        "sender gets a report with 5.7.1; bounce reports themselves are meant only with `sender: <>`. Purge: ended, and nobody is told; it cannot be had back. "
+        "Requeue: what waits for its retry since before `match.deferredBefore` is tried now, once.",
     )

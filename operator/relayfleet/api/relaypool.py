@@ -262,7 +262,8 @@ class RelayPoolSpec(Model):
         max_length=MOST_RULES,
         json_schema_extra=list_map("name"),
         description="What becomes of accepted mail instead of an attempt, asked at each attempt before all else. Relays follow a change within seconds, "
-        "without a restart; waiting mail when its wait is over. Of several rules that match, Hold goes before Bounce before Purge, in whatever order they stand.",
+        "without a restart; waiting mail when its wait is over, or when a Requeue ends that. Of several rules that match, Hold goes before Bounce before Purge, in "
+        "whatever order they stand.",
     )
     limits: Limits = Field(default=Limits(), description="Bounds of one relay's SMTP service.")
     quota: Quantity = Field(

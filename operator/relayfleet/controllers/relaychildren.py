@@ -122,7 +122,7 @@ class Children:
         inputs = rollout.digest(self._inputs(broker_volume))
         built = pod.template(self._pool, self._spec, broker_volume, settings.image, settings.region)
         choice = rollout.choose_template(kept.get(TEMPLATE), kept.get(INPUTS), inputs, built)
-        if self._spec.delivery_rules and not deliveryrules.followed(choice.template):
+        if not deliveryrules.followed(self._spec.delivery_rules, choice.template):
             choice = rollout.choose_template(None, None, inputs, built)
         annotations = {TEMPLATE: choice.text, INPUTS: choice.inputs}
         wanted = deployment.deployment(self._pool, self._spec.replicas, choice.template, annotations)

@@ -46,6 +46,24 @@ def test_orders(action: str, match: dict[str, Any]) -> None:
     validate_pool(stated)
 
 
+@pytest.mark.parametrize("match", [{"senderDomain": "example.com"}, WHOLE])
+def test_mail_that_waits_is_ordered_to_be_tried_now(match: dict[str, Any]) -> None:
+    stated = pool(order(action="Requeue", match={**match, "deferredBefore": "2026-11-28T16:00:00Z"}))
+    (found,) = RelayPoolSpec.model_validate(stated).delivery_rules
+    assert found.match.deferred_before == "2026-11-28T16:00:00Z"
+    validate_pool(stated)
+
+
+def test_a_moment_of_deferral_goes_with_requeue_and_with_nothing_else() -> None:
+    stated = pool_spec()["properties"]["deliveryRules"]["items"]["x-kubernetes-validations"]
+    assert [each["rule"] for each in stated] == [
+        "self.action != 'Requeue' || has(self.match.deferredBefore)",
+        "self.action == 'Requeue' || !has(self.match.deferredBefore)",
+    ]
+    assert "set it to the present time" in stated[0]["message"]
+    assert "use match.acceptedBefore" in stated[1]["message"]
+
+
 def test_rules_are_known_by_their_names() -> None:
     assert pool_spec()["properties"]["deliveryRules"]["x-kubernetes-list-map-keys"] == ["name"]
 
@@ -69,23 +87,22 @@ def test_what_can_be_no_order_is_refused(rules: list[dict[str, Any]]) -> None:
         validate_pool(pool(*rules))
 
 
-@pytest.mark.parametrize(
-    "newer", [order(action="Requeue"), order(match={"credential": "a", "recipients": ["b@b.test"]})]
-)
+@pytest.mark.parametrize("newer", [order(action="Defer"), order(match={"credential": "a", "recipients": ["b@b.test"]})])
 def test_what_a_newer_crd_allows_is_kept_whole_and_the_other_rules_are_read(newer: dict[str, Any]) -> None:
     first, second = RelayPoolSpec.model_validate(pool(newer, order(name="b"))).delivery_rules
     assert (first.as_dict(), second.name) == (newer, "b")
 
 
 def test_the_api_server_refuses_an_action_that_is_none() -> None:
-    with pytest.raises(jsonschema.ValidationError, match="Requeue"):
-        validate_pool(pool(order(action="Requeue")))
+    with pytest.raises(jsonschema.ValidationError, match="Defer"):
+        validate_pool(pool(order(action="Defer")))
 
 
 @pytest.mark.parametrize("text", ["2026-02-30T00:00:00Z", "soon", ""])
-def test_a_moment_that_is_in_no_calendar_is_refused_by_the_operator_too(text: str) -> None:
+@pytest.mark.parametrize("field", ["acceptedBefore", "deferredBefore"])
+def test_a_moment_that_is_in_no_calendar_is_refused_by_the_operator_too(field: str, text: str) -> None:
     with pytest.raises(ValidationError):
-        RelayPoolSpec.model_validate(pool(order(match={"credential": "a", "acceptedBefore": text})))
+        RelayPoolSpec.model_validate(pool(order(match={"credential": "a", field: text})))
 
 
 @pytest.mark.parametrize(
@@ -106,6 +123,8 @@ def test_a_moment_that_is_in_no_calendar_is_refused_by_the_operator_too(text: st
         ("acceptedBefore", "2026-11-28T16:00:00Z", True),
         ("acceptedBefore", "2026-11-28T16:00:00+01:00", False),
         ("acceptedBefore", "2026-11-28", False),
+        ("deferredBefore", "2026-11-28T16:00:00Z", True),
+        ("deferredBefore", "now", False),
     ],
 )
 def test_the_api_server_takes_what_can_match_and_names_field_and_cure_for_what_cannot(

@@ -189,7 +189,7 @@ def test_relays_are_told_of_delivery_rules_whatever_their_order() -> None:
     [
         {"match": {"senderDomain": "a.test", "recipient": "bob@b.test"}, "action": "Purge"},
         {"match": {"senderDomain": "a.test", "recipients": ["bob@b.test"], "largerThan": 7}, "action": "Purge"},
-        {"match": {"senderDomain": "a.test"}, "action": "Requeue"},
+        {"match": {"senderDomain": "a.test"}, "action": "Defer"},
     ],
 )
 def test_a_rule_with_a_word_that_only_a_newer_operator_knows_means_nobody(newer: dict[str, Any]) -> None:
@@ -203,7 +203,8 @@ def test_a_rule_with_a_word_that_only_a_newer_operator_knows_means_nobody(newer:
 
 @pytest.mark.parametrize("word", Match.model_json_schema()["properties"])
 def test_relays_know_each_word_of_a_match(word: str) -> None:
-    told = DeliveryRule("r", "Hold", (RuleTerm(word, "2026-11-28T16:00:00Z"), RuleTerm("sender", "<>")))
+    action = "Requeue" if word == "deferredBefore" else "Hold"
+    told = DeliveryRule("r", action, (RuleTerm(word, "2026-11-28T16:00:00Z"), RuleTerm("sender", "<>")))
     assert DeliveryRules([told]).unknown == ()
 
 
@@ -250,7 +251,7 @@ def test_the_template_says_what_the_user_states_and_nothing_empty() -> None:
     found = template(template=stated)
     (container,) = found["spec"]["containers"]
     assert (container["image"], container["resources"]) == (stated["image"], stated["resources"])
-    assert found["metadata"]["annotations"] == {"a": "b", FOLLOWS: "DeliveryRules"}
+    assert found["metadata"]["annotations"] == {"a": "b", FOLLOWS: "DeliveryRules,Requeue"}
     for key in ("imagePullSecrets", "nodeSelector", "tolerations", "priorityClassName"):
         assert found["spec"][key] == stated[key]
         assert key not in template()["spec"]

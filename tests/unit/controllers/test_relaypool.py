@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from relayfleet.api.labels import CONFIG_DIGEST, DELETION_COST, INPUTS, PAUSED, TEMPLATE
+from relayfleet.api.labels import CONFIG_DIGEST, DELETION_COST, FOLLOWS, INPUTS, PAUSED, TEMPLATE
 from relayfleet.children.relay import broker
 from relayfleet.controllers.queuememory import of
 from relayfleet.controllers.relaypool import CALM, UNCALM, reconcile
@@ -408,6 +408,30 @@ async def test_the_first_delivery_rule_replaces_relays_that_know_of_none_and_no_
         await reconcile(context(kube, image=f"relayfleet:{version}"), "mail", "tx")
         images.append(kube.seen("Deployment", "tx-relay")["spec"]["template"]["spec"]["containers"][0]["image"])
     assert images == ["relayfleet:1", *["relayfleet:2"] * 4]
+
+
+AGAIN = {
+    "name": "again",
+    "match": {"credential": "news", "deferredBefore": "2026-11-28T16:00:00Z"},
+    "action": "Requeue",
+}
+
+
+async def test_relays_that_follow_rules_but_know_no_requeue_are_replaced_by_the_first_one_and_by_no_other_rule() -> (
+    None
+):
+    kube = world()
+    await reconcile(context(kube), "mail", "tx")
+    annotations = kube.seen("Deployment", "tx-relay")["metadata"]["annotations"]
+    older = json.loads(annotations[TEMPLATE])
+    older["metadata"]["annotations"][FOLLOWS] = "DeliveryRules"
+    annotations[TEMPLATE] = json.dumps(older)
+    images = []
+    for version, rules in ((2, [RULE]), (3, [RULE, AGAIN]), (4, [AGAIN]), (5, [RULE])):
+        kube.objects["RelayPool", "mail", "tx"]["spec"]["deliveryRules"] = rules
+        await reconcile(context(kube, image=f"relayfleet:{version}"), "mail", "tx")
+        images.append(kube.seen("Deployment", "tx-relay")["spec"]["template"]["spec"]["containers"][0]["image"])
+    assert images == ["relayfleet:1", *["relayfleet:3"] * 3]
 
 
 async def test_delivery_rules_are_told_as_long_as_they_are_there() -> None:

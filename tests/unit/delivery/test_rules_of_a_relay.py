@@ -37,8 +37,6 @@ async def test_a_running_relay_follows_a_rule_that_comes_and_one_that_goes(tmp_p
 
 def test_a_relay_that_cannot_follow_a_rule_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
-    relay = Relay(
-        replace(CONFIG, delivery_rules=(HOLD, replace(HOLD, name="b", action="Requeue"))), Files(tmp_path), "r"
-    )
+    relay = Relay(replace(CONFIG, delivery_rules=(HOLD, replace(HOLD, name="b", action="Defer"))), Files(tmp_path), "r")
     assert len(relay.delivery.rules) == 1
     assert "delivery rules b have no effect here: update the relay's image" in caplog.text

@@ -104,7 +104,11 @@ def test_of_several_the_gentlest_is_followed_in_whatever_order_they_are_stated(o
 @pytest.mark.parametrize(
     "odd",
     [
+        rule("odd", "Defer", credential="news"),
         rule("odd", "Requeue", credential="news"),
+        rule("odd", "Requeue", deferredBefore="2026-11-28T16:00:00Z"),
+        rule("odd", "Requeue", credential="news", deferredBefore="now"),
+        rule("odd", "Hold", credential="news", deferredBefore="2026-11-28T16:00:00Z"),
         rule("odd", "Purge"),
         rule("odd", "Purge", acceptedBefore="2026-11-28T16:00:00Z"),
         rule("odd", "Purge", credential="news", acceptedBefore="2026-11-28T16:00:00"),
@@ -116,3 +120,51 @@ def test_a_rule_that_this_version_does_not_know_means_nobody_and_is_told(odd: De
     rules = DeliveryRules([odd, rule("b", credential="news")])
     assert (rules.unknown, len(rules)) == (("odd",), 1)
     assert names(RECORD, odd) == ["", ""]
+
+
+MOMENT = 1795881600.0
+AGAIN = rule("again", "Requeue", recipientDomain="one.test", deferredBefore="2026-11-28T16:00:00Z")
+OF_NEWS = rule("news", "Requeue", credential="news", deferredBefore="2026-11-28T16:00:00Z")
+
+REQUEUED = {
+    "who waits since before the moment": ([AGAIN], -1.0, 0.0, "again"),
+    "nobody who was put off after it, so that he is moved once": ([AGAIN], 0.0, 60.0, ""),
+    "nobody before the moment has come": ([AGAIN], -60.0, -1.0, ""),
+    "nobody else": ([rule("r", "Requeue", sender="<>", deferredBefore="2026-11-28T16:00:00Z")], -1.0, 0.0, ""),
+    "who is meant by one of two, the first by name": ([OF_NEWS, AGAIN], -1.0, 0.0, "again"),
+    "not who is held all the same": ([AGAIN, rule("h", recipientDomain="one.test")], -1.0, 0.0, ""),
+    "with somebody who is held, if he himself is not": (
+        [OF_NEWS, rule("h", recipientDomain="one.test")],
+        -1.0,
+        0.0,
+        "news",
+    ),
+    "who is ended then": ([AGAIN, rule("p", "Purge", credential="news")], -1.0, 0.0, "again"),
+    "nobody whose mail was accepted too late": (
+        [
+            rule(
+                "r",
+                "Requeue",
+                credential="news",
+                deferredBefore="2026-11-28T16:00:00Z",
+                acceptedBefore="1970-01-01T00:00:00Z",
+            )
+        ],
+        -1.0,
+        0.0,
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", REQUEUED)
+def test_whom_a_requeue_means(sentence: str) -> None:
+    """Seconds from the moment of the rules: when it was put off, and now."""
+    rules, deferred, now, expected = REQUEUED[sentence]
+    assert DeliveryRules(rules).requeued_by(RECORD, MOMENT + deferred, MOMENT + now) == expected
+
+
+def test_a_requeue_says_when_and_nothing_of_what() -> None:
+    rules = DeliveryRules([AGAIN, OF_NEWS])
+    assert rules.of(RECORD, RECORD.recipients) == [None, None]
+    assert (len(rules), rules.unknown, rules.moments) == (2, (), {MOMENT})

@@ -56,6 +56,19 @@ def test_each_fate_goes_where_it_belongs() -> None:
     assert (settlement.failed, settlement.deferred) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("fates", "earliest"),
+    [((Fate.TRANSIENT,), 0.0), ((Fate.TRANSIENT, Fate.UNCERTAIN), NOW + 600), ((Fate.HELD,), 0.0)],
+)
+def test_what_waits_says_since_when_and_how_long_nobody_may_try_it(fates: tuple[Fate, ...], earliest: float) -> None:
+    outcomes = [OUTCOMES[each] for each in fates]
+    (waits,) = decide(record(), outcomes, NOW, Retry(), 0.5, "relay.test").successors
+    assert (waits.record.deferred_at, waits.record.earliest_at) == (NOW, earliest)
+    (next_one,) = decide(waits.record, [OUTCOMES[fates[0]]], NOW + 900, Retry(), 0.5, "relay.test").successors
+    assert next_one.record.deferred_at == NOW + 900
+    assert next_one.record.earliest_at <= NOW + 900
+
+
 def test_all_delivered_leaves_nothing() -> None:
     assert decide(record(), [OUTCOMES[Fate.DELIVERED]], NOW, Retry(), 0.5, "relay.test").successors == ()
 

@@ -240,6 +240,17 @@ RULED = replace(WELL, rules=("incident (Hold)", "z (Purge)"))
     [
         (RULED, "3 of 3 relays", "; by deliveryRules some mail is not tried: incident (Hold), z (Purge)"),
         (
+            replace(WELL, rules=("again (Requeue)", "incident (Hold)"), outdated=2),
+            "3 of 3 relays",
+            "; by deliveryRules some mail is not tried: incident (Hold) (perhaps not yet at 2 relays, which have an older template)"
+            "; by deliveryRules waiting mail is tried sooner: again (Requeue) (perhaps not yet at 2 relays, which have an older template)",
+        ),
+        (
+            replace(WELL, rules=("again (Requeue)",)),
+            "3 of 3 relays",
+            "relays take mail, sent by eu-1; by deliveryRules waiting mail is tried sooner: again (Requeue)",
+        ),
+        (
             replace(RULED, outdated=2),
             "3 of 3 relays",
             "incident (Hold), z (Purge) (perhaps not yet at 2 relays, which have an older template)",

@@ -78,9 +78,9 @@ def test_fields_that_an_older_operator_did_not_write_have_defaults() -> None:
 def test_a_rule_with_words_of_a_newer_operator_spoils_nothing() -> None:
     document = json.loads(dump(CONFIG))
     document["delivery_rules"] = [
-        {"name": "a", "action": "Requeue", "terms": [{"what": "subject", "value": "b"}], "c": 1}
+        {"name": "a", "action": "Defer", "terms": [{"what": "subject", "value": "b"}], "c": 1}
     ]
-    assert load(json.dumps(document)).delivery_rules == (DeliveryRule("a", "Requeue", (RuleTerm("subject", "b"),)),)
+    assert load(json.dumps(document)).delivery_rules == (DeliveryRule("a", "Defer", (RuleTerm("subject", "b"),)),)
 
 
 @pytest.mark.parametrize(

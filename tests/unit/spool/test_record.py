@@ -25,6 +25,8 @@ records = st.builds(
     body_8bit=st.booleans(),
     last_answer=text,
     expires_at=st.floats(0, 1e10),
+    deferred_at=st.floats(0, 1e10),
+    earliest_at=st.floats(0, 1e10),
 )
 
 
@@ -53,6 +55,12 @@ def test_fields_of_a_newer_relay_are_ignored() -> None:
 def test_a_record_of_an_older_relay_expires_with_the_pool() -> None:
     head = json.dumps({"id": "A", "sender": "a@b", "recipients": []}).encode()
     assert decode(MAGIC + struct.pack("!I", len(head)) + head).expires_at == 0.0
+
+
+def test_a_record_of_an_older_relay_does_not_say_since_when_it_waits() -> None:
+    head = json.dumps({"id": "A", "sender": "a@b", "recipients": [], "next_at": 7.0}).encode()
+    found = decode(MAGIC + struct.pack("!I", len(head)) + head)
+    assert (found.deferred_at, found.earliest_at) == (0.0, 0.0)
 
 
 def test_ids_are_unique_and_sort_by_time() -> None:

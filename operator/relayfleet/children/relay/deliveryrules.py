@@ -10,8 +10,9 @@ from relayfleet.api.deliveryrules import DeliveryRule
 from relayfleet.api.labels import FOLLOWS
 from relayfleet.protocol import relay_config
 
-ABILITY = {FOLLOWS: "DeliveryRules"}
-"""Annotation of the pods of an operator that knows of rules, and with the operator's own image of relays that do."""
+_RULES, _REQUEUE = "DeliveryRules", "Requeue"
+ABILITY = {FOLLOWS: f"{_RULES},{_REQUEUE}"}
+"""Annotation of the pods of an operator that knows of rules, and with the operator's own image of relays that do. Requeue came later, and is named for itself."""
 
 
 def told(stated: Sequence[DeliveryRule]) -> tuple[relay_config.DeliveryRule, ...]:
@@ -21,10 +22,11 @@ def told(stated: Sequence[DeliveryRule]) -> tuple[relay_config.DeliveryRule, ...
     )
 
 
-def followed(template: dict[str, Any]) -> bool:
-    """Whether the pods of this template follow rules, as far as the operator knows."""
-    annotations = template.get("metadata", {}).get("annotations", {})
-    return bool(ABILITY.items() <= annotations.items())
+def followed(stated: Sequence[DeliveryRule], template: dict[str, Any]) -> bool:
+    """Whether the pods of this template follow these rules, as far as the operator knows."""
+    known = template.get("metadata", {}).get("annotations", {}).get(FOLLOWS, "").split(",")
+    needed = {_REQUEUE if each.action == _REQUEUE else _RULES for each in stated}
+    return needed <= set(known)
 
 
 def _terms(rule: DeliveryRule) -> tuple[relay_config.RuleTerm, ...]:

@@ -8,7 +8,7 @@ One cause is said in one way: the first check that finds something gives reason 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from relayfleet.decide.pool import dependencies, fences, resolvers, sweeping
 from relayfleet.decide.pool.facts import Pool
@@ -74,12 +74,20 @@ def _ordered(pool: Pool) -> str:
     """A rule that is forgotten goes on ending mail: it is told as long as it is there. Nobody is to rely on one that is not followed yet."""
     if not pool.rules:
         return ""
-    some = ", ".join(pool.rules[:5]) + (", …" if len(pool.rules) > 5 else "")
     if pool.paused:
-        return f"; deliveryRules are stated, but while paused relays are told of no change to them: {some}"
-    if pool.outdated:
-        some += f" (perhaps not yet at {pool.outdated} relays, which have an older template)"
-    return f"; by deliveryRules some mail is not tried: {some}"
+        return f"; deliveryRules are stated, but while paused relays are told of no change to them: {_some(pool.rules)}"
+    late = f" (perhaps not yet at {pool.outdated} relays, which have an older template)" if pool.outdated else ""
+    requeued = tuple(each for each in pool.rules if each.endswith(_REQUEUE))
+    others = tuple(each for each in pool.rules if each not in requeued)
+    told = f"; by deliveryRules some mail is not tried: {_some(others)}{late}" if others else ""
+    return told + (f"; by deliveryRules waiting mail is tried sooner: {_some(requeued)}{late}" if requeued else "")
+
+
+_REQUEUE = "(Requeue)"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:5]) + (", …" if len(names) > 5 else "")
 
 
 def _no_queue(pool: Pool) -> Problem | None:

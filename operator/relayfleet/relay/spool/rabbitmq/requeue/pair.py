@@ -2,7 +2,7 @@
 
 A late confirm leaves copies of one record in both lanes. They are told apart from the mail itself by the journal, which remembers for
 some forty minutes. A copy that is moved while its twin stays for hours would be delivered twice. So neither lane is read further than the other, by the time at
-which records were put off, and a record is moved only when the other lane has been read up to that time: wherever a visit ends, both
+which records were put off, and a record is moved only when both have been read beyond that time: wherever a visit ends, both
 copies are moved or neither is.
 """
 
@@ -77,9 +77,10 @@ class Pair:
         return not side.whole and side.horizon <= self._other(lane).reach
 
     def movable(self) -> Iterator[tuple[Lane, Found]]:
-        """Those whose twins, if there are any, are known as well. Whoever takes one moves it."""
+        """Those from before the time up to which both lanes were read: their twins, if there are any, are among them. Whoever takes one moves it."""
+        both = min(each.reach for each in self._sides.values())
         for lane, side in self._sides.items():
-            while side.found and side.found[0].deferred < self._other(lane).reach:
+            while side.found and side.found[0].deferred < both:
                 yield lane, side.found.popleft()
 
     def _other(self, lane: Lane) -> _Side:

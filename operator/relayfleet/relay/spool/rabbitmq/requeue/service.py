@@ -160,7 +160,8 @@ class Requeuer:
         except BusyError as error:
             log.info("requeue: %s", error)
         finally:
-            self._plan.visited(rung, began, time.time(), found)
+            if self._goes_on():  # else it was cut short, and is due as before
+                self._plan.visited(rung, began, time.time(), found)
         if found is not None and found.looked:
             some = "" if found.whole else "; what lies behind them is looked at later"
             log.info(
