@@ -1,6 +1,6 @@
 """A broker over a real socket that knows what is needed to read waiting queues: consume, acknowledge, cancel, and a name for one connection.
 
-As a quorum queue does, it puts what a connection leaves unacknowledged back to the head of its queue, in order. Records do not expire. `frozen` queues take
+As a quorum queue does, it sends as many as the prefetch allows, lets a consumer that begins again keep what it has, and puts what a connection leaves unacknowledged back to the head of its queue, in order. Records do not expire. `frozen` queues take
 consumers and say nothing. The codec is not ours.
 """
 
@@ -44,7 +44,8 @@ class _Client:
         self._broker, self._reader, self._writer = broker, reader, writer
         self.open: dict[int, tuple[str, Message]] = {}
         self._tags = itertools.count(1)
-        self.consumes: set[str] = set()
+        self.consumes: dict[str, tuple[int, int]] = {}
+        self._prefetch = 0
         self.gone = asyncio.Event()
 
     async def serve(self) -> None:
@@ -94,11 +95,15 @@ class _Client:
             case commands.Queue.Declare():
                 self._declare(channel, frame)
             case commands.Basic.Qos():
+                self._prefetch = frame.prefetch_count
                 self._send(commands.Basic.QosOk(), channel)
             case commands.Basic.Consume():
                 self._send(commands.Basic.ConsumeOk("relay"), channel)
-                self._deliver(channel, frame.queue)
+                self.consumes[frame.queue] = channel, self._prefetch
+                self._broker.readers[frame.queue] = self._broker.readers.get(frame.queue, 0) + 1
+                self._fill()
             case commands.Basic.Cancel():
+                self.consumes = {name: each for name, each in self.consumes.items() if each[0] != channel}
                 self._send(commands.Basic.CancelOk("relay"), channel)
             case commands.Basic.Ack():
                 for tag in [
@@ -107,6 +112,7 @@ class _Client:
                     if each == frame.delivery_tag or (frame.multiple and each < frame.delivery_tag)
                 ]:
                     del self.open[tag]
+                self._fill()
 
     def _declare(self, channel: int, frame: commands.Queue.Declare) -> None:
         broker, name = self._broker, frame.queue
@@ -118,19 +124,23 @@ class _Client:
         else:
             self._send(commands.Channel.Close(405, "RESOURCE_LOCKED", 50, 10), channel)
 
-    def _deliver(self, channel: int, name: str) -> None:
-        self.consumes.add(name)
-        self._broker.readers[name] = self._broker.readers.get(name, 0) + 1
-        if name in self._broker.frozen:
-            return
-        messages, self._broker.queues[name][:] = list(self._broker.queues[name]), []
-        for message in messages:
-            tag = next(self._tags)
-            self.open[tag] = name, message
-            self._send(commands.Basic.Deliver("relay", tag, False, "", name), channel)
-            properties = commands.Basic.Properties(message_id=message[0])
-            self._send(header.ContentHeader(0, len(message[1]), properties), channel)
-            self._send(body.ContentBody(message[1]), channel)
+    def _fill(self) -> None:
+        for name, (channel, prefetch) in self.consumes.items():
+            queue = self._broker.queues[name]
+            while (
+                queue
+                and name not in self._broker.frozen
+                and sum(name == each for each, _ in self.open.values()) < prefetch
+            ):
+                self._deliver(channel, name, queue.pop(0))
+
+    def _deliver(self, channel: int, name: str, message: Message) -> None:
+        tag = next(self._tags)
+        self.open[tag] = name, message
+        self._send(commands.Basic.Deliver("relay", tag, False, "", name), channel)
+        properties = commands.Basic.Properties(message_id=message[0])
+        self._send(header.ContentHeader(0, len(message[1]), properties), channel)
+        self._send(body.ContentBody(message[1]), channel)
 
 
 @asynccontextmanager

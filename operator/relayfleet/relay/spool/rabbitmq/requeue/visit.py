@@ -5,6 +5,9 @@ order, and with the time at which it expires: nothing else is written anew, and 
 For that there must be one reader alone, and the visit must end by closing the connections: several readers, or a bundle of negative
 acknowledgements, would bring records back out of order, and a queue expires only at its head.
 
+A quorum queue sends at once as many records as the prefetch allows, and they wait in the broker's memory. So that is raised step by step, as
+records stay in our hands: the same consumer is ended and begun again with a larger one, and keeps what it has.
+
 What is moved is stored in the ready queue as it is, under its own name, and let go of when that is confirmed.
 """
 
@@ -33,6 +36,8 @@ from relayfleet.relay.spool.sealer import KeyMissingError
 DEADLINE = 5.0
 MOST_IN_HAND = 60_000
 """Records of one queue that are in our hands at a time; AMQP counts up to 65,535."""
+FEWEST_MORE, MOST_MORE, MORE_BYTES = 100, 2000, 16 * 1024**2
+"""By how many records the prefetch is raised: so many bytes of them."""
 MOST_MOVING = 32
 """Records that wait for their confirm, with their bodies."""
 TICK = 0.25
@@ -76,6 +81,8 @@ class Visit:
         self._pace = Pace(time.monotonic())
         self._channels: dict[Lane, ConsumeChannel] = {}
         self._heard: dict[Lane, float] = {}
+        self._prefetch: dict[Lane, int] = {}
+        self._bytes = 0
         self._cancelled: set[Lane] = set()
         self._moving: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
@@ -93,6 +100,7 @@ class Visit:
                 self._changed.clear()
                 self._move()
                 self._steer()
+                await self._take_more()
                 await self._end_what_is_quiet()
                 await self._wait()
         finally:
@@ -105,15 +113,34 @@ class Visit:
         queue = self._queues[lane]
         if (await channel.declare(queue, DEADLINE, passive=True)).consumers:
             raise BusyError(f"{queue} is being read already")
-        self._heard[lane] = time.monotonic()
-        await channel.consume(queue, MOST_IN_HAND, partial(self._read, lane), DEADLINE)
+        await self._consume(lane, channel, FEWEST_MORE)
         return channel
+
+    async def _consume(self, lane: Lane, channel: ConsumeChannel, prefetch: int) -> None:
+        self._prefetch[lane] = min(prefetch, MOST_IN_HAND)
+        self._heard[lane] = time.monotonic()
+        await channel.consume(self._queues[lane], self._prefetch[lane], partial(self._read, lane), DEADLINE)
+
+    async def _take_more(self) -> None:
+        """Raise the prefetch of a queue most of whose records stay in our hands."""
+        more = min(max(int(MORE_BYTES * self._looked / max(self._bytes, 1)), FEWEST_MORE), MOST_MORE)
+        for lane, channel in self._channels.items():
+            prefetch = self._prefetch[lane]
+            if prefetch < MOST_IN_HAND and channel.unacknowledged > prefetch - FEWEST_MORE // 2 and self._is_read(lane):
+                await channel.cancel(DEADLINE)
+                await self._consume(lane, channel, prefetch + more)
+
+    def _is_read(self, lane: Lane) -> bool:
+        """Records of this queue may come at any moment."""
+        reading = self._channels[lane].connection.is_reading
+        return reading and lane not in self._cancelled and not self._pair.is_whole(lane)
 
     def _read(self, lane: Lane, delivery: Delivery) -> None:
         if self._over:
             return
         self._looked += 1
         self._heard[lane] = time.monotonic()
+        self._bytes += len(delivery.body)
         self._pace.look(len(delivery.body))
         self._changed.set()
         try:
