@@ -43,6 +43,7 @@ async def spool(
     ca_file: str | None = None,
     password: str = PASSWORD,
     sealer: Sealer | None = None,
+    ladder: tuple[int, ...] = SHORT_LADDER,
 ) -> AsyncIterator[RabbitMQSpool]:
     """A started spool, ready unless `wait` is False."""
     opened = RabbitMQSpool(
@@ -51,7 +52,7 @@ async def spool(
         ca_file or cluster.ca_file,
         prefetch=prefetch,
         name=f"test {prefix}",
-        ladder=SHORT_LADDER,
+        ladder=ladder,
         sealer=sealer,
     )
     opened.start()

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from relayfleet.amqp.consuming import ConsumeChannel
 from relayfleet.protocol.relay_config import Broker, DeliveryRule, RuleTerm
 from relayfleet.relay.delivery.ruling import DeliveryRules
 from relayfleet.relay.spool.interface import SpoolUnavailable
@@ -207,7 +208,7 @@ async def test_a_queue_that_somebody_reads_is_left_alone() -> None:
         relay.broker.frozen |= {A, B}
         other.requeuer.follow(DeliveryRules([AGAIN]))
         connection = await other.requeuer._dial(0, "a reader")
-        reads = await visit.ConsumeChannel.open(connection, 5)
+        reads = await ConsumeChannel.open(connection, 5)
         await reads.consume(B, 1, lambda _: None, 5)
         relay.requeuer.follow(DeliveryRules([AGAIN]))
         await until(lambda: relay.broker.readers.get(A, 0) >= 2)

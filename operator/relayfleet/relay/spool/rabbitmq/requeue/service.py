@@ -29,7 +29,7 @@ from relayfleet.relay.spool.record import Record
 
 FAULT_PAUSE = 5.0
 OTHERS_PAUSE = 20.0
-"""Seconds until a relay asks again for the name that another one has."""
+"""Seconds until a relay asks again for the name that another one has, and until one that has it looks whether it may still work."""
 LOOK = 1.0
 """Seconds between two looks whether this relay may work, which has no event."""
 
@@ -107,7 +107,7 @@ class Requeuer:
             await self._let_go()
             return wait if wait == math.inf else LOOK
         if wait > 0:
-            return wait
+            return min(wait, OTHERS_PAUSE)
         if not self._has_room():
             return LOOK
         try:
