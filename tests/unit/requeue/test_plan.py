@@ -52,7 +52,7 @@ def test_a_rung_is_looked_at_until_nothing_on_it_can_be_from_before_the_moment(r
 
 
 def test_it_is_looked_at_again_soon_while_there_is_something_to_do_and_else_seldom() -> None:
-    for found, pause in ((WHOLE, 1800), (STUCK, 1800), (CUT, 5), (None, 5)):
+    for found, pause in ((WHOLE, 1800), (STUCK, 300), (CUT, 5), (None, 5)):
         made = plan(MOMENT, ladder=(14400,))
         made.visited(14400, MOMENT + 1, MOMENT + 100, found)
         assert made.next_at(MOMENT + 100) == MOMENT + 100 + pause

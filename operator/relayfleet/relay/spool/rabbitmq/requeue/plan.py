@@ -19,6 +19,8 @@ LATE = 300.0
 """Seconds for which the ladder may give a record back too late: a new leader, a restart of all brokers."""
 AT_ONCE = 5.0
 """Seconds before a visit that was cut short, but moved something, goes on."""
+STUCK = 300.0
+"""Seconds at most before the next visit, when one was cut short and moved nothing: there is no room, or too much other mail lies before it."""
 SELDOM = 60.0
 _OFTEN = 8
 _SHARE, _LONGEST = 10, 120.0
@@ -88,4 +90,6 @@ def _pause(rung: int, found: Visited | None) -> float:
     """Seconds until the next visit: soon while there is something to do, and else seldom."""
     if found is None or (found.moved and not found.whole):
         return AT_ONCE
+    if not found.whole:
+        return min(rung / 2, STUCK)
     return max(rung / _OFTEN, SELDOM)

@@ -71,6 +71,7 @@ class Requeuer:
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._turn = 0
+        self._why = ""
         self.looked = 0
         self.moved: Counter[str] = Counter()
 
@@ -115,12 +116,15 @@ class Requeuer:
                 return OTHERS_PAUSE * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
             await self._visit_next()
         except (AmqpError, OSError, ValueError) as error:
-            log.warning("requeue: nothing is moved now: %s", error)
+            if str(error) != self._why:
+                log.warning("requeue: nothing is moved now: %s", error)
+            self._why = str(error)
             self._turn += 1
             return FAULT_PAUSE
         except Exception:
             log.exception("requeue: a fault of ours")
             return OTHERS_PAUSE
+        self._why = ""
         return 0.0
 
     async def _nap(self, seconds: float) -> None:
