@@ -179,15 +179,14 @@ class Requeuer:
         ways = Ways(
             self._open, lambda record: self._judge(record, rung, below), self._move, self._goes_on, self._has_room
         )
+        visit = Visit(queues, ways, limit, self.moved)
         try:
             for number, lane in enumerate(LANES):
                 connections[lane] = await self._dial(number, f"requeue {lane}")
-            visit = Visit(queues, ways, limit, self.moved)
-            found = await visit.run(connections, visit_seconds(rung))
+            return await visit.run(connections, visit_seconds(rung))
         finally:
+            self.looked += visit.looked
             await asyncio.gather(*(each.close() for each in connections.values()))
-        self.looked += found.looked
-        return found
 
     def _goes_on(self) -> bool:
         """New orders end a visit as well: another one begins at once."""

@@ -71,7 +71,7 @@ class Ways(NamedTuple):
 
 
 class Visit:
-    """`queues` by lane; `limit`: Unix time, nothing from after it is meant; `moved`: counts by rule, for metrics."""
+    """`queues` by lane; `limit`: Unix time, nothing from after it is meant; `moved`: counts by rule, for metrics; `looked`: mails so far."""
 
     def __init__(self, queues: Mapping[Lane, str], ways: Ways, limit: float, moved: Counter[str]) -> None:
         self._queues = queues
@@ -88,7 +88,7 @@ class Visit:
         self._changed = asyncio.Event()
         self._fault = ""
         self._over = False
-        self._looked = self._moved = 0
+        self.looked = self._moved = 0
 
     async def run(self, connections: Mapping[Lane, Connection], seconds: float) -> Visited:
         """Read for so long at most. The caller closes the connections afterwards, whatever happens. Raises AmqpError."""
@@ -106,7 +106,7 @@ class Visit:
         finally:
             self._over = True
             await self._finish()
-        return Visited(self._looked, self._moved, self._pair.whole and not self._fault)
+        return Visited(self.looked, self._moved, self._pair.whole and not self._fault)
 
     async def _begin(self, lane: Lane, connection: Connection) -> ConsumeChannel:
         channel = await ConsumeChannel.open(connection, DEADLINE)
@@ -123,7 +123,7 @@ class Visit:
 
     async def _take_more(self) -> None:
         """Raise the prefetch of a queue most of whose records stay in our hands."""
-        more = min(max(int(MORE_BYTES * self._looked / max(self._bytes, 1)), FEWEST_MORE), MOST_MORE)
+        more = min(max(int(MORE_BYTES * self.looked / max(self._bytes, 1)), FEWEST_MORE), MOST_MORE)
         for lane, channel in self._channels.items():
             prefetch = self._prefetch[lane]
             if prefetch < MOST_IN_HAND and channel.unacknowledged > prefetch - FEWEST_MORE // 2 and self._is_read(lane):
@@ -138,7 +138,7 @@ class Visit:
     def _read(self, lane: Lane, delivery: Delivery) -> None:
         if self._over:
             return
-        self._looked += 1
+        self.looked += 1
         self._heard[lane] = time.monotonic()
         self._bytes += len(delivery.body)
         self._pace.look(len(delivery.body))
@@ -184,6 +184,8 @@ class Visit:
 
     async def _move_one(self, lane: Lane, found: Found) -> None:
         """First there, then not here any more: it may be in both places for a moment, and never is in none."""
+        if not self._channels[lane].is_open:
+            return  # it is back in its queue
         try:
             await self._ways.move(lane, found.body, found.message_id)
         except SpoolError as error:
