@@ -1,7 +1,7 @@
 """The two lanes of a rung, read side by side. Pure.
 
-A late confirm leaves copies of one record in both lanes. They are told apart from the mail itself by the journal, which remembers for
-some forty minutes. A copy that is moved while its twin stays for hours would be delivered twice. So neither lane is read further than the other, by the time at
+A late confirm leaves copies of one record in both lanes. They are told apart from the mail itself by the journal, which remembers for less
+than an hour. A copy that is moved while its twin stays for hours would be delivered twice. So neither lane is read further than the other, by the time at
 which records were put off, and a record is moved only when both have been read beyond that time: wherever a visit ends, both
 copies are moved or neither is.
 """
