@@ -1,7 +1,7 @@
 """A broker over a real socket that knows what is needed to read waiting queues: consume, acknowledge, cancel, and a name for one connection.
 
 As a quorum queue does, it sends as many as the prefetch allows, lets a consumer that begins again keep what it has, and puts what a connection leaves unacknowledged back to the head of its queue, in order. Records do not expire. `frozen` queues take
-consumers and say nothing. The codec is not ours.
+consumers and say nothing. A queue that is not in `queues` does not exist; one that is `unseen` is said not to, so many times more. The codec is not ours.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ class WaitingBroker:
 
     queues: dict[str, list[Message]] = field(default_factory=dict)
     frozen: set[str] = field(default_factory=set)
+    unseen: dict[str, int] = field(default_factory=dict)
     readers: dict[str, int] = field(default_factory=dict)
     names: dict[str, _Client] = field(default_factory=dict)
     clients: set[_Client] = field(default_factory=set)
@@ -92,6 +93,8 @@ class _Client:
                 self._leave()
             case commands.Channel.Open():
                 self._send(commands.Channel.OpenOk(), channel)
+            case commands.Channel.Close():
+                self._send(commands.Channel.CloseOk(), channel)
             case commands.Queue.Declare():
                 self._declare(channel, frame)
             case commands.Basic.Qos():
@@ -116,13 +119,20 @@ class _Client:
 
     def _declare(self, channel: int, frame: commands.Queue.Declare) -> None:
         broker, name = self._broker, frame.queue
-        if not frame.exclusive:
+        if not frame.exclusive and not self._sees(name):
+            self._send(commands.Channel.Close(404, f"NOT_FOUND - no queue '{name}' in vhost '/'", 50, 10), channel)
+        elif not frame.exclusive:
             readers = sum(name in each.consumes for each in broker.clients)
             self._send(commands.Queue.DeclareOk(name, len(broker.queues[name]), readers), channel)
         elif broker.names.setdefault(name, self) is self:
             self._send(commands.Queue.DeclareOk(name, 0, 0), channel)
         else:
             self._send(commands.Channel.Close(405, "RESOURCE_LOCKED", 50, 10), channel)
+
+    def _sees(self, name: str) -> bool:
+        unseen = self._broker.unseen.get(name, 0)
+        self._broker.unseen[name] = max(unseen - 1, 0)
+        return name in self._broker.queues and not unseen
 
     def _fill(self) -> None:
         for name, (channel, prefetch) in self.consumes.items():

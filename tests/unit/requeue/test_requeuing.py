@@ -25,6 +25,10 @@ from tests.fakes.waiting import WaitingBroker, waiting_broker
 RUNG = 3600
 TOPOLOGY = Topology("pool", 3, (60, RUNG))
 A, B = (TOPOLOGY.wait(RUNG, lane) for lane in LANES)
+LONG = 14400
+APART = Topology("pool", 3, (60, LONG))
+FOUR = tuple(APART.waiting(LONG))
+LONG_A, COPY_IN_A, COPY_IN_B, LONG_B = FOUR
 NOW = time.time()
 
 
@@ -51,6 +55,7 @@ class Scene:
     """One relay at the broker. `ready`: what it moved, as (lane, message id, body)."""
 
     broker: WaitingBroker
+    topology: Topology = TOPOLOGY
     requeuer: Requeuer = field(init=False)
     ready: list[tuple[Lane, str, bytes]] = field(default_factory=list)
     failures: int = 0
@@ -60,7 +65,7 @@ class Scene:
     def __post_init__(self) -> None:
         target = Target(Broker((self.broker.address,), tls=False), lambda: ("relay", "secret"))
         self.requeuer = Requeuer(
-            target, TOPOLOGY, lambda body, _: decode(body), self._move, lambda: self.works, lambda: self.room
+            target, self.topology, lambda body, _: decode(body), self._move, lambda: self.works, lambda: self.room
         )
 
     async def _move(self, lane: Lane, body: bytes, message_id: str) -> None:
@@ -86,6 +91,19 @@ async def scene(a: list[tuple[str, bytes]], b: list[tuple[str, bytes]] | None = 
     async with waiting_broker() as broker:
         broker.queues |= {A: list(a), B: list(b or [])}
         made = Scene(broker)
+        made.requeuer.start()
+        try:
+            yield made
+        finally:
+            await made.requeuer.stop()
+
+
+@asynccontextmanager
+async def long_waits(queues: dict[str, list[tuple[str, bytes]]]) -> AsyncIterator[Scene]:
+    """A rung whose lanes are far apart; of its queues there are these."""
+    async with waiting_broker() as broker:
+        broker.queues |= queues
+        made = Scene(broker, APART)
         made.requeuer.start()
         try:
             yield made
@@ -262,3 +280,74 @@ async def test_new_orders_end_a_visit_and_begin_another() -> None:
         relay.broker.frozen.clear()
         await until(lambda: relay.moved == ["M.2", "N.2"])
         assert relay.requeuer.moved == {"again": 1, "b": 1}
+
+
+async def test_copies_of_the_longest_waits_are_moved_with_what_they_are_copies_of_each_in_its_lane() -> None:
+    """Meant for `a` with a copy in `b`, the other way round, one by an older relay, which knows two queues; and mail that is not meant."""
+    others = [mail(f"N{n}", "two.test", 600 - n) for n in range(4)]
+    queues = {
+        LONG_A: [mail("FOR-A", waits=700), others[0], mail("OLD", waits=500)],
+        COPY_IN_A: [mail("FOR-B", waits=650), others[1]],
+        COPY_IN_B: [mail("FOR-A", waits=700), others[2]],
+        LONG_B: [mail("FOR-B", waits=650), others[3], mail("OLD", waits=500)],
+    }
+    async with long_waits(queues) as relay:
+        relay.requeuer.follow(DeliveryRules([AGAIN]))
+        await until(lambda: len(relay.ready) == 6 and not relay.broker.in_hand)
+        expected = [
+            ("FOR-A.2", "a"),
+            ("FOR-A.2", "b"),
+            ("FOR-B.2", "a"),
+            ("FOR-B.2", "b"),
+            ("OLD.2", "a"),
+            ("OLD.2", "b"),
+        ]
+        assert sorted((name, lane) for lane, name, _ in relay.ready) == expected
+        assert [relay.broker.ids(each) for each in FOUR] == [[name] for name, _ in others]
+
+
+async def test_no_record_is_moved_while_a_queue_that_may_have_its_copy_was_not_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(visit, "QUIET", 60.0)
+    copied = {each: [mail("M")] for each in FOUR}
+    async with long_waits(copied | {COPY_IN_B: []}) as relay:
+        relay.requeuer.follow(DeliveryRules([AGAIN]))
+        await until(lambda: relay.broker.in_hand == 3)
+        for _ in range(20):
+            await asyncio.sleep(0.005)
+        assert relay.moved == []
+
+
+async def test_queues_for_copies_that_do_not_exist_yet_are_empty() -> None:
+    async with long_waits({LONG_A: [mail("M"), mail("N", "two.test")], LONG_B: [mail("M")]}) as relay:
+        relay.requeuer.follow(DeliveryRules([AGAIN]))
+        await until(lambda: len(relay.ready) == 2 and not relay.broker.in_hand)
+        assert relay.moved == ["M.2", "M.2"]
+        assert relay.broker.ids(LONG_A) == ["N.2"]
+
+
+async def test_a_queue_that_one_node_has_lost_sight_of_is_not_taken_for_empty(caplog: pytest.LogCaptureFixture) -> None:
+    async with long_waits({LONG_A: [mail("M")], COPY_IN_A: [], COPY_IN_B: [mail("M")], LONG_B: []}) as relay:
+        relay.broker.unseen[COPY_IN_B] = 1
+        relay.requeuer.follow(DeliveryRules([AGAIN]))
+        await until(lambda: len(relay.ready) == 2)
+        assert {lane for lane, *_ in relay.ready} == {"a", "b"}
+        assert relay.broker.readers[LONG_A] == 2, "the first visit was given up"
+        assert "no queue" in caplog.text
+
+
+async def test_copies_are_judged_by_one_clock_and_one_set_of_orders_however_long_a_visit_takes() -> None:
+    """Of two copies of which one is read a moment later than the other, none may be left behind."""
+
+    class Watching(DeliveryRules):
+        def requeued_by(self, record: Record, deferred: float, now: float) -> str:
+            asked.append(now)
+            return super().requeued_by(record, deferred, now)
+
+    asked: list[float] = []
+    records = [mail(f"M{n}", waits=600 - n) for n in range(20)]
+    async with scene(records, records) as relay:
+        relay.requeuer.follow(Watching([AGAIN]))
+        await relay.visited()
+        assert (len(asked), len(set(asked)), len(relay.moved)) == (40, 1, 40)

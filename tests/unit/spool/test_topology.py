@@ -66,3 +66,15 @@ def argument(name: str, key: str) -> object:
     """One argument of the queue with that name."""
     queues = {queue.name: queue for lane in LANES for queue in POOL.queues(lane)}
     return queues[name].arguments.get(key)
+
+
+def test_what_waits_on_a_rung_and_its_copies_are_in_two_queues_or_in_four_where_the_lanes_are_far_apart() -> None:
+    for rung in LADDER[:-1]:
+        assert POOL.waiting(rung) == {POOL.wait(rung, lane): lane for lane in LANES}
+    apart = {
+        f"mail.pool.v1.wait.{each}.{lane}": lane
+        for lane, each in (("a", 14400), ("a", 17280), ("b", 12000), ("b", 14400))
+    }
+    assert POOL.waiting(14400) == apart
+    named = {name for rung in LADDER for name in POOL.waiting(rung)}
+    assert named == {each.name for lane in LANES for each in POOL.queues(lane) if ".wait." in each.name}

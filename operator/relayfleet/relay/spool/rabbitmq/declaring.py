@@ -43,7 +43,7 @@ async def declare(
     connection: Connection, queues: list[Queue], others: Callable[[], Awaitable[list[Connection]]]
 ) -> None:
     """See that all the queues exist. `others` connects to all the other nodes, or raises. Raises AmqpError."""
-    missing = [each for each in queues if not await _exists(connection, each)]
+    missing = [each for each in queues if not await exists(connection, each.name)]
     if not missing:
         return
     try:
@@ -62,9 +62,9 @@ async def declare(
 async def _make(connection: Connection, missing: list[Queue], others: list[Connection]) -> None:
     channel = await Channel.open(connection, DEADLINE)
     for queue in missing:
-        known = [await _exists(each, queue) for each in others]
+        known = [await exists(each, queue.name) for each in others]
         if any(known):
-            if not await _exists(connection, queue):
+            if not await exists(connection, queue.name):
                 raise MaybeLost(
                     f"the nodes of the broker do not agree that queue {queue.name} exists: is it partitioned?"
                 )
@@ -73,10 +73,11 @@ async def _make(connection: Connection, missing: list[Queue], others: list[Conne
     await channel.close(DEADLINE)
 
 
-async def _exists(connection: Connection, queue: Queue) -> bool:
+async def exists(connection: Connection, queue: str) -> bool:
+    """Whether this node knows the queue of that name. Raises AmqpError, also when it is known and none of its members answers."""
     channel = await Channel.open(connection, DEADLINE)
     try:
-        await channel.declare(queue.name, DEADLINE, passive=True)
+        await channel.declare(queue, DEADLINE, passive=True)
     except NotFound as error:
         if "no queue" not in error.text:  # it is known, but its members are away
             raise

@@ -21,6 +21,7 @@ settings choose among the rungs instead of changing them. The delivery limit is 
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -63,6 +64,11 @@ class Topology:
         was, when this is not the one: it waits about as long as there."""
         rung = next((each for each in self.ladder if each >= delay), self.ladder[-1])
         return self._rung(_copied(rung, meant, lane) if meant and _are_far_apart(rung) else rung, lane)
+
+    def waiting(self, rung: int) -> dict[str, Lane]:
+        """Names of all queues in which records of one rung wait, and copies of them, each with its lane: two, or four where the lanes are far apart.
+        Those for copies need not exist: they are younger than the others."""
+        return {self.wait(rung, lane, meant): lane for lane, meant in itertools.product(LANES, LANES)}
 
     @property
     def quarantine(self) -> str:

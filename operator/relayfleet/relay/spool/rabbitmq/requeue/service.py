@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
+from functools import partial
 from typing import Protocol
 
 from relayfleet.amqp.channel import Channel
@@ -24,7 +25,7 @@ from relayfleet.relay.spool.rabbitmq.link import Target
 from relayfleet.relay.spool.rabbitmq.requeue.plan import Plan, Visited, visit_seconds
 from relayfleet.relay.spool.rabbitmq.requeue.times import may_be_tried_at, put_off_between
 from relayfleet.relay.spool.rabbitmq.requeue.visit import DEADLINE, BusyError, Judged, Visit, Ways
-from relayfleet.relay.spool.rabbitmq.topology import LANES, VERSION, Lane, Topology
+from relayfleet.relay.spool.rabbitmq.topology import VERSION, Lane, Topology
 from relayfleet.relay.spool.record import Record
 
 FAULT_PAUSE = 5.0
@@ -155,12 +156,12 @@ class Requeuer:
 
     async def _visit_next(self) -> None:
         began = time.time()
-        rung = self._plan.due(began)
-        if rung is None:
+        rung, orders = self._plan.due(began), self._orders
+        if rung is None or orders is None:
             return
         found = None
         try:
-            found = await self._visit(rung, self._plan.limit(began))
+            found = await self._visit(rung, orders, began)
         except BusyError as error:
             log.info("requeue: %s", error)
         finally:
@@ -172,17 +173,16 @@ class Requeuer:
                 "requeue: of %d mails that wait for %d s %d are tried now%s", found.looked, rung, found.moved, some
             )
 
-    async def _visit(self, rung: int, limit: float) -> Visited:
-        connections: dict[Lane, Connection] = {}
-        queues = {lane: self._topology.wait(rung, lane) for lane in LANES}
+    async def _visit(self, rung: int, orders: Orders, began: float) -> Visited:
+        connections: dict[str, Connection] = {}
+        queues = self._topology.waiting(rung)
         below = max((each for each in self._topology.ladder if each < rung), default=0)
-        ways = Ways(
-            self._open, lambda record: self._judge(record, rung, below), self._move, self._goes_on, self._has_room
-        )
-        visit = Visit(queues, ways, limit, self.moved)
+        judge = partial(_judge, orders, rung, below, began)
+        ways = Ways(self._open, judge, self._move, self._goes_on, self._has_room)
+        visit = Visit(queues, ways, self._plan.limit(began), self.moved)
         try:
-            for number, lane in enumerate(LANES):
-                connections[lane] = await self._dial(number, f"requeue {lane}")
+            for number, (queue, lane) in enumerate(queues.items()):
+                connections[queue] = await self._dial(number, f"requeue {lane}")
             return await visit.run(connections, visit_seconds(rung))
         finally:
             self.looked += visit.looked
@@ -192,12 +192,13 @@ class Requeuer:
         """New orders end a visit as well: another one begins at once."""
         return self._may_work() and self._lock is not None and self._lock.is_open and not self._changed.is_set()
 
-    def _judge(self, record: Record, rung: int, below: int) -> Judged:
-        earliest, latest = put_off_between(record, rung, below)
-        now = time.time()
-        if self._orders is None or now < may_be_tried_at(record, latest):
-            return Judged(earliest, latest, "")
-        return Judged(earliest, latest, self._orders.requeued_by(record, latest, now))
-
     async def _dial(self, number: int, purpose: str) -> Connection:
         return await self._target.dial(self._target.address(self._turn + number), purpose)
+
+
+def _judge(orders: Orders, rung: int, below: int, began: float, record: Record) -> Judged:
+    """By the orders and the clock as they were when the visit began: a copy that is read a second later than its twin must not be judged otherwise."""
+    earliest, latest = put_off_between(record, rung, below)
+    if began < may_be_tried_at(record, latest):
+        return Judged(earliest, latest, "")
+    return Judged(earliest, latest, orders.requeued_by(record, latest, began))

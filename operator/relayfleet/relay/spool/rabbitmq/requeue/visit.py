@@ -1,4 +1,4 @@
-"""One visit to a rung: both its queues are read from the head, what is meant is moved to the ready queue, all else goes back to its place.
+"""One visit to a rung: all its queues are read from the head, what is meant is moved to the ready queue, all else goes back to its place.
 
 What is read and not moved stays in our hands, unacknowledged, until the visit ends; then the broker puts it back where it was, in its
 order, and with the time at which it expires: nothing else is written anew, and a relay that dies in the middle loses nothing and delays nobody.
@@ -17,19 +17,20 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
 from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.consuming import ConsumeChannel, Delivery
-from relayfleet.amqp.errors import AmqpError
+from relayfleet.amqp.errors import AmqpError, NotFound
 from relayfleet.relay.spool.interface import SpoolError
+from relayfleet.relay.spool.rabbitmq.declaring import exists
+from relayfleet.relay.spool.rabbitmq.requeue.lockstep import Found, Lockstep
 from relayfleet.relay.spool.rabbitmq.requeue.pace import Pace
-from relayfleet.relay.spool.rabbitmq.requeue.pair import Found, Pair
 from relayfleet.relay.spool.rabbitmq.requeue.plan import Visited
-from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane
+from relayfleet.relay.spool.rabbitmq.topology import Lane
 from relayfleet.relay.spool.record import Record, RecordError
 from relayfleet.relay.spool.sealer import KeyMissingError
 
@@ -71,32 +72,33 @@ class Ways(NamedTuple):
 
 
 class Visit:
-    """`queues` by lane; `limit`: Unix time, nothing from after it is meant; `moved`: counts by rule, for metrics; `looked`: mails so far."""
+    """`queues`: their names, each with its lane; `limit`: Unix time, nothing from after it is meant; `moved`: counts by rule, for metrics; `looked`:
+    mails so far."""
 
-    def __init__(self, queues: Mapping[Lane, str], ways: Ways, limit: float, moved: Counter[str]) -> None:
+    def __init__(self, queues: Mapping[str, Lane], ways: Ways, limit: float, moved: Counter[str]) -> None:
         self._queues = queues
         self._ways = ways
         self._counts = moved
-        self._pair = Pair(limit)
+        self._lockstep = Lockstep(queues, limit)
         self._pace = Pace(time.monotonic())
-        self._channels: dict[Lane, ConsumeChannel] = {}
-        self._heard: dict[Lane, float] = {}
-        self._prefetch: dict[Lane, int] = {}
+        self._channels: dict[str, ConsumeChannel] = {}
+        self._heard: dict[str, float] = {}
+        self._prefetch: dict[str, int] = {}
         self._bytes = 0
-        self._cancelled: set[Lane] = set()
+        self._cancelled: set[str] = set()
         self._moving: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
         self._fault = ""
         self._over = False
         self.looked = self._moved = 0
 
-    async def run(self, connections: Mapping[Lane, Connection], seconds: float) -> Visited:
-        """Read for so long at most. The caller closes the connections afterwards, whatever happens. Raises AmqpError."""
+    async def run(self, connections: Mapping[str, Connection], seconds: float) -> Visited:
+        """Read for so long at most, each queue over a connection of its own. The caller closes these afterwards, whatever happens. Raises AmqpError."""
         until = time.monotonic() + seconds
-        for lane, connection in connections.items():
-            self._channels[lane] = await self._begin(lane, connection)
+        for queue, connection in connections.items():
+            await self._begin(queue, connection, connections.values())
         try:
-            while not self._pair.whole and time.monotonic() < until and self._may_go_on():
+            while not self._lockstep.whole and time.monotonic() < until and self._may_go_on():
                 self._changed.clear()
                 self._move()
                 self._steer()
@@ -106,40 +108,51 @@ class Visit:
         finally:
             self._over = True
             await self._finish()
-        return Visited(self.looked, self._moved, self._pair.whole and not self._fault)
+        return Visited(self.looked, self._moved, self._lockstep.whole and not self._fault)
 
-    async def _begin(self, lane: Lane, connection: Connection) -> ConsumeChannel:
+    async def _begin(self, queue: str, connection: Connection, nodes: Collection[Connection]) -> None:
+        """A queue that does not exist is empty; but a node may have lost sight of one that others lead, and what is in there must not be left behind."""
         channel = await ConsumeChannel.open(connection, DEADLINE)
-        queue = self._queues[lane]
-        if (await channel.declare(queue, DEADLINE, passive=True)).consumers:
+        try:
+            found = await channel.declare(queue, DEADLINE, passive=True)
+        except NotFound:
+            if any([await exists(each, queue) for each in nodes]):
+                raise
+            self._lockstep.end(queue)
+            return
+        if found.consumers:
             raise BusyError(f"{queue} is being read already")
-        await self._consume(lane, channel, FEWEST_MORE)
-        return channel
+        self._channels[queue] = channel
+        await self._consume(queue, channel, FEWEST_MORE)
 
-    async def _consume(self, lane: Lane, channel: ConsumeChannel, prefetch: int) -> None:
-        self._prefetch[lane] = min(prefetch, MOST_IN_HAND)
-        self._heard[lane] = time.monotonic()
-        await channel.consume(self._queues[lane], self._prefetch[lane], partial(self._read, lane), DEADLINE)
+    async def _consume(self, queue: str, channel: ConsumeChannel, prefetch: int) -> None:
+        self._prefetch[queue] = min(prefetch, MOST_IN_HAND)
+        self._heard[queue] = time.monotonic()
+        await channel.consume(queue, self._prefetch[queue], partial(self._read, queue), DEADLINE)
 
     async def _take_more(self) -> None:
         """Raise the prefetch of a queue most of whose records stay in our hands."""
         more = min(max(int(MORE_BYTES * self.looked / max(self._bytes, 1)), FEWEST_MORE), MOST_MORE)
-        for lane, channel in self._channels.items():
-            prefetch = self._prefetch[lane]
-            if prefetch < MOST_IN_HAND and channel.unacknowledged > prefetch - FEWEST_MORE // 2 and self._is_read(lane):
+        for queue, channel in self._channels.items():
+            prefetch = self._prefetch[queue]
+            if (
+                prefetch < MOST_IN_HAND
+                and channel.unacknowledged > prefetch - FEWEST_MORE // 2
+                and self._is_read(queue)
+            ):
                 await channel.cancel(DEADLINE)
-                await self._consume(lane, channel, prefetch + more)
+                await self._consume(queue, channel, prefetch + more)
 
-    def _is_read(self, lane: Lane) -> bool:
+    def _is_read(self, queue: str) -> bool:
         """Records of this queue may come at any moment."""
-        reading = self._channels[lane].connection.is_reading
-        return reading and lane not in self._cancelled and not self._pair.is_whole(lane)
+        reading = self._channels[queue].connection.is_reading
+        return reading and queue not in self._cancelled and not self._lockstep.is_whole(queue)
 
-    def _read(self, lane: Lane, delivery: Delivery) -> None:
+    def _read(self, queue: str, delivery: Delivery) -> None:
         if self._over:
             return
         self.looked += 1
-        self._heard[lane] = time.monotonic()
+        self._heard[queue] = time.monotonic()
         self._bytes += len(delivery.body)
         self._pace.look(len(delivery.body))
         self._changed.set()
@@ -151,7 +164,7 @@ class Visit:
         found = None
         if judged.rule:
             found = Found(delivery.tag, delivery.body, delivery.message_id, judged.latest, judged.rule)
-        self._pair.read(lane, judged.earliest, found)
+        self._lockstep.read(queue, judged.earliest, found)
 
     def _may_go_on(self) -> bool:
         if self._fault or not self._ways.may_go_on():
@@ -162,16 +175,16 @@ class Visit:
         return all(each.unacknowledged < MOST_IN_HAND for each in self._channels.values())
 
     def _move(self) -> None:
-        movable = self._pair.movable()
+        movable = self._lockstep.movable()
         while len(self._moving) < MOST_MOVING and not self._fault and (next_one := next(movable, None)):
-            lane, found = next_one
+            queue, found = next_one
             self._pace.move()
-            task = asyncio.create_task(self._move_one(lane, found))
+            task = asyncio.create_task(self._move_one(queue, found))
             self._moving.add(task)
             task.add_done_callback(self._done)
 
     async def _finish(self) -> None:
-        """Move what the other lane has been read for, so that no copy is left behind; each has its deadline."""
+        """Move what the other queues have been read for, so that no copy is left behind; each has its deadline."""
         self._move()
         while self._moving:
             await asyncio.wait(self._moving, return_when=asyncio.FIRST_COMPLETED)
@@ -182,18 +195,18 @@ class Visit:
         self._moving.discard(task)
         self._changed.set()
 
-    async def _move_one(self, lane: Lane, found: Found) -> None:
+    async def _move_one(self, queue: str, found: Found) -> None:
         """First there, then not here any more: it may be in both places for a moment, and never is in none."""
-        if not self._channels[lane].is_open:
+        if not self._channels[queue].is_open:
             return  # it is back in its queue
         try:
-            await self._ways.move(lane, found.body, found.message_id)
+            await self._ways.move(self._queues[queue], found.body, found.message_id)
         except SpoolError as error:
             self._fault = str(error)
             log.warning("%s is not requeued now: %s", found.message_id, error)
             return
-        if self._channels[lane].is_open:
-            self._channels[lane].ack(found.tag)
+        if self._channels[queue].is_open:
+            self._channels[queue].ack(found.tag)
         self._moved += 1
         self._counts[found.rule] += 1
         log.info("%s is requeued by rule %s", found.message_id, found.rule)
@@ -201,10 +214,10 @@ class Visit:
     def _steer(self) -> None:
         """Read what may be read now; leave the rest in the socket."""
         free = self._is_free()
-        for lane, channel in self._channels.items():
-            if free and self._pair.may_read(lane):
+        for queue, channel in self._channels.items():
+            if free and self._lockstep.may_read(queue):
                 if not channel.connection.is_reading:
-                    self._heard[lane] = time.monotonic()
+                    self._heard[queue] = time.monotonic()
                 channel.connection.resume_reading()
             else:
                 channel.connection.pause_reading()
@@ -214,18 +227,17 @@ class Visit:
 
     async def _end_what_is_quiet(self) -> None:
         """A queue that gives no more is asked to give no more: when its leader has said yes to that, and still nothing comes, there is nothing."""
-        for lane in LANES:
-            channel = self._channels[lane]
-            quiet = time.monotonic() - self._heard[lane] > QUIET
-            if not quiet or not channel.connection.is_reading or self._pair.is_whole(lane):
+        for queue, channel in self._channels.items():
+            quiet = time.monotonic() - self._heard[queue] > QUIET
+            if not quiet or not channel.connection.is_reading or self._lockstep.is_whole(queue):
                 continue
-            if lane in self._cancelled:
-                self._pair.end(lane)
+            if queue in self._cancelled:
+                self._lockstep.end(queue)
                 self._changed.set()
             else:
                 await channel.cancel(DEADLINE)
-                self._cancelled.add(lane)
-                self._heard[lane] = time.monotonic()
+                self._cancelled.add(queue)
+                self._heard[queue] = time.monotonic()
 
     async def _wait(self) -> None:
         pause = min(self._pace.wait(time.monotonic()), TICK) or TICK
