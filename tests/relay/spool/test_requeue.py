@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
+from relayfleet.amqp.connection import Connection
 from relayfleet.protocol.relay_config import DeliveryRule, RuleTerm
 from relayfleet.relay.delivery.ruling import DeliveryRules
 from relayfleet.relay.spool.interface import Successor
 from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
+from relayfleet.relay.spool.rabbitmq.declaring import declare
+from relayfleet.relay.spool.rabbitmq.lane import PublishLane
 from relayfleet.relay.spool.rabbitmq.requeue import service
-from relayfleet.relay.spool.rabbitmq.topology import Lane
+from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane, Topology
 from relayfleet.relay.spool.record import Recipient, Record, new_id
 from tests.relay.rabbitmq.cluster import Cluster
 from tests.relay.spool.support import bodies, by_key, new_prefix, read_all, ready_queues, spool, until
@@ -23,6 +28,8 @@ pytestmark = pytest.mark.broker
 
 RUNG = 600
 LADDER = (1, RUNG)
+LONG = 14400
+"""A rung on which the lanes are far apart: copies have queues of their own."""
 
 
 def again(domain: str = "one.test") -> DeliveryRules:
@@ -48,7 +55,7 @@ async def put_off(queue: RabbitMQSpool, records: Sequence[Record], lane: Lane | 
             await asyncio.gather(*(queue._succeed(Successor(each, rung)) for each in some))
         else:
             for each in some:
-                await queue._put_off(queue._sealer.seal(each), each.key, rung, lane)
+                await queue._wait(queue._sealer.seal(each), each.key, rung, lane)
 
 
 def _hundreds(records: Sequence[Record]) -> list[Sequence[Record]]:
@@ -62,6 +69,11 @@ def keys(records: Sequence[Record]) -> set[str]:
 
 def wait_queues(prefix: str, rung: int = RUNG) -> list[str]:
     return [f"{prefix}.v1.wait.{rung}.{lane}" for lane in "ab"]
+
+
+async def store_in(queue: RabbitMQSpool, name: str, lane: Lane, record: Record) -> None:
+    """Into this very queue, as a late confirm leaves it there."""
+    await queue._publisher.store(lambda _: name, queue._sealer.seal(record), record.key, lane)
 
 
 async def moved(queue: RabbitMQSpool, number: int, seconds: float = 60) -> None:
@@ -169,3 +181,51 @@ async def test_one_relay_does_it_for_the_pool_and_another_goes_on_when_it_leaves
             assert other.requeuer.looked == 0
         await moved(other, len(second))
     assert keys(await read_all(rabbitmq, ready_queues(prefix))) == keys([*first, *second])
+
+
+async def test_copies_of_the_longest_waits_are_moved_with_what_they_are_copies_of(rabbitmq: Cluster) -> None:
+    """For each lane, with the copy where a relay of now puts it and where one of before does; among mail that is not meant."""
+    prefix = new_prefix()
+    topology = Topology(prefix, 3, (1, LONG))
+    meant = [waiting("one.test", LONG, ago=300 - n) for n in range(40)]
+    others = [waiting("two.test", LONG, ago=300 - n) for n in range(40)]
+    async with spool(rabbitmq, prefix, ladder=(1, LONG)) as queue:
+        await until(lambda: all(each.keeps_copies for each in queue._publisher.lanes.values()), 20)
+        for number, (one, two) in enumerate(zip(meant, others, strict=True)):
+            own = LANES[number % 2]
+            (other,) = (each for each in LANES if each != own)
+            where = [
+                (own, topology.wait(LONG, own)),
+                (other, topology.wait(LONG, other, own if number % 4 < 2 else None)),
+            ]
+            for lane, name in where:
+                await store_in(queue, name, lane, one)
+                await store_in(queue, name, lane, two)
+        queue.requeue(again())
+        await moved(queue, 2 * len(meant))
+        await until(lambda: queue.requeuer.looked > 0, 60, lambda: "its visit does not end")
+    counts = Counter(each.key for each in await read_all(rabbitmq, ready_queues(prefix)))
+    assert set(counts) == keys(meant)
+    assert min(counts.values()) >= 2
+    for lane in LANES:
+        own_queues = [name for name, its in topology.waiting(LONG).items() if its == lane]
+        assert keys(await read_all(rabbitmq, own_queues)) == keys(others)
+
+
+async def test_a_pool_without_queues_for_copies_yet_is_looked_through(
+    rabbitmq: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def as_before(lane: PublishLane, connection: Connection) -> None:
+        others = partial(lane._target.dial_others, connection, "look")
+        await declare(connection, lane._topology.needed(lane.lane), others)
+
+    monkeypatch.setattr(PublishLane, "_declare", as_before)
+    prefix = new_prefix()
+    meant, others = [waiting("one.test", LONG) for _ in range(30)], [waiting("two.test", LONG) for _ in range(30)]
+    async with spool(rabbitmq, prefix, ladder=(1, LONG)) as queue:
+        await put_off(queue, [each for pair in zip(meant, others, strict=True) for each in pair], rung=LONG)
+        queue.requeue(again())
+        await moved(queue, len(meant))
+        await until(lambda: queue.requeuer.looked > 0, 60, lambda: "its visit does not end")
+    assert keys(await read_all(rabbitmq, ready_queues(prefix))) == keys(meant)
+    assert keys(await read_all(rabbitmq, wait_queues(prefix, LONG))) == keys(others)

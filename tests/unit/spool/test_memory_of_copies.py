@@ -10,6 +10,8 @@ from relayfleet.protocol.relay_config import Broker
 from relayfleet.relay.delivery.patience import PATIENCE
 from relayfleet.relay.spool.rabbitmq import journal
 from relayfleet.relay.spool.rabbitmq.ledger import KEEP
+from relayfleet.relay.spool.rabbitmq.requeue.plan import SHORTEST_RUNG, Plan, Visited, visit_seconds
+from relayfleet.relay.spool.rabbitmq.requeue.service import OTHERS_PAUSE
 from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANES, Lane, Topology
 from relayfleet.relay.spool.sealer import LONGEST
 
@@ -19,6 +21,12 @@ SETTLING = sum(PATIENCE) + (len(PATIENCE) + 1) * Broker(()).publish_timeout
 DEAD_LETTERING = 2 * 180.0
 """RabbitMQ hands a dead letter over again when that is not confirmed within three minutes (`dead_letter_worker_publisher_confirm_timeout`);
 twice, since it may happen to one copy only."""
+IN_HAND = max(map(visit_seconds, LADDER))
+"""What comes due while a Requeue looks through its queue is late by that; one copy only, since its twin has come by then."""
+ROUND = sum(visit_seconds(rung) for rung in LADDER if rung >= SHORTEST_RUNG)
+"""A visit to each rung, before one is visited again."""
+NOTICED = 60.0
+"""A broker notices that a relay's machine is gone."""
 RESERVE = 15 * 60.0
 """For what has no bound: one lane's ready queue is longer than the other's."""
 UNITS = {"m": 60.0, "h": 3600.0}
@@ -45,7 +53,7 @@ def old_apart(rung: float) -> float:
 
 @pytest.mark.parametrize("rung", LADDER)
 def test_what_became_of_a_copy_is_known_until_its_twin_comes(rung: float) -> None:
-    assert apart(rung) + SETTLING + DEAD_LETTERING + RESERVE <= KEEP
+    assert apart(rung) + SETTLING + DEAD_LETTERING + IN_HAND + RESERVE <= KEEP
 
 
 def test_what_became_of_a_copy_whose_key_was_missing_is_known_until_its_twin_comes() -> None:
@@ -54,12 +62,25 @@ def test_what_became_of_a_copy_whose_key_was_missing_is_known_until_its_twin_com
 
 
 def test_copies_that_older_relays_left_are_known_as_well() -> None:
-    assert max(map(old_apart, LADDER)) + SETTLING + DEAD_LETTERING / 2 <= KEEP
+    assert max(map(old_apart, LADDER)) + SETTLING + DEAD_LETTERING / 2 + IN_HAND <= KEEP
 
 
 def test_a_relay_that_starts_reads_as_far_back_as_it_would_remember_and_the_stream_keeps_that() -> None:
     kept = journal.stream(Broker(())).arguments["x-max-age"]
     assert KEEP <= span(journal.LOOK_BACK) <= span(kept)
+
+
+def test_what_a_relay_that_died_has_moved_is_known_until_the_next_moves_the_copies_that_it_left() -> None:
+    assert NOTICED + OTHERS_PAUSE + ROUND + RESERVE <= KEEP
+
+
+@pytest.mark.parametrize("rung", [each for each in LADDER if each >= SHORTEST_RUNG])
+def test_a_copy_that_a_requeue_could_not_mean_yet_or_that_was_stored_after_it_is_met_by_the_next(rung: int) -> None:
+    plan = Plan((rung,))
+    plan.follow((0.0,))
+    for found in (None, Visited(9, 0, whole=False), Visited(9, 1, whole=False), Visited(9, 1, whole=True)):
+        plan.visited(rung, 1.0, 1.0, found)
+        assert plan.next_at(1.0) - 1.0 + ROUND + SETTLING <= KEEP
 
 
 @pytest.mark.parametrize("meant", LANES)
