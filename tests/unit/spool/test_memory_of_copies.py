@@ -26,7 +26,7 @@ IN_HAND = max(map(visit_seconds, LADDER))
 ROUND = sum(visit_seconds(rung) for rung in LADDER if rung >= SHORTEST_RUNG)
 """A visit to each rung, before one is visited again."""
 NOTICED = 60.0
-"""A broker notices that a relay's machine is gone."""
+"""Seconds until a broker knows that a relay is gone (heartbeats), or that the node is which the relay was connected to (the net tick)."""
 RESERVE = 15 * 60.0
 """For what has no bound: one lane's ready queue is longer than the other's."""
 UNITS = {"m": 60.0, "h": 3600.0}
