@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from relayfleet.protocol.relay_config import DeliveryRule, Retry
-from relayfleet.relay.delivery.judging import UNCERTAIN, UNREACHABLE, ruled
+from relayfleet.relay.delivery.judging import UNCERTAIN, UNREACHABLE, ruled, uncertain
 from relayfleet.relay.delivery.outcome import Fate, Outcome, Place
 from relayfleet.relay.delivery.settlement import decide
 from relayfleet.relay.replies.verdict import Action, Scope, Verdict
@@ -67,6 +67,19 @@ def test_what_waits_says_since_when_and_how_long_nobody_may_try_it(fates: tuple[
     (next_one,) = decide(waits.record, [OUTCOMES[fates[0]]], NOW + 900, Retry(), 0.5, "relay.test").successors
     assert next_one.record.deferred_at == NOW + 900
     assert next_one.record.earliest_at <= NOW + 900
+
+
+@pytest.mark.parametrize("attempt", [0, 20])
+def test_whom_somebody_else_has_claimed_waits_ten_minutes_whatever_the_schedule_and_nobody_may_try_him_sooner(
+    attempt: int,
+) -> None:
+    """What we sent ourselves keeps its schedule if that is longer, and may not be tried sooner either."""
+    before = record(attempt=attempt)
+    claimed = [OUTCOMES[Fate.TRANSIENT], uncertain(Recipient("u@x.test"))]
+    (waits,) = decide(before, claimed, NOW, Retry(), 0.5, "relay.test").successors
+    assert (waits.delay, waits.record.earliest_at) == (600.0, NOW + 600)
+    (ours,) = decide(before, [OUTCOMES[Fate.UNCERTAIN]], NOW, Retry(), 0.5, "relay.test").successors
+    assert (ours.delay > 600, ours.record.earliest_at) == (attempt > 0, NOW + 600)
 
 
 def test_all_delivered_leaves_nothing() -> None:
