@@ -77,6 +77,16 @@ async def test_queues_that_are_counted_and_asked_are_empty(tmp_path: Path) -> No
         assert await queuebrokers.records(made) == 0
 
 
+async def test_the_name_that_a_relay_has_for_itself_holds_no_mail_and_is_not_asked(tmp_path: Path) -> None:
+    """Only its connection may."""
+    broker = Broker()
+    name = {"name": "relayfleet.eu.mail.tx.v1.requeue", "type": "classic", "vhost": "/", "messages": 0}
+    broker.answers["GET", COUNTED] = web.json_response([READY | {"vhost": "/", "messages": 0}, name, JOURNAL])
+    broker.answers["POST", "/api/queues/%2F/ready/get"] = web.json_response([])
+    async with management(tmp_path, broker) as made:
+        assert await queuebrokers.records(made) == 0
+
+
 async def test_no_queue_grows_while_nobody_says_which_of_its_members_are_up(tmp_path: Path) -> None:
     two = READY | {"members": list(NODES[:2]), "online": list(NODES[:2])}
     async with management(tmp_path, set_up(without_coordinator(two))) as made:

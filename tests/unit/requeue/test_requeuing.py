@@ -30,6 +30,8 @@ APART = Topology("pool", 3, (60, LONG))
 FOUR = tuple(APART.waiting(LONG))
 LONG_A, COPY_IN_A, COPY_IN_B, LONG_B = FOUR
 NOW = time.time()
+DEAD = "127.0.0.1:1"
+"""Nobody listens there."""
 
 
 def rule(action: str = "Requeue", name: str = "again", deferred: float = -1.0, **terms: str) -> DeliveryRule:
@@ -56,6 +58,8 @@ class Scene:
 
     broker: WaitingBroker
     topology: Topology = TOPOLOGY
+    nodes: int = 1
+    dead: int = -1
     requeuer: Requeuer = field(init=False)
     ready: list[tuple[Lane, str, bytes]] = field(default_factory=list)
     failures: int = 0
@@ -63,7 +67,8 @@ class Scene:
     room: bool = True
 
     def __post_init__(self) -> None:
-        target = Target(Broker((self.broker.address,), tls=False), lambda: ("relay", "secret"))
+        addresses = tuple(DEAD if each == self.dead else self.broker.address for each in range(self.nodes))
+        target = Target(Broker(addresses, tls=False), lambda: ("relay", "secret"))
         self.requeuer = Requeuer(
             target, self.topology, lambda body, _: decode(body), self._move, lambda: self.works, lambda: self.room
         )
@@ -99,11 +104,13 @@ async def scene(a: list[tuple[str, bytes]], b: list[tuple[str, bytes]] | None = 
 
 
 @asynccontextmanager
-async def long_waits(queues: dict[str, list[tuple[str, bytes]]]) -> AsyncIterator[Scene]:
-    """A rung whose lanes are far apart; of its queues there are these."""
+async def long_waits(
+    queues: dict[str, list[tuple[str, bytes]]], nodes: int = 1, dead: int = -1
+) -> AsyncIterator[Scene]:
+    """A rung whose lanes are far apart; of its queues there are these. `dead`: the node that cannot be reached."""
     async with waiting_broker() as broker:
         broker.queues |= queues
-        made = Scene(broker, APART)
+        made = Scene(broker, APART, nodes, dead)
         made.requeuer.start()
         try:
             yield made
@@ -144,7 +151,7 @@ async def test_what_is_meant_is_moved_as_it_is_and_all_else_keeps_its_place() ->
 
 async def test_who_may_not_be_tried_yet_is_held_or_was_put_off_later_stays() -> None:
     stays = [
-        mail("UNCERTAIN", earliest_at=NOW + 300),
+        mail("UNCERTAIN", earliest_at=NOW + 86_400),
         mail("OLD-RELAYS", waits=0, deferred_at=0.0, next_at=NOW + RUNG - 300),
         mail("LATER", waits=-60.0),
         mail("NOT-MEANT", "two.test"),
@@ -325,6 +332,14 @@ async def test_queues_for_copies_that_do_not_exist_yet_are_empty() -> None:
         await until(lambda: len(relay.ready) == 2 and not relay.broker.in_hand)
         assert relay.moved == ["M.2", "M.2"]
         assert relay.broker.ids(LONG_A) == ["N.2"]
+
+
+@pytest.mark.parametrize(("nodes", "dead"), [(3, 0), (3, 1), (3, 2), (2, 0), (2, 1)])
+async def test_while_a_node_is_away_its_queues_are_read_over_the_others(nodes: int, dead: int) -> None:
+    """Copies of which one was moved wait for the other to be moved, too, and a node may be away for hours."""
+    async with long_waits({each: [mail("M")] for each in FOUR}, nodes, dead) as relay:
+        relay.requeuer.follow(DeliveryRules([AGAIN]))
+        await until(lambda: len(relay.ready) == 4)
 
 
 async def test_a_queue_that_one_node_has_lost_sight_of_is_not_taken_for_empty(caplog: pytest.LogCaptureFixture) -> None:

@@ -20,7 +20,7 @@ from typing import Protocol
 
 from relayfleet.amqp.channel import Channel
 from relayfleet.amqp.connection import Connection
-from relayfleet.amqp.errors import AmqpError, ConnectionLost, Locked
+from relayfleet.amqp.errors import AmqpError, ConnectionLost, Locked, Unreachable
 from relayfleet.relay.spool.rabbitmq.link import Target
 from relayfleet.relay.spool.rabbitmq.requeue.plan import Plan, Visited, visit_seconds
 from relayfleet.relay.spool.rabbitmq.requeue.times import may_be_tried_at, put_off_between
@@ -193,7 +193,12 @@ class Requeuer:
         return self._may_work() and self._lock is not None and self._lock.is_open and not self._changed.is_set()
 
     async def _dial(self, number: int, purpose: str) -> Connection:
-        return await self._target.dial(self._target.address(self._turn + number), purpose)
+        """To the node whose turn it is, or the next one that can be reached: four queues are read over all nodes, of which one may be away for hours."""
+        last = self._turn + number + len(self._target.broker.addresses) - 1
+        for turn in range(self._turn + number, last):
+            with suppress(Unreachable):
+                return await self._target.dial(self._target.address(turn), purpose)
+        return await self._target.dial(self._target.address(last), purpose)
 
 
 def _judge(orders: Orders, rung: int, below: int, began: float, record: Record) -> Judged:

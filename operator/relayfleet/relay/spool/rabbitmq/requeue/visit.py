@@ -37,7 +37,7 @@ from relayfleet.relay.spool.sealer import KeyMissingError
 DEADLINE = 5.0
 MOST_IN_HAND = 60_000
 """Records of one queue that are in our hands at a time; AMQP counts up to 65,535."""
-FEWEST_MORE, MOST_MORE, MORE_BYTES = 100, 2000, 16 * 1024**2
+FEWEST_MORE, MOST_MORE, MORE_BYTES = 10, 2000, 16 * 1024**2
 """By how many records the prefetch is raised: so many bytes of them."""
 MOST_MOVING = 32
 """Records that wait for their confirm, with their bodies."""
