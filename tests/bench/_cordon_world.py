@@ -6,8 +6,8 @@ import asyncio
 import copy
 import itertools
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,9 +25,11 @@ from tests.e2e.region import Region
 from tests.e2e.waiting import NotYet, wait_for
 from tests.sink.manifests import namespace as namespace_object
 from tests.testbed import loading
+from tests.testbed.faults import paused_region
 from tests.testbed.images import build_all, references
 from tests.testbed.settings import REGIONS
 
+REGION = "eu"
 NAMESPACE, OURS, PEER, FOREIGN = "bench", "tx", "peer", "foreign"
 RELAYS = 4
 ADDRESS = "203.0.113.12"
@@ -38,11 +40,12 @@ LABELS = {OURS: {POOL: OURS}, PEER: {"app": PEER}}
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The region, where the two Services are (host:port), and the pod of the clients."""
+    """The region, where the two Services are (host:port), the pod of the clients, and which of the Services have relays."""
 
     region: Region
     targets: dict[str, str]
     client: Pod
+    services: list[str]
 
     async def pods(self, service: str) -> list[Object]:
         """The relays of a Service that are not on their way out."""
@@ -75,7 +78,7 @@ class World:
         """Return when both Services list all their relays with equal weights, and no others."""
 
         async def holds() -> bool:
-            for service in (OURS, PEER):
+            for service in self.services:
                 wanted = {each["status"].get("podIP") for each in await self.pods(service)}
                 if len(wanted) != RELAYS or seen.ready(service) != wanted:
                     raise NotYet(f"{service} lists {sorted(seen.ready(service))}, its pods have {wanted}")
@@ -84,6 +87,12 @@ class World:
             return True
 
         await wait_for(holds, AGAIN_SECONDS, "all relays take traffic again")
+
+    async def dismiss_peer(self) -> None:
+        """Remove the peer's relays."""
+        if PEER in self.services:
+            self.services.remove(PEER)
+            await self.region.api.delete("Deployment", NAMESPACE, PEER)
 
     async def replace(self, pod: Pod) -> None:
         """A new relay for one that was killed: no trial inherits the kubelet's restart delays from another."""
@@ -133,10 +142,19 @@ async def _change_foreign_slice(region: Region) -> None:
         await asyncio.sleep(1)
 
 
+@contextmanager
+def alone(longest: float) -> Iterator[None]:
+    """All other regions stand still within the block, and for `longest` seconds at most."""
+    with ExitStack() as stack:
+        for name in set(REGIONS) - {REGION}:
+            stack.enter_context(paused_region(name, longest))
+        yield
+
+
 @asynccontextmanager
 async def world() -> AsyncIterator[World]:
-    """Brought up in eu, and removed again."""
-    place = REGIONS["eu"]
+    """Brought up in one region, and removed again."""
+    place = REGIONS[REGION]
     async with Api(access(place.kubeconfig)) as api:
         region = Region(place, api)
         try:
@@ -238,4 +256,5 @@ async def _described(region: Region) -> World:
             raise NotYet("the clients' pod does not run")
         return pod
 
-    return World(region, targets, located(await wait_for(running, 60, "the clients' pod runs")))
+    client = located(await wait_for(running, 60, "the clients' pod runs"))
+    return World(region, targets, client, [OURS, PEER])

@@ -18,7 +18,7 @@ from contextlib import AsyncExitStack
 
 from tests.bench._cordon_trial import Rig, rigged
 from tests.bench._cordon_watch import Seen
-from tests.bench._cordon_world import NAMESPACE, OURS, PEER, RELAYS, World, world
+from tests.bench._cordon_world import NAMESPACE, OURS, PEER, REGION, RELAYS, World, alone, world
 from tests.testbed.network_faults import blocked
 
 REPORT_SECONDS = 60.0
@@ -34,8 +34,9 @@ async def run() -> list[dict[str, object]]:
         await built.forgiven(rig.seen)
         await rig.load({"mail": rate})
         await asyncio.sleep(SETTLE_SECONDS)
-        before = await _watched(rig, calm, "without loss")
         async with AsyncExitStack() as stack:
+            stack.enter_context(alone((calm + minutes + 5) * 60))
+            before = await _watched(rig, calm, "without loss")
             await _lossy(stack, built, percent, minutes)
             during = await _watched(rig, minutes, f"{percent} % lost")
         await rig.load({})
@@ -47,7 +48,7 @@ async def _lossy(stack: AsyncExitStack, built: World, percent: int, minutes: flo
     for service in (OURS, PEER):
         for pod in await built.pods(service):
             name = str(pod["metadata"]["name"])
-            fault = blocked("eu", NAMESPACE, name, percent=percent, longest=(minutes + 2) * 60)
+            fault = blocked(REGION, NAMESPACE, name, percent=percent, longest=(minutes + 2) * 60)
             await asyncio.to_thread(stack.enter_context, fault)
 
 

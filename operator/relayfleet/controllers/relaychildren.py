@@ -164,7 +164,8 @@ class Children:
         wanted: dict[str, str | None] = {DELETION_COST: None if cost is None else str(cost)}
         if digest:
             wanted[CONFIG_DIGEST] = digest
-        await pods.annotate(self._context.kube, relay, wanted)
+        if written := await pods.annotate(self._context.kube, relay, wanted):
+            self._context.mirror.put("Pod", written)
 
 
 def memory_key(namespace: str, name: str) -> tuple[str, str, str]:

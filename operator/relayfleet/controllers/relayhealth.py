@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from relayfleet.api.relaypool import HealthSettings
+from relayfleet.controllers.detection import Detections
 from relayfleet.controllers.evidence import evidence, key, own_evidence, split
 from relayfleet.controllers.watchedpool import WatchedPool, policy
 from relayfleet.decide.health.decision import decide
@@ -67,6 +68,7 @@ class Health:
         self._behind: dict[str, float] = {}
         self.probers: Probers | None = None
         self.counts = Counts()
+        self.detections = Detections()
 
     def knows(self, pool: PoolName) -> bool:
         """Whether `see` has been called for it."""
@@ -88,7 +90,9 @@ class Health:
         if known is None:
             known = self._pools[pool] = WatchedPool(policy(settings), roster, (), state or State(), since=self._clock())
         known.policy, known.roster = policy(settings), roster
-        known.forget_others({each.name for each in relays})
+        names = {each.name for each in relays}
+        known.forget_others(names)
+        self.detections.keep(pool, names)
         if known.targets != tuple(targets):
             known.targets = tuple(targets)
             self.watch()
@@ -97,6 +101,7 @@ class Health:
     def forget(self, pool: PoolName) -> None:
         """The pool is gone."""
         if self._pools.pop(pool, None):
+            self.detections.forget(pool)
             self.watch()
 
     def verdict(self, pool: PoolName, relay: str) -> Verdict | None:
@@ -134,6 +139,8 @@ class Health:
             except ValueError:
                 continue
             batches[pool].append(evidence(vantage, relay, sight, now))
+            if sight.kind == "Answered":
+                self.detections.answered(vantage, sight.probe, sight.latency)
             if (known := self._pools.get(pool)) and sight.kind in _ANSWERS:
                 known.hear_of(relay, now - sight.age)
         for pool, batch in batches.items():
@@ -143,6 +150,7 @@ class Health:
     def _hear(self, pool: PoolName, known: WatchedPool, batch: Sequence[Evidence]) -> None:
         """Decide at once, or let it wait."""
         if not known.may_wait(batch, self._clock()):
+            self.detections.heard(pool, batch)
             self._decide(pool, known, batch)
 
     def take_window(self, pool: PoolName, relay: str, window: Window) -> None:
@@ -155,7 +163,12 @@ class Health:
         known.hear_of(relay, now)
         batch = tuple(own_evidence(relay, window, now))
         if not known.may_wait(batch, now):
+            self.detections.heard(pool, batch)
             known.wait_for_tick(batch, now)
+
+    def unlisted(self, pool: PoolName, listed: Collection[str]) -> None:
+        """The pool's slices list these relays as ready, and no others."""
+        self.detections.unlisted(pool, listed, self._clock())
 
     def verdicts(self) -> Iterable[tuple[PoolName, Verdict]]:
         """All of them."""
@@ -180,6 +193,8 @@ class Health:
         decision = decide(known.policy, known.state, (*known.heard(), *batch), known.roster, now)
         before = {name: (each.level, each.weight) for name, each in known.verdicts.items()}
         known.follow(decision)
+        serving = {name for name, (level, _) in before.items() if level is Level.ACTIVE}
+        self.detections.judged(pool, serving, decision.verdicts, now)
         self._burst(pool, known, decision, now)
         self.counts.ignored += decision.ignored
         if before == {name: (each.level, each.weight) for name, each in known.verdicts.items()}:

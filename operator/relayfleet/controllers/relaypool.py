@@ -13,7 +13,7 @@ from relayfleet.api.queuecluster import QueueClusterSpec
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.relay import broker, names, resolvers
-from relayfleet.controllers import relaycontrol, relaypods, relaywatch
+from relayfleet.controllers import relaycontrol, relaypods, relaysight, relaywatch
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.queuememory import known
 from relayfleet.controllers.relaychildren import Children, Needs, Outcome, memory_key
@@ -48,7 +48,9 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
     except ValidationError as error:
         await tell(context, pool, invalid(why_invalid(error)), {})
         return None
-    pods, (needs, sources) = await asyncio.gather(_pods(context, namespace, name), _needs(context, pool, spec))
+    pods, (needs, sources) = await asyncio.gather(
+        relaysight.pods(context, namespace, name), _needs(context, pool, spec)
+    )
     needs = replace(needs, seal=await _seals(context, pool, spec, pods))
     relays = [pod for pod in pods if not relaypods.leaving(pod)]
     outcome = await _children(context, pool, spec, needs, relays)
@@ -56,12 +58,6 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
     said = statements(found)
     await tell(context, pool, said, _fields(name, found) | {"sealed": needs.seal or None})
     return CALM if _calm(said) else UNCALM
-
-
-async def _pods(context: Context, namespace: str, name: str) -> Objects:
-    """The pool's pods, without those that ended."""
-    pods = await context.kube.list("Pod", namespace, {POOL: name})
-    return [pod for pod in pods if not relaypods.ended(pod)]
 
 
 async def _seals(context: Context, pool: Object, spec: RelayPoolSpec, pods: Objects) -> bool:

@@ -1,5 +1,5 @@
 """A pool with its pods and slices as its traffic work sees it: from the watches, for a cordon cannot wait for four answers of an API server
-that may be busy; and fetched anew at the first look, after a conflict, and now and then."""
+that may be busy; and fetched anew at the first look, after a conflict, and now and then, when nothing waits for it."""
 
 from __future__ import annotations
 
@@ -31,10 +31,9 @@ class Seen:
 
 async def look(context: Context, namespace: str, name: str, *, fresh: bool = False) -> Seen | None:
     """None when there is nothing to do: no such pool, or one that is going or not understood. `fresh`: fetch everything."""
-    whose, now = ("looked", namespace, name), time.monotonic()
-    if fresh or now - context.memory.get(whose, float("-inf")) > TRUSTED:
+    whose = ("looked", namespace, name)
+    if fresh or whose not in context.memory:
         await _fetch(context, namespace, name)
-        context.memory[whose] = now
     pool = context.mirror.get("RelayPool", namespace, name)
     if pool is None or "deletionTimestamp" in pool["metadata"]:
         relaywatch.forget(context, (namespace, name))
@@ -44,7 +43,27 @@ async def look(context: Context, namespace: str, name: str, *, fresh: bool = Fal
     return _seen(context, pool, spec) if spec else None
 
 
+async def pods(context: Context, namespace: str, name: str) -> Objects:
+    """The pool's pods without those that ended: from the watches too, once traffic has had its first look."""
+    labels = {POOL: name}
+    looked = ("looked", namespace, name) in context.memory
+    found = (
+        context.mirror.list("Pod", namespace, labels) if looked else await context.kube.list("Pod", namespace, labels)
+    )
+    return [pod for pod in found if not relaypods.ended(pod)]
+
+
+async def renew(context: Context, namespace: str, name: str) -> bool:
+    """Fetch everything anew if that is long ago; whether it was, so that somebody has to look again."""
+    looked = context.memory.get(("looked", namespace, name))
+    if looked is None or time.monotonic() - looked <= TRUSTED:
+        return False
+    await _fetch(context, namespace, name)
+    return True
+
+
 async def _fetch(context: Context, namespace: str, name: str) -> None:
+    began = time.monotonic()
     mirror, kube, labels = context.mirror, context.kube, {POOL: name}
     await asyncio.gather(
         mirror.refresh_one(kube, "RelayPool", namespace, name),
@@ -52,6 +71,7 @@ async def _fetch(context: Context, namespace: str, name: str) -> None:
         mirror.refresh(kube, "EndpointSlice", namespace, labels),
         mirror.refresh_one(kube, "Service", namespace, name),
     )
+    context.memory["looked", namespace, name] = began
 
 
 def _seen(context: Context, pool: Object, spec: RelayPoolSpec) -> Seen:

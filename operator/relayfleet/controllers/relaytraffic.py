@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Mapping
 
 from relayfleet.act.kubernetes import endpoints, pods
-from relayfleet.api.labels import ZONE
+from relayfleet.api.labels import POOL, ZONE
 from relayfleet.children.relay import slices
 from relayfleet.controllers import relaynews, relayorders, relaywatch
 from relayfleet.controllers.context import Context
@@ -44,6 +44,7 @@ async def _direct(context: Context, namespace: str, name: str, *, fresh: bool = 
     if not paused(seen.pool):
         for written in await endpoints.write(context.kube, seen.slices, _decide(context, seen)):
             context.mirror.put("EndpointSlice", written)
+        _tell_of_unlisted(context, seen.pool)
     relayorders.tell(context, seen.pool, seen.pods)
     return CALM
 
@@ -58,6 +59,13 @@ async def follow(context: Context, namespace: str, name: str) -> None:
     await relaynews.tell(context, seen.pool, seen.pods)
     await relaywatch.remember(context, seen.pool)
     await relaywatch.replace(context, seen.pool, seen.pods)
+
+
+def _tell_of_unlisted(context: Context, pool: Object) -> None:
+    namespace, name = whose = relaywatch.pool_name(pool)
+    if context.health.detections.wants_to_know(whose):
+        live = context.mirror.list("EndpointSlice", namespace, {POOL: name})
+        context.health.unlisted(whose, _listed(name, {each["metadata"]["name"]: each for each in live}))
 
 
 def _decide(context: Context, seen: Seen) -> list[Object | str]:

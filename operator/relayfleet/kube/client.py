@@ -11,6 +11,7 @@ import json
 import os
 from collections.abc import Callable
 from typing import Any, Literal
+from urllib.request import getproxies_environment
 
 import aiohttp
 from kubernetes.aio import client, config
@@ -46,6 +47,9 @@ async def connect(permit: Callable[[], None] = lambda: None) -> Kube:
     else:
         await config.load_kube_config(client_configuration=configuration)
     configuration.retries = 1
+    if not getproxies_environment():
+        # Else aiohttp would look for proxies and for passwords in ~/.netrc at each call, and hop to a thread and back for each of them.
+        configuration.client_session_kwargs = {"trust_env": False}
     api = client.ApiClient(configuration)
     api.rest_client = _WarmConnections(configuration)
     return Kube(api, permit)

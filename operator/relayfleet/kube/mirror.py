@@ -10,6 +10,7 @@ import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping
 
+from relayfleet.api.labels import POOL
 from relayfleet.kube.client import Kube, Object, Objects
 
 _GRAVES = 4096
@@ -20,11 +21,13 @@ Name = tuple[str, str]
 
 
 class Mirror:
-    """Objects are shared, not copied: readers do not change them. `clock` is monotonic, in seconds."""
+    """Objects are shared, not copied: readers do not change them. `clock` is monotonic, in seconds. Who asks for a pool's objects gets them
+    without a look at those of others: it is asked at each change of one relay, in fleets of a thousand."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._objects: defaultdict[str, dict[Name, tuple[Object, float]]] = defaultdict(dict)
+        self._pools: defaultdict[tuple[str, str, str], set[Name]] = defaultdict(set)
         self._graves: deque[str] = deque(maxlen=_GRAVES)
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
@@ -34,15 +37,20 @@ class Mirror:
 
     def list(self, kind: str, namespace: str, labels: Mapping[str, str]) -> Objects:
         """The objects of a namespace with these labels, in the order of their names."""
-        known = sorted(self._objects[kind].items(), key=lambda each: each[0])
-        return [obj for name, (obj, _) in known if name[0] == namespace and _has(obj, labels)]
+        known = self._objects[kind]
+        near = self._pools.get((kind, namespace, labels[POOL]), ()) if POOL in labels else known
+        objects = (known[name][0] for name in sorted(near) if name[0] == namespace)
+        return [obj for obj in objects if _has(obj, labels)]
 
     def put(self, kind: str, obj: Object) -> None:
         """An object was seen or written. Older news than what is known is passed over."""
         name, known = _name(obj), self._objects[kind].get(_name(obj))
         if obj["metadata"].get("uid") in self._graves or (known and _version(known[0]) > _version(obj)):
             return
+        if known:
+            self._remove(kind, name)
         self._objects[kind][name] = (obj, self._clock())
+        self._pools[kind, name[0], _pool(obj)].add(name)
 
     def drop(self, kind: str, obj: Object) -> None:
         """An object is gone."""
@@ -50,7 +58,7 @@ class Mirror:
         if uid:
             self._graves.append(uid)
         if known and known["metadata"].get("uid") == uid:
-            del self._objects[kind][_name(obj)]
+            self._remove(kind, _name(obj))
 
     async def refresh_one(self, kube: Kube, kind: str, namespace: str, name: str) -> None:
         """Fetch one object anew. Errors are those of `kube.errors`."""
@@ -66,13 +74,23 @@ class Mirror:
         """What is known and was not found is gone, unless it came after the question."""
         for name in known - {_name(each) for each in found}:
             if name in self._objects[kind] and self._objects[kind][name][1] < began:
-                del self._objects[kind][name]
+                self._remove(kind, name)
         for each in found:
             self.put(kind, each)
+
+    def _remove(self, kind: str, name: Name) -> None:
+        whose = (kind, name[0], _pool(self._objects[kind].pop(name)[0]))
+        self._pools[whose].discard(name)
+        if not self._pools[whose]:
+            del self._pools[whose]
 
 
 def _name(obj: Object) -> Name:
     return obj["metadata"]["namespace"], obj["metadata"]["name"]
+
+
+def _pool(obj: Object) -> str:
+    return str((obj["metadata"].get("labels") or {}).get(POOL, ""))
 
 
 def _version(obj: Object) -> int:

@@ -25,6 +25,8 @@ class HealthMetrics(Collector):
         yield self._relays()
         yield from self._suspects()
         yield self._changes()
+        yield from self._health.detections.seconds.collect()
+        yield from self._health.detections.latency.collect()
         counts = self._health.counts
         seen = CounterMetricFamily(
             "relayfleet_observations", "What probers saw, by vantage and kind.", labels=["vantage", "kind"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from prometheus_client.registry import Collector
 
 from relayfleet.act.kubernetes.events import Recorder
-from relayfleet.controllers import queuecluster, queuesweep, relaypool, relaytraffic, relayusers, sendingip
+from relayfleet.controllers import queuecluster, queuesweep, relaypool, relaysight, relaytraffic, relayusers, sendingip
 from relayfleet.controllers.brokersights import BrokerSights
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.handlers import TRAFFIC, USERS, Wiring
@@ -156,6 +156,8 @@ class Leader:
         return delay
 
     async def _follow(self, key: Key) -> None:
+        if await relaysight.renew(self._context, key.namespace, key.name):
+            self._traffic.add(key)
         await relaytraffic.follow(self._context, key.namespace, key.name)
         if key in self._stirred:
             self._stirred.discard(key)

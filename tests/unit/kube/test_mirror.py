@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+from relayfleet.api.labels import POOL
 from relayfleet.kube.client import Kube, Object
 from relayfleet.kube.mirror import Mirror
 from tests.fakes.kube import FakeKube
 
-LABELS = {"pool": "tx"}
+LABELS = {POOL: "tx"}
 
 
 def pod(name: str, version: int = 1, **metadata: Any) -> Object:
@@ -22,10 +23,23 @@ def names(mirror: Mirror) -> list[str]:
 
 def test_it_lists_by_namespace_and_label() -> None:
     mirror = Mirror()
-    for each in (pod("b"), pod("a"), pod("other", labels={"pool": "bulk"}), pod("far", namespace="elsewhere")):
+    for each in (pod("b"), pod("a"), pod("other", labels={POOL: "bulk"}), pod("far", namespace="elsewhere")):
         mirror.put("Pod", each)
     assert names(mirror) == ["a", "b"]
     assert mirror.get("Service", "mail", "a") is None
+
+
+def test_an_object_that_changes_its_pool_is_in_the_new_one_only() -> None:
+    mirror = Mirror()
+    mirror.put("Pod", pod("a", 1))
+    mirror.put("Pod", pod("a", 2, labels={POOL: "bulk", "app": "relay"}))
+    mirror.put("Pod", pod("none", labels=None))
+    assert names(mirror) == []
+    assert [each["metadata"]["name"] for each in mirror.list("Pod", "mail", {POOL: "bulk"})] == ["a"]
+    assert [each["metadata"]["name"] for each in mirror.list("Pod", "mail", {"app": "relay"})] == ["a"]
+    assert [each["metadata"]["name"] for each in mirror.list("Pod", "mail", {})] == ["a", "none"]
+    mirror.drop("Pod", pod("a", 3))
+    assert mirror.list("Pod", "mail", {POOL: "bulk"}) == []
 
 
 def test_older_news_does_not_replace_newer() -> None:

@@ -167,11 +167,11 @@ async def test_relays_and_brokers_are_named_together_whichever_changed(
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_other_work_has_its_turn_between_two_words_however_many_wait() -> None:
-    """A leader that fell behind reads for seconds; it has to renew its lease meanwhile."""
+async def turns_of_words(words: int) -> list[int]:
+    """In which turn of the loop each of so many words was taken, that all are here at the beginning."""
     turns, taken = 0, list[int]()
     reader, writer = asyncio.StreamReader(), SimpleNamespace(write=lambda _: None, close=lambda: None)
-    for _ in range(20):
+    for _ in range(words):
         reader.feed_data(probing.encode(Seen((SIGHT,), 1.0)))
     reader.feed_eof()
 
@@ -187,8 +187,20 @@ async def test_other_work_has_its_turn_between_two_words_however_many_wait() -> 
     with pytest.raises(ConnectionError):
         await links._talk("one", reader, cast("Any", writer))
     other.cancel()
-    assert len(taken) == 20
-    assert all(later > earlier for earlier, later in pairwise(taken))
+    assert len(taken) == words
+    return taken
+
+
+async def test_other_work_has_its_turn_when_words_take_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader that fell behind reads for seconds; others wait for their answers meanwhile."""
+    monkeypatch.setattr(module, "TURN", 0.0)
+    assert all(later > earlier for earlier, later in pairwise(await turns_of_words(20)))
+
+
+async def test_who_fell_behind_takes_many_words_a_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or what it hears would be ever older where a turn is longer than words are apart."""
+    monkeypatch.setattr(module, "TURN", 60.0)
+    assert len(set(await turns_of_words(20))) == 1
 
 
 async def test_who_has_no_certificate_of_ours_is_not_talked_to(tmp_path: Path) -> None:

@@ -33,12 +33,11 @@ def gate(pod: Object) -> bool:
     return any(each["type"] == LISTED and each["status"] == "True" for each in conditions)
 
 
-async def annotate(kube: Kube, pod: Object, wanted: Mapping[str, str | None]) -> None:
-    """Set annotations (None: remove) that are not so already."""
+async def annotate(kube: Kube, pod: Object, wanted: Mapping[str, str | None]) -> Object | None:
+    """Set annotations (None: remove) that are not so already; returns the pod if it was written."""
     live = pod["metadata"].get("annotations", {})
     changes = {key: value for key, value in wanted.items() if live.get(key) != value}
-    if changes:
-        await _patch(kube, pod, {"metadata": {"annotations": changes}})
+    return await _patch(kube, pod, {"metadata": {"annotations": changes}}) if changes else None
 
 
 async def _patch(kube: Kube, pod: Object, body: Object, **how: Any) -> Object | None:
