@@ -165,10 +165,10 @@ class Connection(asyncio.Protocol):
             each.lose(error)
         self._channels.clear()
 
-    async def greet(self) -> None:
+    async def greet(self) -> methods.Start:
         """The first word of each side and no more: who answers speaks AMQP 0-9-1. Nobody has logged in then. The caller has the deadline."""
         self.write([frames.PROTOCOL_HEADER])
-        await self._expect(methods.Start)
+        return await self._expect(methods.Start)
 
     async def handshake(self, username: str, password: str, vhost: str, heartbeat: int, name: str) -> None:
         """Log in and open the virtual host. Raises what ended the connection; the caller has the deadline."""

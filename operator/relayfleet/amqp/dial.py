@@ -8,6 +8,7 @@ import ssl
 from contextlib import suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import Any
 
 from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.errors import AccessRefused, AmqpError, ConnectError, Unreachable, Untrusted
@@ -101,13 +102,14 @@ async def greeted(
     tls: ssl.SSLContext | None = None,
     server_name: str | None = None,
     allowance: int | None = None,
-) -> None:
-    """See within `timeout` seconds that somebody answers there who speaks AMQP 0-9-1, and leave without a log-in. Raises ConnectError."""
+) -> dict[str, Any]:
+    """See within `timeout` seconds that somebody answers there who speaks AMQP 0-9-1, and leave without a log-in. Returns what he says of himself:
+    `product` and `version` are texts where they are stated, and as true as whoever answers. Raises ConnectError."""
     connection: Connection | None = None
     try:
         async with asyncio.timeout(timeout):
             connection = await _socket(address, tls, server_name, allowance)
-            await connection.greet()
+            return (await connection.greet()).properties
     except TimeoutError as error:
         raise Unreachable(f"no answer from the broker at {address} within {timeout:g} s") from error
     except ConnectError:

@@ -82,6 +82,7 @@ class Reason(StrEnum):
     VOLUME_PENDING = "VolumePending"
     BROKER_ALARM = "BrokerAlarm"
     COUNTS_UNKNOWN = "CountsUnknown"
+    VERSION_UNSUPPORTED = "VersionUnsupported"
     # A person has to act.
     ADDRESS_CLAIMED = "AddressClaimed"
     CREDENTIALS_LOST = "CredentialsLost"

@@ -50,7 +50,7 @@ class ExternalTLS(Model):
 
 
 class ExternalBroker(Model):
-    """Brokers that somebody else runs. Quorum queues are required."""
+    """Brokers that somebody else runs. RabbitMQ 4.0.5 or later is required, with quorum queues and streams."""
 
     addresses: list[Annotated[str, Field(pattern=r"^[^:\s/]+:[0-9]{1,5}$", max_length=260)]] = Field(
         min_length=1,
@@ -85,9 +85,14 @@ class QueueClusterSpec(Model):
         description="RabbitMQ: the operator runs the brokers. External: somebody else does. Cannot change later.",
     )
     rabbitmq: ManagedRabbitMQ | None = Field(default=None, description="Settings for type RabbitMQ.")
-    external: ExternalBroker | None = Field(default=None, description="Settings for type External.")
+    external: ExternalBroker | None = Field(
+        default=None, description="Settings for type External. The brokers are RabbitMQ 4.0.5 or later."
+    )
     sealing: Sealing = Field(default=Sealing(), description="How mail is encrypted before it is stored.")
-    template: PodTemplate = Field(default=PodTemplate(), description="What the brokers' pods look like.")
+    template: PodTemplate = Field(
+        default=PodTemplate(),
+        description="What the brokers' pods look like. An image of your own holds RabbitMQ 4.0.5 or later.",
+    )
     deletion_policy: Literal["Retain", "Delete"] = Field(
         default="Retain",
         description="What becomes of volumes, credentials and sealing keys when this resource is deleted. Retain: they stay, and a new QueueCluster "
@@ -147,7 +152,9 @@ class QueueClusterStatus(Status):
     replicas: int | None = Field(default=None, ge=0, description="Brokers asked for.")
     ready_replicas: int | None = Field(default=None, ge=0, description="Brokers that serve.")
     brokers: str | None = Field(default=None, description="Brokers that serve, of those asked for, as 3/3.")
-    version: str | None = Field(default=None, description="Version that the brokers report.")
+    version: str | None = Field(
+        default=None, description="Version that the brokers report; of external ones the oldest."
+    )
     sealing_key: str | None = Field(
         default=None,
         max_length=64,

@@ -13,6 +13,7 @@ from relayfleet.controllers.context import Context
 from relayfleet.controllers.queuememory import of
 from relayfleet.controllers.telling import tell
 from relayfleet.decide.queue import external
+from relayfleet.decide.queue.versions import oldest
 from relayfleet.kube.client import Object
 from relayfleet.observe import greeting
 
@@ -25,13 +26,20 @@ async def reconcile(context: Context, queue: Object, spec: QueueClusterSpec, bro
     memory = of(context.memory, queue["metadata"]["namespace"], queue["metadata"]["name"])
     sealing = await queuesealing.bring(context, queue, spec, memory)
     name = None if broker.tls is None else broker.tls.server_name
-    asked = (greeting.why_not(each, ANSWER, tls=broker.tls is not None, server_name=name) for each in broker.addresses)
-    failures = dict(zip(broker.addresses, await asyncio.gather(*asked), strict=True))
-    failed = frozenset(address for address, why in failures.items() if why)
+    asked = (greeting.greet(each, ANSWER, tls=broker.tls is not None, server_name=name) for each in broker.addresses)
+    heard = dict(zip(broker.addresses, await asyncio.gather(*asked), strict=True))
+    failed = frozenset(address for address, said in heard.items() if said.failure)
     key = ("external", queue["metadata"]["namespace"], queue["metadata"]["name"])
     again: frozenset[str] = context.memory.get(key, failed)
     context.memory[key] = failed
-    seen = [external.Address(address, why if address in again else "") for address, why in failures.items()]
-    fields = {"brokers": f"{sum(not each.failure for each in seen)}/{len(seen)}", "sealingKey": sealing.key}
+    seen = [
+        external.Address(address, said.failure if address in again else "", said.version)
+        for address, said in heard.items()
+    ]
+    fields = {
+        "brokers": f"{sum(not each.failure for each in seen)}/{len(seen)}",
+        "version": oldest(each.version for each in seen) or (queue.get("status") or {}).get("version"),
+        "sealingKey": sealing.key,
+    }
     await tell(context, queue, external.statements(seen, sealing.lost), fields)
     return UNCALM if failed else CALM

@@ -207,7 +207,7 @@ async def test_a_paused_queues_keys_are_left_alone(clock: Clock) -> None:
 
 
 async def test_mail_for_external_brokers_has_keys_too_and_their_loss_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(greeting, "why_not", lambda *_, **__: asyncio.sleep(0, ""))
+    monkeypatch.setattr(greeting, "greet", lambda *_, **__: asyncio.sleep(0, greeting.Greeting()))
     external = {"addresses": ["broker.test:5671"], "credentialsRef": {"name": "theirs"}}
     kube = FakeKube(queue(type="External", external=external)[0])
     await queuecluster.reconcile(context(kube), "mail", "mail")

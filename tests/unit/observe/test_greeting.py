@@ -16,7 +16,7 @@ from relayfleet.api.queuecluster import QueueClusterSpec
 from relayfleet.controllers import queueexternal
 from relayfleet.kube.client import Object
 from relayfleet.observe import greeting
-from relayfleet.observe.greeting import why_not
+from relayfleet.observe.greeting import Greeting, greet
 from tests.fakes import ports
 from tests.fakes.kube import FakeKube
 from tests.unit.controllers.scene import context
@@ -73,7 +73,7 @@ async def listening(behaviour: Behaviour) -> AsyncIterator[str]:
 async def test_a_broker_is_greeted_and_left_without_a_login() -> None:
     heard.clear()
     async with listening(broker) as address:
-        assert await why_not(address, 5, tls=False) == ""
+        assert await greet(address, 5, tls=False) == Greeting()
         async with asyncio.timeout(5):
             while not heard:  # noqa: ASYNC110 - the other side's doing
                 await asyncio.sleep(0.01)
@@ -97,13 +97,38 @@ async def test_whoever_does_not_answer_as_a_broker_costs_the_deadline_at_most(
 ) -> None:
     async with listening(behaviour) as address:
         began = time.monotonic()
-        assert words in await why_not(address, 0.5 if behaviour is mute else 10.0, tls=tls)
+        assert words in (await greet(address, 0.5 if behaviour is mute else 10.0, tls=tls)).failure
         assert time.monotonic() - began < 10
 
 
 async def test_an_address_that_is_none_or_leads_nowhere_says_so() -> None:
-    assert await why_not(f"127.0.0.1:{ports.unused()[0]}", 5, tls=False) == "connections are refused"
-    assert "host:port" in await why_not("nowhere", 5, tls=False)
+    assert await greet(f"127.0.0.1:{ports.unused()[0]}", 5, tls=False) == Greeting("connections are refused")
+    assert "host:port" in (await greet("nowhere", 5, tls=False)).failure
+
+
+@pytest.mark.parametrize(
+    ("properties", "version"),
+    [
+        ({"product": "RabbitMQ", "version": "4.0.5"}, "4.0.5"),
+        ({"product": "RabbitMQ", "version": "4.2.0-rc.1"}, "4.2.0"),
+        ({"product": "RabbitMQ", "version": "3.13.7+5.gabc"}, "3.13.7"),
+        ({"product": "RabbitMQ", "version": "4.0.5 <b>" * 9}, "4.0.5"),
+        ({"product": "RabbitMQ", "version": "newest"}, ""),
+        ({"product": "RabbitMQ", "version": 4}, ""),
+        ({"product": "RabbitMQ"}, ""),
+        ({"product": "Another", "version": "2.1.0"}, ""),
+        ({"version": "4.0.5"}, ""),
+    ],
+)
+async def test_a_rabbitmq_tells_its_version_and_nothing_else_gets_into_it(
+    properties: dict[str, Any], version: str
+) -> None:
+    async def says(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(codec.marshal(commands.Connection.Start(server_properties=properties), 0))
+        await reader.read()
+
+    async with listening(says) as address:
+        assert await greet(address, 5, tls=False) == Greeting(version=version)
 
 
 def queue(*addresses: str) -> Object:
@@ -120,10 +145,10 @@ async def test_only_the_second_failure_in_a_row_is_told(monkeypatch: pytest.Monk
     made = context(kube)
     answers: list[str] = []
 
-    async def asked(*_: Any, **__: Any) -> str:
-        return answers.pop(0)
+    async def asked(*_: Any, **__: Any) -> Greeting:
+        return Greeting(answers.pop(0))
 
-    monkeypatch.setattr(greeting, "why_not", asked)
+    monkeypatch.setattr(greeting, "greet", asked)
 
     async def look(answer: str) -> tuple[float, str]:
         answers.append(answer)
@@ -137,3 +162,29 @@ async def test_only_the_second_failure_in_a_row_is_told(monkeypatch: pytest.Monk
     assert await look("refused") == (queueexternal.UNCALM, "True")
     assert await look("refused") == (queueexternal.UNCALM, "False")
     assert await look("") == (queueexternal.CALM, "True")
+
+
+async def test_the_oldest_version_is_told_and_stays_told_while_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    kube = FakeKube(queue("a:5671", "b:5671", "c:5671"))
+    made = context(kube)
+    answers = {"a:5671": Greeting(version="4.1.5"), "b:5671": Greeting(version="4.0.4"), "c:5671": Greeting()}
+
+    async def asked(address: str, *_: Any, **__: Any) -> Greeting:
+        return answers[address]
+
+    monkeypatch.setattr(greeting, "greet", asked)
+
+    async def look() -> tuple[str, dict[str, tuple[str, str]]]:
+        spec = QueueClusterSpec.model_validate(queue("a:5671", "b:5671", "c:5671")["spec"])
+        assert spec.external
+        await queueexternal.reconcile(made, kube.seen("QueueCluster", "ext"), spec, spec.external)
+        status = kube.seen("QueueCluster", "ext")["status"]
+        return status["version"], {each["type"]: (each["reason"], each["message"]) for each in status["conditions"]}
+
+    version, said = await look()
+    assert version == "4.0.4" and said["Ready"][0] == "Serving"
+    assert said["Degraded"][0] == "VersionUnsupported" and said["Degraded"][1].startswith("b:5671: RabbitMQ 4.0.4 ")
+    answers.update(dict.fromkeys(answers, Greeting("connections are refused")))
+    await look()
+    version, said = await look()
+    assert version == "4.0.4" and said["Degraded"][0] == "BrokerUnreachable"

@@ -102,6 +102,14 @@ CASES: dict[str, tuple[Cluster, str, str, str, str, str]] = {
         replace(WELL, brokers=replace(SEEN, alarms=(("node-1", "disk"),))),
         "Serving", "BrokerAlarm", "AsAsked", "AsAsked", "3 of 3",
     ),
+    "an image of the user's own is too old": (
+        replace(WELL, brokers=replace(SEEN, version="3.13.7")),
+        "Serving", "VersionUnsupported", "AsAsked", "AsAsked", "3 of 3",
+    ),
+    "it is too old and a disk is full, which is more urgent": (
+        replace(WELL, brokers=replace(SEEN, version="4.0.1", alarms=(("node-1", "disk"),))),
+        "Serving", "BrokerAlarm", "AsAsked", "AsAsked", "3 of 3",
+    ),
     "queues lack members after growing": (
         replace(WELL, brokers=replace(SEEN, queues=(Queue("/", "ready", NODES - {"node-2"}, NODES - {"node-2"}),))),
         "Serving", "MembersMissing", "MembersMissing", "AsAsked", "3 of 3",
@@ -181,3 +189,15 @@ def test_external_brokers_are_ready_while_a_majority_of_addresses_answers() -> N
     assert said("", "", "refused")["Ready"] == ("True", "Serving")
     assert said("", "", "refused")["Degraded"] == ("True", "BrokerUnreachable")
     assert said("", "refused", "refused")["Ready"] == ("False", "BrokerUnreachable")
+
+
+def test_external_brokers_that_are_too_old_are_told_with_what_to_do() -> None:
+    def said(*versions: str, failure: str = "") -> Statement:
+        seen = [external.Address(f"broker-{n}:5671", failure, version) for n, version in enumerate(versions)]
+        return next(each for each in external.statements(seen) if each.type == "Degraded")
+
+    assert (said("4.0.5", "4.1.5", "").status, said("4.0.5", "4.1.5", "").reason) == ("False", "AsAsked")
+    old = said("4.0.5", "3.13.7", "4.0.2")
+    assert (old.status, old.reason) == ("True", "VersionUnsupported")
+    assert "broker-1:5671: RabbitMQ 3.13.7" in old.message and "dropped" in old.message and "upgrade" in old.message
+    assert said("3.13.7", failure="refused").reason == "BrokerUnreachable"

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from relayfleet.decide.queue.facts import Cluster
 from relayfleet.decide.queue.members import lacking
 from relayfleet.decide.queue.problems import Problem, problems
+from relayfleet.decide.queue.versions import why_unsupported
 from relayfleet.decide.statement import Statement
 
 Check = Callable[[Cluster], Problem | None]
@@ -186,6 +187,12 @@ def _thin(cluster: Cluster) -> Problem | None:
     return Problem("MembersMissing", f"{queues} queues do not have a member on each broker yet")
 
 
+def _outdated(cluster: Cluster) -> Problem | None:
+    """Of the broker that answered."""
+    why = why_unsupported(cluster.brokers.version) if cluster.brokers else ""
+    return Problem("VersionUnsupported", f"{why} by spec.template.image") if why else None
+
+
 def _reconciling(cluster: Cluster) -> Statement:
     if cluster.paused:
         return Statement("Reconciling", "False", "Paused", "paused")
@@ -233,5 +240,6 @@ _SHORTCOMINGS: tuple[Check, ...] = (
     _unreachable,
     _uncounted,
     _thin,
+    _outdated,
 )
 _STALLS: tuple[Check, ...] = (_lost, _keys_lost, _refused, _shrinks)
