@@ -6,6 +6,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from relayfleet.controllers.queuecopies import Copies
 from relayfleet.decide.queue.facts import Brokers, Cluster
 from relayfleet.decide.queue.sweep import Doubt, Watch
 from relayfleet.protocol.sealing import Key
@@ -27,7 +28,8 @@ class Sweep:
 
 @dataclass(slots=True)
 class QueueMemory:
-    """`admin`: the admin Secret, `sealing`: the sealing keys; `…_copy`: what the copy of each holds, as far as is known. `children` belongs to `act.kubernetes.children`. `brokers`, `unreachable`: the last answer of the management API, `asked_at` when
+    """`admin`: the admin Secret, `sealing`: the sealing keys; `…_copy`: what the copy of each holds, as far as is known, `copies`: which
+    the API server refuses. `children` belongs to `act.kubernetes.children`. `brokers`, `unreachable`: the last answer of the management API, `asked_at` when
     (seconds, monotonic), `asked_about` what was then true. `growing`: members were added and leaders not spread yet.
     `cluster`: what the last look found, `revision` the StatefulSet's newest then. `sweep`: see `queuesweep`."""
 
@@ -35,6 +37,7 @@ class QueueMemory:
     admin_copy: dict[str, str] | None = None
     sealing: tuple[Key, ...] | None = None
     sealing_copy: tuple[Key, ...] | None = None
+    copies: Copies = field(default_factory=Copies)
     children: dict[Any, Any] = field(default_factory=dict)
     brokers: Brokers | None = None
     unreachable: str = ""

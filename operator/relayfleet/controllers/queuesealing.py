@@ -17,7 +17,6 @@ from relayfleet.children import sealing as children
 from relayfleet.children.rabbitmq.secrets import texts
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.queuememory import QueueMemory
-from relayfleet.controllers.queuesecrets import keep_copy
 from relayfleet.controllers.specs import paused
 from relayfleet.decide.queue import sealing
 from relayfleet.decide.queue.sealing import Decision, Step
@@ -52,8 +51,10 @@ async def bring(context: Context, queue: Object, spec: QueueClusterSpec, memory:
     if decision.step is Step.WRITE:
         await _write(context, queue, keys, is_there=live is not None)
     memory.sealing = keys
-    if memory.sealing_copy != keys and await keep_copy(context.kube, children.copy(queue, keys)):
-        memory.sealing_copy = keys
+    if memory.sealing_copy != keys:
+        copy = children.copy(queue, keys)
+        if await memory.copies.keep(context.kube, copy, time.monotonic()):
+            memory.sealing_copy = keys
     seals = current(keys)
     return Sealing(seals.id if seals else known)
 

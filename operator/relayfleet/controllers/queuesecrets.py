@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
+import time
 from dataclasses import dataclass
 
 from relayfleet.act import authority
@@ -17,8 +18,7 @@ from relayfleet.controllers.queuememory import QueueMemory
 from relayfleet.decide.queue import credentials
 from relayfleet.decide.queue.credentials import Step
 from relayfleet.decide.queue.renewal import needs_renewal
-from relayfleet.kube.client import Kube, Object
-from relayfleet.kube.errors import KubeForbidden, KubeInvalid
+from relayfleet.kube.client import Object
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +62,7 @@ class Secrets:
         held = await self._admin(decision)
         self._memory.admin = held
         copy = secret(self._queue, names.admin_secret_copy(self._queue), held)
-        if self._memory.admin_copy != held and await keep_copy(self._kube, copy):
+        if self._memory.admin_copy != held and await self._memory.copies.keep(self._kube, copy, time.monotonic()):
             self._memory.admin_copy = held
         await self._tls(held, tls)
         return Held(held, await self._client(held, client))
@@ -119,17 +119,6 @@ class Secrets:
     def _namespace(self) -> str:
         namespace: str = self._queue["metadata"]["namespace"]
         return namespace
-
-
-async def keep_copy(kube: Kube, copy: Object) -> bool:
-    """Write a Secret from which another one is restored. Whether it was written: a quota or a policy that refuses it holds nothing else up. Raises KubeError for all else."""
-    try:
-        await kube.apply(copy)
-    except (KubeForbidden, KubeInvalid) as error:
-        about = copy["metadata"]
-        log.warning("Secret %s/%s, a copy, is not written: %s", about["namespace"], about["name"], error)
-        return False
-    return True
 
 
 def _now() -> datetime.datetime:

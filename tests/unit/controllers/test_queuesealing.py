@@ -34,6 +34,9 @@ class Clock:
     def time(self) -> int:
         return self.now
 
+    def monotonic(self) -> float:
+        return float(self.now)
+
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
@@ -122,8 +125,15 @@ async def test_a_copy_that_is_refused_holds_nothing_up(clock: Clock) -> None:
             raise KubeForbidden("exceeded quota", 403)
 
     kube.refuse = refuse
-    assert (await look(context(kube))).key == keys(kube)[0].id
+    both = context(kube)
+    assert (await look(both)).key == keys(kube)[0].id
     assert ("Secret", "mail", COPY) not in kube.objects
+    kube.refuse = lambda _: None
+    await look(both)
+    assert ("Secret", "mail", COPY) not in kube.objects  # it was refused this moment
+    clock.now += 60
+    await look(both)
+    assert kube.seen("Secret", COPY)["data"] == kube.seen("Secret", NAME)["data"]
 
 
 async def test_a_queue_made_again_after_its_keys_were_deleted_has_the_old_ones(clock: Clock) -> None:
