@@ -15,6 +15,7 @@ from relayfleet.children.rabbitmq import names
 from relayfleet.controllers.queuememory import QueueMemory
 from relayfleet.decide.queue.facts import Brokers, Pod, Queue
 from relayfleet.decide.queue.members import additions, lacking
+from relayfleet.protocol import requeuing
 from relayfleet.protocol.brokerprobing import CANARY, EXCHANGE
 
 log = logging.getLogger(__name__)
@@ -146,7 +147,7 @@ def _is_canary(queue: dict[str, Any]) -> bool:
 
 def _is_name(queue: dict[str, Any]) -> bool:
     """What a relay that follows a Requeue has for itself: it holds no mail, and nobody else may ask it for a record."""
-    return queue.get("type") == "classic" and str(queue.get("name", "")).endswith(".v1.requeue")
+    return queue.get("type") == "classic" and requeuing.is_name(str(queue.get("name", "")))
 
 
 def _alarms(node: dict[str, Any]) -> list[tuple[str, str]]:

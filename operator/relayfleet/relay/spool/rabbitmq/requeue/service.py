@@ -21,11 +21,12 @@ from typing import Protocol
 from relayfleet.amqp.channel import Channel
 from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.errors import AmqpError, ConnectionLost, Locked, Unreachable
+from relayfleet.protocol import requeuing
 from relayfleet.relay.spool.rabbitmq.link import Target
 from relayfleet.relay.spool.rabbitmq.requeue.plan import Plan, Visited, visit_seconds
 from relayfleet.relay.spool.rabbitmq.requeue.times import may_be_tried_at, put_off_between
 from relayfleet.relay.spool.rabbitmq.requeue.visit import DEADLINE, BusyError, Judged, Visit, Ways
-from relayfleet.relay.spool.rabbitmq.topology import VERSION, Lane, Topology
+from relayfleet.relay.spool.rabbitmq.topology import Lane, Topology
 from relayfleet.relay.spool.record import Record
 
 FAULT_PAUSE = 5.0
@@ -139,7 +140,7 @@ class Requeuer:
         connection = await self._dial(0, "requeue")
         try:
             channel = await Channel.open(connection, DEADLINE)
-            await channel.reserve(f"{self._topology.prefix}.{VERSION}.requeue", DEADLINE)
+            await channel.reserve(requeuing.name(self._topology.prefix), DEADLINE)
         except Locked:
             await connection.close()
             return False
