@@ -1,7 +1,7 @@
 """Which versions of RabbitMQ relays' queues are made for. Pure.
 
-The queues need what came with 4.0 (a delivery limit that is off, users and queues in Raft), and at rest they give the disk of records that are
-gone back: the soak of a million records (`make bench BENCH=soak`) was done with `MINIMUM`, and nothing below it is tested.
+The queues need what came with 4.0 (a delivery limit that is off, users and queues in Raft). All tests run on `MINIMUM`, and nothing below it is
+tested; how much disk records that are gone leave behind is measured by `make bench BENCH=soak`.
 """
 
 from __future__ import annotations
