@@ -67,7 +67,9 @@ class FakeKube:
         return self._write("create", obj)
 
     async def replace(self, obj: Object) -> Object:
-        live = self.objects[_key(obj)]
+        live = self.objects.get(_key(obj))
+        if live is None:
+            raise KubeInvalid("not found", 404)
         if obj["metadata"].get("resourceVersion") != live["metadata"]["resourceVersion"]:
             raise KubeConflict("changed since", 409)
         return self._write("replace", obj | {"metadata": obj["metadata"] | {"uid": live["metadata"]["uid"]}})

@@ -16,6 +16,8 @@ from relayfleet.kube.client import Object, Objects
 
 TRUSTED = 50.0
 """Seconds for which the watches alone are believed."""
+OVERDUE = 3 * TRUSTED
+"""After so many seconds an urgent look fetches everything itself: work that fails each time never comes to `renew`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +34,7 @@ class Seen:
 async def look(context: Context, namespace: str, name: str, *, fresh: bool = False) -> Seen | None:
     """None when there is nothing to do: no such pool, or one that is going or not understood. `fresh`: fetch everything."""
     whose = ("looked", namespace, name)
-    if fresh or whose not in context.memory:
+    if fresh or time.monotonic() - context.memory.get(whose, float("-inf")) > OVERDUE:
         await _fetch(context, namespace, name)
     pool = context.mirror.get("RelayPool", namespace, name)
     if pool is None or "deletionTimestamp" in pool["metadata"]:

@@ -7,6 +7,8 @@ import copy
 import pytest
 
 from relayfleet.api.labels import PAUSED, POOL
+from relayfleet.controllers.context import Context
+from relayfleet.controllers.relaysight import OVERDUE, look
 from relayfleet.controllers.relaytraffic import follow, reconcile
 from relayfleet.kube.errors import KubeConflict
 from tests.fakes.kube import FakeKube
@@ -191,3 +193,27 @@ async def test_a_gate_that_was_opened_is_known_before_the_watch_tells_of_it() ->
     kube.writes.clear()
     await follow(surroundings, "mail", "tx")
     assert kube.writes == []
+
+
+async def a_pool_whose_slice_went_unseen() -> tuple[FakeKube, Context]:
+    """A watch that is begun anew says nothing of what went meanwhile; then a relay comes."""
+    kube = FakeKube(pool(), relay_pod("a", "198.18.0.1"))
+    surroundings = context(kube)
+    await reconcile(surroundings, "mail", "tx")
+    kube.mirrors.clear()
+    del kube.objects["EndpointSlice", "mail", "tx-ipv4-0"]
+    surroundings.mirror.put("Pod", kube.put(relay_pod("b", "198.18.0.2")))
+    return kube, surroundings
+
+
+async def test_a_slice_that_is_gone_unseen_is_made_anew_at_once() -> None:
+    kube, surroundings = await a_pool_whose_slice_went_unseen()
+    await reconcile(surroundings, "mail", "tx")
+    assert endpoints(kube) == {"a": READY, "b": READY}
+
+
+async def test_a_look_that_is_overdue_fetches_everything() -> None:
+    _, surroundings = await a_pool_whose_slice_went_unseen()
+    surroundings.memory["looked", "mail", "tx"] -= OVERDUE + 1
+    seen = await look(surroundings, "mail", "tx")
+    assert seen and seen.slices == {}

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from relayfleet.kube.client import Kube, Object
-from relayfleet.kube.errors import KubeConflict
+from relayfleet.kube.errors import KubeConflict, KubeInvalid
 
 
 async def write(kube: Kube, current: Mapping[str, Object], wanted: Sequence[Object | str]) -> list[Object]:
@@ -41,7 +41,13 @@ async def _create(kube: Kube, wanted: Object) -> Object:
 
 async def _replace(kube: Kube, live: Object, wanted: Object) -> Object:
     metadata = wanted["metadata"] | {"resourceVersion": live["metadata"]["resourceVersion"]}
-    return await kube.replace(wanted | {"metadata": metadata})
+    try:
+        return await kube.replace(wanted | {"metadata": metadata})
+    except KubeInvalid as error:
+        if error.status != 404:
+            raise
+        # It is gone, and no watch has said so: a watch that is begun anew tells only of what is there.
+        raise KubeConflict(str(error), error.status) from error
 
 
 def _says(live: Object, wanted: Object) -> bool:
