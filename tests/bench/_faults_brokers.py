@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from relayfleet.act.broker.errors import BrokerError
 from relayfleet.children.rabbitmq import names
@@ -13,6 +15,7 @@ from relayfleet.decide.queue.facts import Brokers as Seen
 from relayfleet.decide.queue.facts import Pod
 from relayfleet.protocol.relay_config import Broker
 from tests.relay.broker.cluster import BROKERS, QUEUE, Brokers
+from tests.testbed.bounded import fault
 from tests.testbed.shell import TestbedError, run
 
 NETWORK, PREFIX = "relayfleet-faults", "198.19.202"
@@ -31,6 +34,13 @@ class FaultBrokers(Brokers):
 
     def __init__(self, network: str = NETWORK, prefix: str = PREFIX) -> None:
         super().__init__(network, prefix)
+
+    @contextmanager
+    def started(self, longest: float) -> Iterator[None]:
+        """Running; after `longest` seconds they are removed whatever happens."""
+        containers = [self.container(each) for each in BROKERS]
+        with fault(self.start, ("docker", "rm", "-f", "-v", *containers), longest):
+            yield
 
     @property
     def gateway(self) -> str:

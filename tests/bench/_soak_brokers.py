@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from relayfleet.act.broker.errors import BrokerError
 from relayfleet.children.rabbitmq import names, sizes
@@ -14,7 +12,6 @@ from relayfleet.relay.spool.rabbitmq.link import Target
 from tests.bench._faults_brokers import CLIENT, FaultBrokers
 from tests.bench._soak_disk import Usage, command, parse
 from tests.relay.broker.cluster import BROKERS
-from tests.testbed.bounded import fault
 from tests.testbed.shell import TestbedError, run
 
 NETWORK, PREFIX, POOL = "relayfleet-soak", "198.19.204", "soak"
@@ -32,13 +29,6 @@ class SoakBrokers(FaultBrokers):
 
     def __init__(self) -> None:
         super().__init__(NETWORK, PREFIX)
-
-    @contextmanager
-    def started(self, longest: float) -> Iterator[None]:
-        """Running; after `longest` seconds they are removed whatever happens."""
-        containers = [self.container(each) for each in BROKERS]
-        with fault(self.start, ("docker", "rm", "-f", "-v", *containers), longest):
-            yield
 
     def target(self) -> Target:
         """Where and as whom a relay of the pool connects."""

@@ -37,7 +37,6 @@ from relayfleet.relay.main import STATUS_PORT
 from tests.bench._faults_brokers import CLIENT, FaultBrokers
 from tests.bench._throughput_tools import SENDER_DOMAIN, SINK_PORT, processor_file, processor_seconds
 from tests.relay.broker.cluster import BROKERS
-from tests.testbed.bounded import fault
 
 NETWORK, PREFIX = "relayfleet-throughput", "198.19.203"
 PORT = 2526
@@ -54,13 +53,6 @@ class Brokers(FaultBrokers):
 
     def __init__(self) -> None:
         super().__init__(NETWORK, PREFIX)
-
-    @contextmanager
-    def started(self, longest: float) -> Iterator[None]:
-        """Running; after `longest` seconds they are removed whatever happens."""
-        names = [self.container(each) for each in BROKERS]
-        with fault(self.start, ("docker", "rm", "-f", "-v", *names), longest):
-            yield
 
     def cpu(self) -> float:
         """Seconds of processor that all three have used."""

@@ -51,9 +51,8 @@ async def run() -> list[dict[str, object]]:
     trials = plan(random.Random(seed))
     with syncing_each(REGION, PROXY):
         await _perform_all(trials, results, latest)
-    say(
-        f"{sum(map(len, results.values()))} of {len(trials)} trials; what is missing was void or left out, since time was up"
-    )
+    done = sum(map(len, results.values()))
+    say(f"{done} of {len(trials)} trials" + ("" if done == len(trials) else "; the others were void, or time was up"))
     return [row for name, done in sorted(results.items()) if done for row in rows(f"cordon.{name}", done)]
 
 

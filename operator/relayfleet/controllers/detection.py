@@ -1,7 +1,7 @@
 """How long it took from the first sign against a relay until it was judged, and until no slice listed it; and how long relays take to answer probes.
 
-The first sign is the oldest observation that speaks against a relay since nothing did: of a silence, when the probe was sent. The fault itself was
-before it, by as much as half a probe's interval on average.
+The first sign is the oldest observation that speaks against a relay since nothing did, or since nothing new did for `GAP`: of a silence, when the
+probe was sent. The fault itself was before it, by as much as half a probe's interval on average.
 """
 
 from __future__ import annotations
@@ -12,14 +12,16 @@ from collections.abc import Collection, Iterable
 
 from prometheus_client import Histogram
 
-from relayfleet.controllers.evidence import good
+from relayfleet.controllers.evidence import PoolName, good
 from relayfleet.decide.health.evidence import Evidence, NodeFact, Silent
 from relayfleet.decide.health.verdict import Verdict
 from relayfleet.decide.health.words import Level
 
 log = logging.getLogger(__name__)
 
-PoolName = tuple[str, str]
+GAP = 10.0
+"""Seconds without another sign after which the next one is the first of something else, though the evidence of before is not forgotten yet. The
+slowest probes are half as far apart."""
 JUDGED, UNLISTED = "judged", "unlisted"
 _DETECTION = (0.05, 0.1, 0.2, 0.3, 0.5, 0.8, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 _LATENCY = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
@@ -44,7 +46,7 @@ class Detections:
             registry=None,
         )
         self._by_probe: dict[tuple[str, str], Histogram] = {}
-        self._signs: defaultdict[PoolName, dict[str, float]] = defaultdict(dict)
+        self._signs: defaultdict[PoolName, dict[str, tuple[float, float]]] = defaultdict(dict)  # the first and the last
         self._listed: defaultdict[PoolName, dict[str, tuple[float, float]]] = defaultdict(dict)
 
     def answered(self, vantage: str, probe: str, latency: float) -> None:
@@ -58,7 +60,8 @@ class Detections:
         """Remember first signs."""
         for each in batch:
             if not isinstance(each, NodeFact) and not good(each):
-                self._signs[pool].setdefault(each.relay, _began(each))
+                first, last = self._signs[pool].get(each.relay, (_began(each), each.at))
+                self._signs[pool][each.relay] = (first if each.at - last <= GAP else _began(each), max(each.at, last))
 
     def judged(self, pool: PoolName, before: Collection[str], verdicts: Iterable[Verdict], now: float) -> None:
         """What was decided; `before`: the relays that were in traffic until now."""
@@ -66,8 +69,9 @@ class Detections:
         if not signs:
             return
         for each in verdicts:
-            if (sign := signs.get(each.relay)) is None:
+            if each.relay not in signs:
                 continue
+            sign, _ = signs[each.relay]
             if each.level is not Level.ACTIVE:
                 if each.relay in before:
                     self.seconds.labels(*pool, JUDGED).observe(now - sign)

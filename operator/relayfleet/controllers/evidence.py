@@ -24,6 +24,9 @@ from relayfleet.decide.health.evidence import (
 from relayfleet.protocol.probing import Sight
 from relayfleet.protocol.telemetry import Window
 
+PoolName = tuple[str, str]
+"""Namespace and name."""
+
 PATH = "pod"
 """Probers talk to pods by their addresses, not through the Service."""
 
@@ -33,8 +36,8 @@ def key(namespace: str, pool: str, relay: str) -> str:
     return f"{namespace}/{pool}/{relay}"
 
 
-def split(name: str) -> tuple[tuple[str, str], str]:
-    """The pool (namespace and name) and the relay of a key. Raises ValueError for a name that is no key."""
+def split(name: str) -> tuple[PoolName, str]:
+    """The pool and the relay of a key. Raises ValueError for a name that is no key."""
     namespace, pool, relay = name.split("/")
     return (namespace, pool), relay
 

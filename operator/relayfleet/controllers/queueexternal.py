@@ -30,10 +30,12 @@ async def reconcile(context: Context, queue: Object, spec: QueueClusterSpec, bro
     heard = dict(zip(broker.addresses, await asyncio.gather(*asked), strict=True))
     failed = frozenset(address for address, said in heard.items() if said.failure)
     key = ("external", queue["metadata"]["namespace"], queue["metadata"]["name"])
-    again: frozenset[str] = context.memory.get(key, failed)
-    context.memory[key] = failed
+    again, known = context.memory.get(key, (failed, {}))
+    # Who does not answer this once is as old as before.
+    versions = {each: known.get(each, "") if said.failure else said.version for each, said in heard.items()}
+    context.memory[key] = failed, versions
     seen = [
-        external.Address(address, said.failure if address in again else "", said.version)
+        external.Address(address, said.failure if address in again else "", versions[address])
         for address, said in heard.items()
     ]
     fields = {

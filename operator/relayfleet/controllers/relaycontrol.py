@@ -20,7 +20,7 @@ from relayfleet.act.kubernetes.children import state_over
 from relayfleet.children.rabbitmq.secrets import texts
 from relayfleet.children.relay import control, names
 from relayfleet.controllers.context import Context
-from relayfleet.controllers.relayhealth import PoolName
+from relayfleet.controllers.evidence import PoolName
 from relayfleet.decide.queue.renewal import needs_renewal
 from relayfleet.kube.client import Object
 from relayfleet.protocol.telemetry import SERVER_NAME

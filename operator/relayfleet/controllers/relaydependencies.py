@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from relayfleet.api.dependencies import Dependency
-from relayfleet.controllers.relayhealth import PoolName
+from relayfleet.controllers.evidence import PoolName
 from relayfleet.decide.pool.facts import Declared, Resolvers, Word
 from relayfleet.protocol.telemetry import MOST_RESOLVERS, Window
 from relayfleet.protocol.telemetry import Dependency as Told

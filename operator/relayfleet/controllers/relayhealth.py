@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from relayfleet.api.relaypool import HealthSettings
 from relayfleet.controllers.detection import Detections
-from relayfleet.controllers.evidence import evidence, key, own_evidence, split
+from relayfleet.controllers.evidence import PoolName, evidence, key, own_evidence, split
 from relayfleet.controllers.watchedpool import WatchedPool, policy
 from relayfleet.decide.health.decision import decide
 from relayfleet.decide.health.evidence import Evidence
@@ -32,9 +32,6 @@ _DRIFT = 1e-7
 
 _ANSWERS = ("Answered", "Erred")
 """Sights of a relay that works, well or not."""
-
-PoolName = tuple[str, str]
-"""Namespace and name."""
 
 
 class Probers(Protocol):

@@ -15,9 +15,9 @@ from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.relay import broker, names, resolvers
 from relayfleet.controllers import relaycontrol, relaypods, relaysight, relaywatch
 from relayfleet.controllers.context import Context
+from relayfleet.controllers.evidence import PoolName
 from relayfleet.controllers.queuememory import known
 from relayfleet.controllers.relaychildren import Children, Needs, Outcome, memory_key
-from relayfleet.controllers.relayhealth import PoolName
 from relayfleet.controllers.specs import parsed, paused, why_invalid
 from relayfleet.controllers.telling import tell
 from relayfleet.decide.health.words import Level

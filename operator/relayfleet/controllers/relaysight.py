@@ -47,12 +47,15 @@ async def look(context: Context, namespace: str, name: str, *, fresh: bool = Fal
 
 async def pods(context: Context, namespace: str, name: str) -> Objects:
     """The pool's pods without those that ended: from the watches too, once traffic has had its first look."""
-    labels = {POOL: name}
-    looked = ("looked", namespace, name) in context.memory
-    found = (
-        context.mirror.list("Pod", namespace, labels) if looked else await context.kube.list("Pod", namespace, labels)
-    )
-    return [pod for pod in found if not relaypods.ended(pod)]
+    if ("looked", namespace, name) in context.memory:
+        return _staying(context.mirror.list("Pod", namespace, {POOL: name}))
+    return _staying(await context.kube.list("Pod", namespace, {POOL: name}))
+
+
+def slices(context: Context, namespace: str, name: str) -> dict[str, Object]:
+    """The pool's slices by name, as far as is known."""
+    found = context.mirror.list("EndpointSlice", namespace, {POOL: name})
+    return {each["metadata"]["name"]: each for each in found}
 
 
 async def renew(context: Context, namespace: str, name: str) -> bool:
@@ -78,10 +81,12 @@ async def _fetch(context: Context, namespace: str, name: str) -> None:
 
 def _seen(context: Context, pool: Object, spec: RelayPoolSpec) -> Seen:
     namespace, name = pool["metadata"]["namespace"], pool["metadata"]["name"]
-    mirror, labels = context.mirror, {POOL: name}
-    service = mirror.get("Service", namespace, name)
+    service = context.mirror.get("Service", namespace, name)
     # Before there is a Service there are no relays either; its address families are known by the time there are.
     families = service["spec"].get("ipFamilies") if service else None
-    staying = [pod for pod in mirror.list("Pod", namespace, labels) if not relaypods.ended(pod)]
-    slices = {each["metadata"]["name"]: each for each in mirror.list("EndpointSlice", namespace, labels)}
-    return Seen(pool, spec, staying, slices, families or ["IPv4"])
+    staying = _staying(context.mirror.list("Pod", namespace, {POOL: name}))
+    return Seen(pool, spec, staying, slices(context, namespace, name), families or ["IPv4"])
+
+
+def _staying(found: Objects) -> Objects:
+    return [pod for pod in found if not relaypods.ended(pod)]

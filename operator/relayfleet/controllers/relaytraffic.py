@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Mapping
 
 from relayfleet.act.kubernetes import endpoints, pods
-from relayfleet.api.labels import POOL, ZONE
+from relayfleet.api.labels import ZONE
 from relayfleet.children.relay import slices
-from relayfleet.controllers import relaynews, relayorders, relaywatch
+from relayfleet.controllers import relaynews, relayorders, relaysight, relaywatch
 from relayfleet.controllers.context import Context
 from relayfleet.controllers.relaysight import Seen, look
 from relayfleet.controllers.specs import paused
@@ -62,10 +62,9 @@ async def follow(context: Context, namespace: str, name: str) -> None:
 
 
 def _tell_of_unlisted(context: Context, pool: Object) -> None:
-    namespace, name = whose = relaywatch.pool_name(pool)
+    whose = relaywatch.pool_name(pool)
     if context.health.detections.wants_to_know(whose):
-        live = context.mirror.list("EndpointSlice", namespace, {POOL: name})
-        context.health.unlisted(whose, _listed(name, {each["metadata"]["name"]: each for each in live}))
+        context.health.unlisted(whose, _listed(whose[1], relaysight.slices(context, *whose)))
 
 
 def _decide(context: Context, seen: Seen) -> list[Object | str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from relayfleet.controllers.relayhealth import PoolName
+from relayfleet.controllers.evidence import PoolName
 from relayfleet.decide.usage import Count, Tab
 from relayfleet.protocol.telemetry import MOST_COUNT, Usage, Usages, Window
 

@@ -16,7 +16,7 @@ from relayfleet.api.labels import POOL
 from relayfleet.children.rabbitmq import names
 from relayfleet.controllers import relaywatch
 from relayfleet.controllers.context import Context
-from relayfleet.controllers.relayhealth import PoolName
+from relayfleet.controllers.evidence import PoolName
 from relayfleet.decide.pool.fencing import Access
 from relayfleet.kube.client import Object, Objects
 from relayfleet.protocol import brokeruser

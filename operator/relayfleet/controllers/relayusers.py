@@ -18,10 +18,10 @@ from relayfleet.api.queuecluster import QueueClusterSpec
 from relayfleet.children.relay import broker
 from relayfleet.controllers import queuepods, relaypods, relaywatch
 from relayfleet.controllers.context import Context
+from relayfleet.controllers.evidence import PoolName
 from relayfleet.controllers.queuememory import known, of
 from relayfleet.controllers.queuesecrets import Secrets
 from relayfleet.controllers.relayfences import QueueName
-from relayfleet.controllers.relayhealth import PoolName
 from relayfleet.controllers.relayuserhand import Hand, Memory, Way, name_of, pool_of
 from relayfleet.controllers.specs import parsed, paused
 from relayfleet.decide.pool.fencing import Access, access

@@ -16,8 +16,7 @@ from relayfleet.children.meta import metadata
 from relayfleet.children.relay import names
 from relayfleet.controllers import relaycontrol, relaypods
 from relayfleet.controllers.context import Context
-from relayfleet.controllers.evidence import key
-from relayfleet.controllers.relayhealth import PoolName
+from relayfleet.controllers.evidence import PoolName, key
 from relayfleet.controllers.specs import paused
 from relayfleet.decide.health import roster
 from relayfleet.decide.health.state import State

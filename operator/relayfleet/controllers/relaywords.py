@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 from typing import Generic, NamedTuple, TypeVar
 
-from relayfleet.controllers.relayhealth import PoolName
+from relayfleet.controllers.evidence import PoolName
 from relayfleet.protocol.telemetry import Window
 
 Word = TypeVar("Word")

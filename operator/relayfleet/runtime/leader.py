@@ -12,10 +12,11 @@ from relayfleet.act.kubernetes.events import Recorder
 from relayfleet.controllers import queuecluster, queuesweep, relaypool, relaysight, relaytraffic, relayusers, sendingip
 from relayfleet.controllers.brokersights import BrokerSights
 from relayfleet.controllers.context import Context
+from relayfleet.controllers.evidence import PoolName
 from relayfleet.controllers.handlers import TRAFFIC, USERS, Wiring
 from relayfleet.controllers.relaydependencies import Reports
 from relayfleet.controllers.relayfences import Fences
-from relayfleet.controllers.relayhealth import Health, PoolName
+from relayfleet.controllers.relayhealth import Health
 from relayfleet.controllers.relayusage import PoolUsages
 from relayfleet.controllers.relaywords import SealingWords, SigningWords, SuppressionWords
 from relayfleet.controllers.trouble import Reconcile, reconciled

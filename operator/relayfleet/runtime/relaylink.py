@@ -11,7 +11,7 @@ import logging
 import random
 from typing import Protocol, cast
 
-from relayfleet.controllers.relayhealth import PoolName
+from relayfleet.controllers.evidence import PoolName
 from relayfleet.protocol.telemetry import (
     MOST_BYTES,
     Order,

@@ -11,7 +11,7 @@ import ssl
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from relayfleet.controllers.relayhealth import PoolName
+from relayfleet.controllers.evidence import PoolName
 from relayfleet.controllers.relaypeers import Peer
 from relayfleet.protocol import telemetry
 from relayfleet.protocol.telemetry import SERVER_NAME, Hello, Usage, Usages, Window

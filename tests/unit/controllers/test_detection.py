@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from relayfleet.controllers.detection import JUDGED, UNLISTED, Detections
+from relayfleet.controllers.detection import GAP, JUDGED, UNLISTED, Detections
 from relayfleet.decide.health.evidence import Answered, Probe, Refused, Silent
 from relayfleet.decide.health.verdict import Verdict
 from relayfleet.decide.health.words import Level, Reason
@@ -59,6 +59,16 @@ def test_a_sign_that_came_to_nothing_is_forgotten() -> None:
     detections.judged(POOL, {"tx-1"}, [_verdict(Level.ACTIVE, 0.0)], 10.1)
     detections.heard(POOL, [_refused(99.0)])
     detections.judged(POOL, {"tx-1"}, [_verdict(Level.SOFT, 4.0)], 99.5)
+    assert _told(detections, JUDGED) == (1, 0.5)
+
+
+def test_a_sign_of_long_ago_is_not_the_first_one_of_a_fault() -> None:
+    detections = Detections()
+    detections.heard(POOL, [_refused(10.0)])
+    detections.judged(POOL, {"tx-1"}, [_verdict(Level.ACTIVE, 0.5)], 10.0)  # noise that is not forgotten yet
+    detections.heard(POOL, [_refused(10.0 + 2 * GAP)])
+    detections.heard(POOL, [_refused(10.25 + 2 * GAP)])
+    detections.judged(POOL, {"tx-1"}, [_verdict(Level.SOFT, 4.0)], 10.5 + 2 * GAP)
     assert _told(detections, JUDGED) == (1, 0.5)
 
 

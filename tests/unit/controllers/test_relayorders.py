@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from relayfleet.api.labels import PAUSED
-from relayfleet.controllers.relayhealth import PoolName
+from relayfleet.controllers.evidence import PoolName
 from relayfleet.controllers.relaypeers import Peer
 from relayfleet.kube.client import Object
 from relayfleet.protocol.telemetry import Order, Stand, Usage, Usages, Window

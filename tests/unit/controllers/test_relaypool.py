@@ -11,6 +11,7 @@ import pytest
 
 from relayfleet.api.labels import CONFIG_DIGEST, DELETION_COST, FOLLOWS, INPUTS, PAUSED, TEMPLATE
 from relayfleet.children.relay import broker
+from relayfleet.controllers import relaytraffic
 from relayfleet.controllers.queuememory import of
 from relayfleet.controllers.relaypool import CALM, UNCALM, reconcile
 from relayfleet.controllers.relaywords import SigningWords, SuppressionWords
@@ -158,6 +159,18 @@ async def test_a_cordoned_relay_goes_first_and_no_more_when_it_is_taken_back() -
     kube.put(relay_pod("a", "198.18.0.1"))
     await reconcile(both, "mail", "tx")
     assert DELETION_COST not in kube.seen("Pod", "a")["metadata"]["annotations"]
+
+
+async def test_a_pod_that_was_marked_is_known_before_the_watch_tells_of_it() -> None:
+    """Or it would be marked again at each look until then."""
+    kube = world(relay_pod("a", "198.18.0.1", cordon="Hard"))
+    surroundings = context(kube)
+    await relaytraffic.reconcile(surroundings, "mail", "tx")
+    kube.mirrors.clear()
+    await reconcile(surroundings, "mail", "tx")
+    kube.writes.clear()
+    await reconcile(surroundings, "mail", "tx")
+    assert [each for each in kube.writes if each[1] == "Pod"] == []
 
 
 async def test_without_a_queue_what_depends_on_it_waits_and_the_rest_is_made() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from relayfleet.api.labels import PAUSED, POOL
 from relayfleet.controllers.context import Context
-from relayfleet.controllers.relaysight import OVERDUE, look
+from relayfleet.controllers.relaysight import OVERDUE, TRUSTED, look, pods, renew
 from relayfleet.controllers.relaytraffic import follow, reconcile
 from relayfleet.kube.errors import KubeConflict
 from tests.fakes.kube import FakeKube
@@ -217,3 +217,27 @@ async def test_a_look_that_is_overdue_fetches_everything() -> None:
     surroundings.memory["looked", "mail", "tx"] -= OVERDUE + 1
     seen = await look(surroundings, "mail", "tx")
     assert seen and seen.slices == {}
+
+
+async def test_what_the_watches_missed_is_found_now_and_then_and_has_to_be_looked_at() -> None:
+    _, surroundings = await a_pool_whose_slice_went_unseen()
+    assert not await renew(surroundings, "mail", "tx")
+    surroundings.memory["looked", "mail", "tx"] -= TRUSTED + 1
+    assert await renew(surroundings, "mail", "tx")
+    assert surroundings.mirror.list("EndpointSlice", "mail", {POOL: "tx"}) == []
+    assert not await renew(surroundings, "mail", "tx")
+
+
+async def test_of_a_pool_that_traffic_does_not_know_nothing_is_renewed() -> None:
+    assert not await renew(context(FakeKube(pool())), "mail", "tx")
+
+
+async def test_pods_are_asked_for_until_traffic_has_looked() -> None:
+    """A leader that has just begun has seen none, which does not mean that there are none."""
+    kube = FakeKube(pool(), relay_pod("a", "198.18.0.1"))
+    surroundings = context(kube)
+    assert [each["metadata"]["name"] for each in await pods(surroundings, "mail", "tx")] == ["a"]
+    await reconcile(surroundings, "mail", "tx")
+    kube.mirrors.clear()
+    kube.put(relay_pod("b", "198.18.0.2"))  # which no watch has told of
+    assert [each["metadata"]["name"] for each in await pods(surroundings, "mail", "tx")] == ["a"]

@@ -12,7 +12,7 @@ from typing import cast
 import pytest
 from prometheus_client import CollectorRegistry
 
-from relayfleet.controllers.relayhealth import PoolName
+from relayfleet.controllers.evidence import PoolName
 from relayfleet.controllers.relaypeers import Peer
 from relayfleet.kube.client import Kube
 from relayfleet.protocol import telemetry
