@@ -251,6 +251,37 @@ def test_failures_that_come_slowly_and_always_add_up() -> None:
     assert (scene.verdict("r0").level, scene.verdict("r0").reason) == (Level.SOFT, Reason.BROKER_UNREACHABLE)
 
 
+def wake_up(scene: Scene, relay: str, *, all_come: bool) -> None:
+    """A relay slept for 0.19 s; it answers what waits, the youngest first, and both vantages see it. The others may never come."""
+    scene.now += 0.2
+    sent = tuple(scene.now - 0.19 + 0.04 * number for number in range(5))
+    told: list[Evidence] = []
+    for vantage in "AB":
+        told.append(Silent(relay, vantage, "pod", Probe.DIALOGUE, scene.now, sent))
+        answered = sent if all_come else sent[-1:]
+        told += [
+            Answered(relay, vantage, "pod", Probe.DIALOGUE, scene.now, scene.now - each) for each in reversed(answered)
+        ]
+    scene.hand(told)
+
+
+def test_answers_that_overtake_each_other_are_no_loss() -> None:
+    scene = Scene().play(5.0)
+    for _ in range(20):
+        wake_up(scene, "r0", all_come=True)
+        scene.play(0.3)
+        assert [each.late for each in scene.state.relays["r0"].probing.values() if each.late] == []
+    assert scene.cordons("r0") == []
+
+
+def test_probes_that_are_overtaken_and_never_answered_are_lost() -> None:
+    scene = Scene().play(5.0)
+    for _ in range(4):
+        wake_up(scene, "r0", all_come=False)
+        scene.play(0.5)
+    assert (scene.verdict("r0").level, scene.verdict("r0").reason) == (Level.SOFT, Reason.SLOW)
+
+
 def test_what_a_slow_beat_lost_while_a_relay_was_frozen_does_not_keep_it_out() -> None:
     """Transactions come once a second only, but each that a burst lost adds to their sum."""
     scene = Scene().play(5.0)

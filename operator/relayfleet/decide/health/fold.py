@@ -168,7 +168,8 @@ class Folding:
             self.ignored += 1
             return
         probing, sent = self._probing(each.relay, source), at - each.latency
-        if sent < probing.answered:  # a straggler: a later probe has been answered, this one has been counted as lost
+        if sent < probing.answered:
+            self._straggler(each.relay, source, sent, at)
             return
         # The queue's time is not the relay's: a mail that was confirmed was in time, and its latency is no measure of silences.
         stored = source.probe is Probe.STORAGE
@@ -176,8 +177,9 @@ class Folding:
         healthy = relay.standing.level is Level.ACTIVE and not stored
         self._hear(source, each.relay, each.latency if healthy else None, at)
         views = (self._views[source], self._eyes(source))
-        lost = sum(s < sent - _SAME and all(view.blames(s) for view in views) for s in probing.unanswered)
-        answered = self._answered(probing, lost, sent, at, prompt)
+        passed = tuple(s for s in probing.unanswered if s < sent - _SAME and all(view.blames(s) for view in views))
+        overtaken, lost = self._parted((*probing.overtaken, *passed), at)
+        answered = self._answered(probing, overtaken, lost, sent, at, prompt)
         if healthy:  # what this answer ends is a silence of a healthy relay
             refuted = sum(s < sent and suspicious(at - s, self._policy) for s in open_probes(relay))
             tail = relay.tail.seen(each.latency, lost, refuted)
@@ -191,13 +193,33 @@ class Folding:
             self._outcome(each.relay, _tried(source), good=True, at=at)
         self._recover(each.relay, good and prompt)
 
-    def _answered(self, probing: Probing, lost: int, sent: float, at: float, prompt: bool) -> Probing:
-        """Earlier probes that are still open are lost; lost and late ones add to Page's sum, a prompt answer takes off."""
+    def _straggler(self, relay: str, source: Source, sent: float, at: float) -> None:
+        """A younger probe was answered first. One socket's packets are sent again while another's come through, and a relay that wakes up
+        answers those who wait in any order: that is no loss, unless it is late."""
+        probing = self._probing(relay, source)
+        overtaken = tuple(s for s in probing.overtaken if abs(s - sent) > _TICK)
+        if overtaken != probing.overtaken and at - sent < self._policy.timeout:
+            known = self._relay(relay)
+            healthy = known.standing.level is Level.ACTIVE and source.probe is not Probe.STORAGE
+            tail = known.tail.late_comer(at - sent) if healthy else known.tail
+            self._set(relay, source, replace(probing, overtaken=overtaken), tail=tail)
+
+    def _parted(self, overtaken: tuple[float, ...], at: float) -> tuple[tuple[float, ...], int]:
+        """Those that may still be answered in time, and how many are late by now."""
+        if not overtaken:  # nearly always
+            return (), 0
+        still = tuple(s for s in overtaken if at - s < self._policy.timeout)
+        return still[:OPEN_PROBES], len(overtaken) - len(still)
+
+    def _answered(
+        self, probing: Probing, overtaken: tuple[float, ...], lost: int, sent: float, at: float, prompt: bool
+    ) -> Probing:
+        """Lost and late probes add to Page's sum, a prompt answer takes off."""
         change = -self._policy.relief if prompt else self._policy.weight(self._policy.loss)
         late = probing.late + lost * self._policy.weight(self._policy.loss) + change
         still = tuple(s for s in probing.unanswered if s > sent + _SAME)
         worse = at if lost or not prompt else probing.worse
-        return Probing(still, max(at, probing.as_of), sent, late=min(max(0.0, late), _CEILING), worse=worse)
+        return Probing(still, overtaken, max(at, probing.as_of), sent, late=min(max(0.0, late), _CEILING), worse=worse)
 
     def _hear(self, source: Source, relay: str, latency: float | None, at: float) -> None:
         """Another answer to this source; `latency` None: it says nothing of how fast healthy relays are."""

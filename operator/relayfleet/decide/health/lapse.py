@@ -45,7 +45,7 @@ def afresh(relay: RelayState) -> RelayState:
 
 
 def _clean(probing: Probing) -> Probing:
-    return replace(probing, refused=(), resets=(), late=0.0)
+    return replace(probing, overtaken=(), refused=(), resets=(), late=0.0)
 
 
 def _is_probed(subject: Subject) -> bool:

@@ -73,9 +73,10 @@ class Sightings:
 @dataclass(frozen=True, slots=True)
 class Probing:
     """What one source last said about one relay: open probes, refusals and resets since it last lived, and Page's sum of late and lost answers,
-    with when it last grew (`worse`)."""
+    with when it last grew (`worse`). `overtaken`: probes of which a younger one was answered, and which are not late yet."""
 
     unanswered: tuple[float, ...] = ()
+    overtaken: tuple[float, ...] = ()
     as_of: float = NEVER
     answered: float = NEVER
     refused: tuple[float, ...] = ()

@@ -52,6 +52,11 @@ class Tail:
             self.answers + 1.0,
         )
 
+    def late_comer(self, latency: float) -> Tail:
+        """With an answer that a younger probe's had overtaken."""
+        latencies = _counted(self.latencies, bisect.bisect_right(EDGES, latency), 1.0)
+        return Tail(latencies, self.open, self.probes + 1.0, self.answers)
+
     def unanswered(self, length: float, loss: float) -> float:
         """P(a probe is unanswered for `length` seconds | healthy). All of the bucket that it falls into counts as longer."""
         reached = sum(self.latencies[bisect.bisect_right(EDGES, length) :])
