@@ -42,6 +42,10 @@ SILENT_WATCH, CONNECT, REQUEST = 70.0, 5.0, 30.0
 """Seconds: a watch in which not even a bookmark came for so long (the API server sends one a minute) is begun anew; to connect; and for one
 list, since kopf would wait five minutes for one that is frozen, and a watch begins with one."""
 
+ATTENTIVE = 600.0
+"""Seconds for which kopf keeps a task for each object that it heard of. To begin one takes several turns of the loop, one object after the other:
+with its five seconds, news of a thousand pods in a minute was a minute old."""
+
 TRAFFIC = "Traffic"
 """Kind of the keys of the traffic queue; the name is the pool's. Traffic has a queue and workers of its own, so that neither thousands of
 SendingIPs at a start nor a slow child holds it up."""
@@ -87,6 +91,7 @@ class Wiring:
             resource = f"{plural}.{version}.{group}" if group else f"{plural}.{version}"
             settings.watching.label_selectors[resource] = f"{MANAGED_BY}={MANAGER}"
         settings.watching.inactivity_timeout = SILENT_WATCH
+        settings.queueing.idle_timeout = ATTENTIVE
         settings.networking.connect_timeout = CONNECT
         settings.networking.request_timeout = REQUEST
         settings.persistence.diffbase_storage = NoDiffs()
@@ -111,11 +116,12 @@ class Wiring:
         for neighbour in self._neighbours(key, {before, self._known.get(key)} - {None, ""}):
             self._queue.add(neighbour)
 
-    def _mirrored(self, kind: str, event: dict[str, Any]) -> None:
+    def _mirrored(self, kind: str, event: dict[str, Any]) -> bool:
+        """Whether it is news. What traffic work wrote or fetched itself is none, nor is most of what a watch lists when it begins."""
         if event["type"] == "DELETED":
             self._mirror.drop(kind, event["object"])
-        else:
-            self._mirror.put(kind, event["object"])
+            return True
+        return self._mirror.put(kind, event["object"])
 
     def _neighbours(self, key: Key, addresses: set[str | None]) -> Iterable[Key]:
         """A SendingIP: the pools of its namespace, and whoever claims its address. A queue: its pools. A pool: its SendingIPs and queue."""
@@ -128,8 +134,7 @@ class Wiring:
         metadata = event["object"]["metadata"]
         self._liveness.saw(param)
         labels = metadata.get("labels", {})
-        if POOL in labels and param in MIRRORED:
-            self._mirrored(MIRRORED[param], event)
+        if POOL in labels and param in MIRRORED and self._mirrored(MIRRORED[param], event):
             self._traffic.add(Key(TRAFFIC, metadata["namespace"], labels[POOL]))
         if param == "pods" and (queue := labels.get(QUEUE) or broker.queue_of(event["object"])):
             self._users.add(Key(USERS, metadata["namespace"], queue))

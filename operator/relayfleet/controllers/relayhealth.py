@@ -137,7 +137,7 @@ class Health:
                 continue
             batches[pool].append(evidence(vantage, relay, sight, now))
             if sight.kind == "Answered":
-                self.detections.answered(vantage, sight.probe, sight.latency)
+                self.detections.latency.answered(vantage, sight.probe, sight.latency)
             if (known := self._pools.get(pool)) and sight.kind in _ANSWERS:
                 known.hear_of(relay, now - sight.age)
         for pool, batch in batches.items():

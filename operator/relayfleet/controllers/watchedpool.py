@@ -20,7 +20,7 @@ from relayfleet.decide.health.words import Level
 from relayfleet.decide.weights import QUARTERS
 from relayfleet.protocol.probing import Target
 
-LEISURE = 0.25
+LEISURE = 0.5
 """Good news of a pool of which nothing bad is known waits so long for more of it, in seconds: it can change nothing there, and a decision for
 each word of each prober is what a large fleet costs most."""
 

@@ -42,15 +42,16 @@ class Mirror:
         objects = (known[name][0] for name in sorted(near) if name[0] == namespace)
         return [obj for obj in objects if _has(obj, labels)]
 
-    def put(self, kind: str, obj: Object) -> None:
-        """An object was seen or written. Older news than what is known is passed over."""
+    def put(self, kind: str, obj: Object) -> bool:
+        """An object was seen or written; whether this is news. Older news than what is known is passed over."""
         name, known = _name(obj), self._objects[kind].get(_name(obj))
         if obj["metadata"].get("uid") in self._graves or (known and _version(known[0]) > _version(obj)):
-            return
+            return False
         if known:
             self._remove(kind, name)
         self._objects[kind][name] = (obj, self._clock())
         self._pools[kind, name[0], _pool(obj)].add(name)
+        return not known or _version(known[0]) != _version(obj)
 
     def drop(self, kind: str, obj: Object) -> None:
         """An object is gone."""

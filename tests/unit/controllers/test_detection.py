@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from relayfleet.controllers.detection import GAP, JUDGED, UNLISTED, Detections
+import pytest
+
+from relayfleet.controllers.detection import GAP, JUDGED, UNLISTED, Detections, Latencies
 from relayfleet.decide.health.evidence import Answered, Probe, Refused, Silent
 from relayfleet.decide.health.verdict import Verdict
 from relayfleet.decide.health.words import Level, Reason
@@ -91,8 +93,12 @@ def test_nothing_is_kept_of_relays_and_pools_that_are_gone() -> None:
 
 
 def test_latency_of_probes() -> None:
-    detections = Detections()
-    detections.answered("op-1", "Dialogue", 0.004)
-    samples = [each for family in detections.latency.collect() for each in family.samples]
-    assert [each.value for each in samples if each.name.endswith("_sum")] == [0.004]
+    latencies = Latencies()
+    for seconds in (0.001, 0.004, 7.0):
+        latencies.answered("op-1", "Dialogue", seconds)
+    samples = [each for family in latencies.collect() for each in family.samples]
+    assert [each.value for each in samples if each.name.endswith("_sum")] == [pytest.approx(7.005)]
+    assert [each.value for each in samples if each.name.endswith("_count")] == [3]
+    within = {each.labels["le"]: each.value for each in samples if each.name.endswith("_bucket")}
+    assert (within["0.001"], within["0.002"], within["0.005"], within["1.0"], within["+Inf"]) == (1, 1, 2, 2, 3)
     assert {each.labels["probe"] for each in samples} == {"Dialogue"}

@@ -6,7 +6,7 @@ import kopf
 import pytest
 
 from relayfleet.api.labels import POOL, QUEUE
-from relayfleet.controllers.handlers import USERS, Wiring
+from relayfleet.controllers.handlers import TRAFFIC, USERS, Wiring
 from relayfleet.kube.client import Object
 from relayfleet.kube.mirror import Mirror
 from relayfleet.runtime.liveness import Liveness
@@ -65,3 +65,20 @@ async def test_what_wakes_the_work_on_relays_users(param: str, obj: Object, woke
     see = wiring._resource if param == "QueueCluster" else wiring._child
     await see(param, {"type": "ADDED", "object": obj})
     assert users.keys == ([Key(USERS, "mail", "mail")] if woken else [])
+
+
+async def test_what_the_mirror_knew_already_wakes_no_traffic() -> None:
+    """A thousand pods that a watch lists when it begins would have each pool looked at fifty times."""
+    traffic, mirror = Woken(), Mirror()
+    wiring = Wiring(Woken(), traffic, Woken(), Liveness(lambda: True), mirror)
+
+    def pod(version: str) -> Object:
+        obj = relays_pod("mail-rabbitmq-client")
+        return obj | {"metadata": obj["metadata"] | {"uid": "1", "resourceVersion": version}}
+
+    mirror.put("Pod", pod("7"))
+    await wiring._child("pods", {"type": None, "object": pod("7")})
+    assert traffic.keys == []
+    await wiring._child("pods", {"type": "MODIFIED", "object": pod("8")})
+    await wiring._child("pods", {"type": "DELETED", "object": pod("8")})
+    assert traffic.keys == [Key(TRAFFIC, "mail", "tx")] * 2

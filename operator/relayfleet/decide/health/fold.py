@@ -28,6 +28,7 @@ from relayfleet.decide.health.state import (
     Trial,
     View,
 )
+from relayfleet.decide.health.tail import Tail
 from relayfleet.decide.health.words import Level, Reason
 
 TELEMETRY = "telemetry"
@@ -176,16 +177,13 @@ class Folding:
         relay, prompt = self._relay(each.relay), stored or each.latency < self._policy.timeout
         healthy = relay.standing.level is Level.ACTIVE and not stored
         self._hear(source, each.relay, each.latency if healthy else None, at)
-        views = (self._views[source], self._eyes(source))
-        passed = tuple(s for s in probing.unanswered if s < sent - _SAME and all(view.blames(s) for view in views))
-        overtaken, lost = self._parted((*probing.overtaken, *passed), at)
+        overtaken, lost = self._parted(probing, source, sent, at)
         answered = self._answered(probing, overtaken, lost, sent, at, prompt)
+        tail = None
         if healthy:  # what this answer ends is a silence of a healthy relay
             refuted = sum(s < sent and suspicious(at - s, self._policy) for s in open_probes(relay))
             tail = relay.tail.seen(each.latency, lost, refuted)
-            self._set(each.relay, source, answered, alive=max(relay.alive, sent), tail=tail)
-        else:
-            self._set(each.relay, source, answered, alive=max(relay.alive, sent))
+        self._set(each.relay, source, answered, alive=max(relay.alive, sent), tail=tail)
         good = isinstance(each, seen.Answered)
         if source.probe in MAILS or not good:
             self._mail(each.relay, source, good=good, at=at)
@@ -204,10 +202,13 @@ class Folding:
             tail = known.tail.late_comer(at - sent) if healthy else known.tail
             self._set(relay, source, replace(probing, overtaken=overtaken), tail=tail)
 
-    def _parted(self, overtaken: tuple[float, ...], at: float) -> tuple[tuple[float, ...], int]:
-        """Those that may still be answered in time, and how many are late by now."""
-        if not overtaken:  # nearly always
+    def _parted(self, probing: Probing, source: Source, sent: float, at: float) -> tuple[tuple[float, ...], int]:
+        """Of those that this answer or an earlier one overtook: which may still be answered in time, and how many are late by now."""
+        if not probing.unanswered and not probing.overtaken:  # nearly always
             return (), 0
+        views = (self._views[source], self._eyes(source))
+        passed = (s for s in probing.unanswered if s < sent - _SAME and all(view.blames(s) for view in views))
+        overtaken = (*probing.overtaken, *passed)
         still = tuple(s for s in overtaken if at - s < self._policy.timeout)
         return still[:OPEN_PROBES], len(overtaken) - len(still)
 
@@ -326,14 +327,25 @@ class Folding:
     def _put(self, name: str, **changes: object) -> None:
         self._relays[name] = replace(self._relay(name), **changes)  # type: ignore[arg-type]
 
-    def _set(self, name: str, source: Source, probing: Probing, **changes: object) -> None:
+    def _set(
+        self, name: str, source: Source, probing: Probing, *, alive: float | None = None, tail: Tail | None = None
+    ) -> None:
         known = self._relay(name).probing
         if source not in known:
             known = {key: each for key, each in known.items() if key.vantage in self._vantages}
             if len(known) >= _TRIALS:
                 self.ignored += 1
                 return
-        self._put(name, probing={**known, source: probing}, **changes)
+        was = self._relay(name)
+        self._relays[name] = RelayState(
+            was.standing,
+            {**known, source: probing},
+            was.trials,
+            tail or was.tail,
+            was.alive if alive is None else alive,
+            was.lively,
+            was.exited,
+        )
 
     def _recover(self, name: str, good: bool) -> None:
         """Page's sum the other way round, kept only while a relay is out of traffic."""
