@@ -2,7 +2,7 @@
 
 The operator and its prober are the real processes, and so are the API server and etcd. Relays are simulated: one process answers SMTP at as
 many addresses, and their pods are objects only, since there are no kubelets and no controllers. All of it lives in Linux namespaces of its own,
-which needs root or unprivileged user namespaces.
+which needs root or unprivileged user namespaces. The test bed's clusters stand still meanwhile (SCALE_BESIDE=clusters leaves them running).
 
 Environment: SCALE_SECONDS (of the whole; what does not fit is left out and said), SCALE_PARTS (`healing` and sizes, in order), SCALE_REST
 (seconds of rest that are measured, at the most). Rows come as they are measured, progress goes to stderr, logs to build/bench/scale-logs. Whoever
@@ -25,7 +25,9 @@ from tests.bench import _scale_plan as plan
 from tests.bench._scale_cage import caged, child
 from tests.bench._scale_plan import Part, Row
 from tests.bench._scale_say import Say
-from tests.testbed import binaries
+from tests.testbed import binaries, clusters
+from tests.testbed.faults import paused_region
+from tests.testbed.settings import REGIONS
 
 Cage = Callable[..., AbstractAsyncContextManager[asyncio.subprocess.Process]]
 
@@ -42,18 +44,28 @@ async def run() -> AsyncGenerator[Row]:
     )
     say, missing, broken = Say(time.monotonic()), 0, list[str]()
     await _programs(say)
-    end = time.monotonic() + seconds
-    say(f"{', '.join(each.name for each in parts)}; {seconds:.0f} s in all (SCALE_SECONDS)")
-    for number, part in enumerate(parts):
-        course = Course(part, plan.until(time.monotonic(), end, parts[number:]), rest, say)
-        async with contextlib.aclosing(course.run()) as rows:
-            async for row in rows:
-                missing += "left_out" in row["detail"]
-                yield row
-        broken += course.broken
+    with contextlib.ExitStack() as stack:
+        _stop_others(stack, seconds, say)
+        end = time.monotonic() + seconds
+        say(f"{', '.join(each.name for each in parts)}; {seconds:.0f} s in all (SCALE_SECONDS)")
+        for number, part in enumerate(parts):
+            course = Course(part, plan.until(time.monotonic(), end, parts[number:]), rest, say)
+            async with contextlib.aclosing(course.run()) as rows:
+                async for row in rows:
+                    missing += "left_out" in row["detail"]
+                    yield row
+            broken += course.broken
     say(f"the end; {missing} rows were left out" if missing else "the end; nothing was left out")
     if broken:
         raise RuntimeError(f"{'; '.join(broken)}; logs are in build/bench/scale-logs")
+
+
+def _stop_others(stack: contextlib.ExitStack, seconds: float, say: Say) -> None:
+    """Clusters without work still work."""
+    for region in REGIONS.values():
+        if os.environ.get("SCALE_BESIDE") != "clusters" and clusters.running(region):
+            say(f"cluster {region.name} stands still meanwhile")
+            stack.enter_context(paused_region(region.name, seconds + 60.0))
 
 
 async def _programs(say: Say) -> None:

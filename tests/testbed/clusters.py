@@ -49,6 +49,11 @@ def healthy(region: Region) -> bool:
         return False
 
 
+def running(region: Region) -> bool:
+    """At least one of its nodes does; False without a Docker Engine too."""
+    return succeeds("docker", "info") and bool(_running(region))
+
+
 def _running(region: Region) -> list[str]:
     return _containers(region, "--filter", "status=running", "--format", "{{.Names}}")
 
