@@ -11,7 +11,9 @@ loop turn, and every operation has a deadline.
     content     message properties and the joining of body frames (pure)
     confirms    which publish a confirm means (pure)
     acks        which deliveries one `multiple` acknowledgement covers (pure)
-    channel     declare, publish, consume
+    channel     questions and answers, in order: declare, bind, delete
+    publishing  a channel that publishes, with confirms
+    consuming   a channel that consumes: any number of consumers, each with its own prefetch and end
     connection  the socket: handshake, heartbeats, back-pressure, one write a loop turn
     dial        TCP and TLS, with errors that say what to do
 """

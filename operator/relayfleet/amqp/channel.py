@@ -87,14 +87,22 @@ class Channel:
 
     async def ask(self, payload: bytes, answer: type[_M], timeout: float) -> _M:
         """Send a method and wait for its answer."""
+        return await self.answer(self.request(payload), answer, timeout)
+
+    def request(self, payload: bytes) -> asyncio.Future[methods.Method]:
+        """Send a method now; `answer` waits for what the broker says to it. Raises what the channel was lost for."""
         if self.error is not None:
             raise self.error
-        waiter: asyncio.Future[methods.Method] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        request: asyncio.Future[methods.Method] = asyncio.get_running_loop().create_future()
+        self._waiting.append(request)
         self.send(payload)
+        return request
+
+    async def answer(self, request: asyncio.Future[methods.Method], answer: type[_M], timeout: float) -> _M:
+        """Wait for the answer to a `request`."""
         try:
             async with asyncio.timeout(timeout):
-                method = await waiter
+                method = await request
         except TimeoutError as timed_out:
             late = DeadlineExceeded(f"no answer from the broker within {timeout:g} s")
             self._give_up(late)
@@ -141,8 +149,8 @@ class Channel:
         """A message came, delivered or returned."""
         raise MalformedFrame(f"{method} on a channel that neither publishes nor consumes")
 
-    def on_cancelled(self) -> None:
-        """The broker ended our consumer."""
+    def on_cancelled(self, consumer: str) -> None:
+        """The broker ended the consumer of that tag."""
         raise MalformedFrame("basic.cancel on a channel that does not consume")
 
     def _method(self, method: methods.Method) -> None:
@@ -159,9 +167,9 @@ class Channel:
                 self.send(methods.CHANNEL_CLOSE_OK)
                 self.connection.detach(self._number)
                 self.lose(channel_lost(code, text))
-            case methods.Cancelled():
+            case methods.Cancelled(consumer):
                 if self.is_open:
-                    self.on_cancelled()
+                    self.on_cancelled(consumer)
             case methods.Reply("channel.close-ok"):
                 self.connection.detach(self._number)
                 self._answer(method)

@@ -83,10 +83,11 @@ class Return(NamedTuple):
 
 
 class Deliver(NamedTuple):
-    """basic.deliver; the message follows."""
+    """basic.deliver; the message follows. `tag` is the delivery's, `consumer` the tag of the consumer that it is for."""
 
     tag: int
     redelivered: bool
+    consumer: str
 
 
 class Got(NamedTuple):
@@ -96,7 +97,7 @@ class Got(NamedTuple):
 
 
 class Cancelled(NamedTuple):
-    """basic.cancel by the broker, when the queue is gone."""
+    """basic.cancel by the broker, when the queue is gone. `consumer`: the tag of the one that it ended."""
 
     consumer: str
 
@@ -148,9 +149,9 @@ def _return(reader: Reader) -> Return:
 
 
 def _deliver(reader: Reader) -> Deliver:
-    reader.take(reader.octet())
+    consumer = reader.short_string()
     tag, bits = reader.fixed(_TAG)
-    return Deliver(tag, bool(bits & 1))
+    return Deliver(tag, bool(bits & 1), consumer)
 
 
 def _reply(name: str) -> Callable[[Reader], Reply]:
@@ -234,7 +235,7 @@ def queue_delete(queue: str) -> bytes:
 
 
 def qos(prefetch: int) -> bytes:
-    """basic.qos for each consumer"""
+    """basic.qos: how many deliveries each consumer that begins after it on the channel may have unacknowledged"""
     return _ID.pack(60, 10) + struct.pack("!IHB", 0, prefetch, 0)
 
 

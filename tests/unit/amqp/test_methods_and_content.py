@@ -60,7 +60,7 @@ def test_the_other_codec_reads_our_methods() -> None:
         (commands.Connection.Blocked("low on disk"), methods.Blocked("low on disk")),
         (commands.Channel.Close(404, "no queue", 50, 10), methods.Close(404, "no queue")),
         (commands.Queue.DeclareOk("q", 3, 2), methods.DeclareOk("q", 3, 2)),
-        (commands.Basic.Deliver("tag", 5, True, "", "q"), methods.Deliver(5, True)),
+        (commands.Basic.Deliver("tag", 5, True, "", "q"), methods.Deliver(5, True, "tag")),
         (commands.Basic.Return(312, "NO_ROUTE", "", "q"), methods.Return(312, "NO_ROUTE")),
         (commands.Basic.Ack(4, True), methods.Ack(4, True)),
         (commands.Basic.Nack(4, True, False), methods.Nack(4, True)),
