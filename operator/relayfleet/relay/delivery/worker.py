@@ -18,27 +18,24 @@ from random import Random
 from relayfleet.protocol.relay_config import RelayConfig
 from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.delivery import events, settlement, twins
+from relayfleet.relay.delivery.attempting import Attempts
 from relayfleet.relay.delivery.courier import Courier
-from relayfleet.relay.delivery.destinations import by_domain
 from relayfleet.relay.delivery.hands import Hands
 from relayfleet.relay.delivery.journal import Witness
-from relayfleet.relay.delivery.judging import expired, ruled, suppressed, unanswered
-from relayfleet.relay.delivery.outcome import Outcome, Place
+from relayfleet.relay.delivery.outcome import Outcome
 from relayfleet.relay.delivery.patience import patiently
-from relayfleet.relay.delivery.ruling import PURGE, DeliveryRules
+from relayfleet.relay.delivery.ruling import DeliveryRules
 from relayfleet.relay.delivery.sessions import SessionPool
 from relayfleet.relay.delivery.sources import SourceChooser
 from relayfleet.relay.delivery.suspects import FAULTS, Suspects, quarantined
 from relayfleet.relay.delivery.telling import DISCARDED, DeliveryCounters, log, tell
-from relayfleet.relay.delivery.together import together
 from relayfleet.relay.discard import Discard
 from relayfleet.relay.replies.classify import Classifier
 from relayfleet.relay.replies.rules import Rule, load_rules
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.routing.router import Router
 from relayfleet.relay.senders import Senders
-from relayfleet.relay.signing.keyring import SigningKeyUnavailableError
-from relayfleet.relay.signing.letter import Letter, Signing
+from relayfleet.relay.signing.letter import Signing
 from relayfleet.relay.spool.interface import (
     ClaimRefusedError,
     Event,
@@ -48,8 +45,8 @@ from relayfleet.relay.spool.interface import (
     Spool,
     SpoolError,
 )
-from relayfleet.relay.spool.record import Recipient, share
-from relayfleet.relay.suppression.suppression import SuppressionList, SuppressionListUnavailableError
+from relayfleet.relay.spool.record import share
+from relayfleet.relay.suppression.suppression import SuppressionList
 
 SWEEP_SECONDS = 5.0
 OPEN_CLAIM_SECONDS, OPEN_CLAIM_PAUSE = 10.0, 0.25
@@ -57,8 +54,6 @@ OPEN_CLAIM_SECONDS, OPEN_CLAIM_PAUSE = 10.0, 0.25
 changed under it is connected again within some three seconds."""
 TAKE_PAUSE_SECONDS = 1.0
 FAULT_PAUSE_SECONDS = 1.0
-DOMAINS_AT_ONCE = 8
-"""Of one record with many destinations; so a silent one does not hold up the others."""
 
 
 class DeliveryService:
@@ -83,7 +78,6 @@ class DeliveryService:
         self._hostname = hostname
         self._discard = discard or Discard(None)
         self.signing = signing or Signing()
-        self._suppression = suppression or SuppressionList()
         self._random = random or Random()  # noqa: S311 - spreads load, guards nothing
         self.classifier = Classifier(load_rules() if rules is None else rules)
         self.pool = SessionPool(self._router(config), config.delivery, tally or Tally())
@@ -91,8 +85,11 @@ class DeliveryService:
         self._hands = Hands(config.delivery.prefetch)
         self._courier = Courier(self.pool, sources, self.classifier, Witness(journal), self._hands.begin)
         self._suspects = Suspects()
+        self._attempts = Attempts(
+            self._courier, journal, self.signing, suppression or SuppressionList(), self.counters, _rules(config)
+        )
         self._config = config
-        self._senders, self.rules = Senders(config.submitters), _rules(config)
+        self._senders = Senders(config.submitters)
         self._taker: asyncio.Task[None] | None = None
         self._sweeper: asyncio.Task[None] | None = None
         self._draining = self._paused = self._started = False
@@ -102,6 +99,11 @@ class DeliveryService:
     def in_hand(self) -> int:
         """Records under way."""
         return len(self._hands)
+
+    @property
+    def rules(self) -> DeliveryRules:
+        """Those in force."""
+        return self._attempts.rules
 
     @property
     def unusable_sources(self) -> int:
@@ -117,7 +119,7 @@ class DeliveryService:
     def reload(self, config: RelayConfig) -> None:
         """New settings and sources for the attempts that begin from now on."""
         self._config = config
-        self._senders, self.rules = Senders(config.submitters), _rules(config)
+        self._senders, self._attempts.rules = Senders(config.submitters), _rules(config)
         self.pool.settings = config.delivery
         self.pool.router = self._router(config)
         self._courier.sources.reload(config.sources)
@@ -237,7 +239,7 @@ class DeliveryService:
         self.counters.duplicates_dropped += len(record.recipients) - len(known) - len(fresh)
         if known:
             tell(self.counters, record, known, 0.0)
-        outcomes = await self._left_by_twins(held, known + await self._attempt(held, fresh))
+        outcomes = await self._left_by_twins(held, known + await self._attempts.attempt(held, fresh))
         decision = settlement.decide(
             record,
             outcomes,
@@ -304,77 +306,6 @@ class DeliveryService:
     def _crowded(self) -> bool:
         """Records that wait for the claims of others keep at most half of the hands busy."""
         return self._looking * 2 >= self._config.delivery.prefetch
-
-    async def _attempt(self, held: Held, recipients: Sequence[Recipient]) -> list[Outcome]:
-        outcomes, others = await self._by_rules(held, recipients)
-        return outcomes + await self._try(held, others) if others else outcomes
-
-    async def _by_rules(self, held: Held, recipients: Sequence[Recipient]) -> tuple[list[Outcome], Sequence[Recipient]]:
-        """The outcomes of those whom a rule of the pool's means now, and all others. A purge is in the journal before it is true."""
-        rules = self.rules.of(held.record, recipients)
-        if not any(rules):
-            return [], recipients
-        meant = [(each, rule) for each, rule in zip(recipients, rules, strict=True) if rule]
-        for rule in {rule for _, rule in meant if rule.action == PURGE}:
-            purged = [each.address for each, its in meant if its == rule]
-            await patiently(held, partial(self._journal.purge, held, purged, rule.name))
-        outcomes = [ruled(each, rule) for each, rule in meant]
-        self.counters.ruled.update((rule.name, rule.action) for _, rule in meant)
-        tell(self.counters, held.record, outcomes, 0.0, attempts=0)
-        return outcomes, [each for each, rule in zip(recipients, rules, strict=True) if rule is None]
-
-    async def _try(self, held: Held, recipients: Sequence[Recipient]) -> list[Outcome]:
-        if recipients and 0 < held.record.expires_at <= time.time():
-            return self._too_late(held, recipients)
-        try:
-            listed, others = self._by_list(recipients)
-        except SuppressionListUnavailableError as error:
-            return self._kept_back(held, recipients, error)
-        domains, unroutable = by_domain(others)
-        hopeless = listed + unroutable
-        for outcome in hopeless:
-            tell(self.counters, held.record, [outcome], 0.0)
-        if not domains:
-            return hopeless
-        try:
-            letter = self.signing.letter(held)
-        except SigningKeyUnavailableError as error:
-            return hopeless + self._kept_back(held, [each for group in domains.values() for each in group], error)
-        if len(domains) == 1:
-            parts = [await self._one_domain(letter, domain, group) for domain, group in domains.items()]
-        else:
-            slots = asyncio.Semaphore(DOMAINS_AT_ONCE)
-
-            async def bounded(domain: str, group: list[Recipient]) -> list[Outcome]:
-                async with slots:
-                    return await self._one_domain(letter, domain, group)
-
-            parts = await together([bounded(domain, group) for domain, group in domains.items()])
-        return hopeless + [outcome for part in parts for outcome in part]
-
-    def _too_late(self, held: Held, recipients: Sequence[Recipient]) -> list[Outcome]:
-        outcomes = [expired(each, held.record.last_answer) for each in recipients]
-        tell(self.counters, held.record, outcomes, 0.0)
-        return outcomes
-
-    def _by_list(self, recipients: Sequence[Recipient]) -> tuple[list[Outcome], list[Recipient]]:
-        """The outcomes of those who are on the suppression list now, and all others. Raises SuppressionListUnavailableError."""
-        entries = [(each, self._suppression.lists(each.address)) for each in recipients]
-        return [suppressed(each, entry) for each, entry in entries if entry], [
-            each for each, entry in entries if not entry
-        ]
-
-    def _kept_back(self, held: Held, recipients: Sequence[Recipient], error: Exception) -> list[Outcome]:
-        """No peer is asked: a mail that should be signed does not leave without, and none while nobody knows who is not to be sent to."""
-        outcomes = [unanswered(each, error, Place(), self.classifier, past_dot=False) for each in recipients]
-        tell(self.counters, held.record, outcomes, 0.0)
-        return outcomes
-
-    async def _one_domain(self, letter: Letter, domain: str, recipients: list[Recipient]) -> list[Outcome]:
-        began = time.monotonic()
-        outcomes = await self._courier.deliver(letter, domain, recipients)
-        tell(self.counters, letter.held.record, outcomes, time.monotonic() - began)
-        return outcomes
 
     def _router(self, config: RelayConfig) -> Router:
         names = {self._hostname, *(source.helo_name for source in config.sources)}
