@@ -37,6 +37,7 @@ def queues_of(name: str) -> dict[str, dict[str, Any]]:
     """A pool's queues at the brokers, all empty but the journal."""
     topology = Topology(f"{SPACE}{name}", 3)
     found = [each.name for lane in LANES for each in topology.queues(lane)]
+    found += [each.name for each in topology.provider_lanes()]
     return {each: listed(each) for each in found} | {
         f"{SPACE}{name}.v1.journal": listed(f"{SPACE}{name}.v1.journal", type="stream", messages=5)
     }
@@ -194,10 +195,10 @@ async def test_a_pool_that_is_gone_loses_its_queues_in_three_steps_and_the_other
     assert stage.brokers.looks == 2
     await stage.look(1)
     assert stage.brokers.left == {"tx"}
-    assert len(stage.brokers.done) == 29
+    assert len(stage.brokers.done) == 46
     assert stage.brokers.done[1].startswith(f"{SPACE}gone.v1.wait.")
     assert stage.brokers.done[-1] == f"{SPACE}gone.v1.ready.b"
-    assert stage.events() == ["RelayPool gone is gone and its queues were empty: 28 of 28 were removed"]
+    assert stage.events() == ["RelayPool gone is gone and its queues were empty: 45 of 45 were removed"]
     assert (stage.memory.sweep.pool, stage.memory.sweep.locked) == ("", None)
     assert stage.memory.asked_at == float("-inf"), "the shared user is made again at once"
 
@@ -291,7 +292,7 @@ async def test_one_that_comes_back_while_its_queues_are_removed_keeps_the_others
     assert len(stage.brokers.done) == 4, "the one that was being removed, and no more"
     assert decided[0]["b"] is Access.AS_IS, "no user, so it cannot look for its queues yet"
     assert wanted()["b"] is Access.GRANT
-    assert stage.events() == ["RelayPool gone is gone and its queues were empty: 3 of 28 were removed"]
+    assert stage.events() == ["RelayPool gone is gone and its queues were empty: 3 of 45 were removed"]
 
 
 async def test_a_record_that_no_count_shows_keeps_all_queues(stage: Stage) -> None:

@@ -38,7 +38,8 @@ def declared(name: str = "tx") -> list[Found]:
     """What the relays of a pool declare, by the relays' own code."""
     prefix = f"{SPACE}{name}"
     topology = Topology(prefix, 3)
-    quorum = [Found(each.name) for lane in LANES for each in topology.queues(lane)]
+    made = [*(each for lane in LANES for each in topology.queues(lane)), *topology.provider_lanes()]
+    quorum = [Found(each.name) for each in made]
     return [*quorum, Found(stream(Broker((), queue_prefix=prefix)).name, kind="stream", records=7)]
 
 
@@ -73,6 +74,8 @@ def test_every_queue_that_relays_declare_is_known_and_of_its_pool() -> None:
         "relayfleet.eu.mail.tx.v1.ready.a.old",
         "relayfleet.eu.mail.tx.v1.ready.a\n",
         "relayfleet.eu.mail.tx.v1.wait.a",
+        "relayfleet.eu.mail.tx.v1.lane.a",
+        "relayfleet.eu.mail.tx.v1.look.0",
         "relayfleet.eu.mail.a.b.v1.ready.a",
         "relayfleet.eu.mail..v1.ready.a",
         "orders",
@@ -84,8 +87,8 @@ def test_names_that_are_not_of_the_scheme_are_nobodys(name: str) -> None:
 
 def test_queues_that_wait_go_first_and_those_in_which_records_end_last() -> None:
     order = [each.name.removeprefix(f"{SPACE}tx.v1.").split(".")[0] for each in queues_of("tx", SPACE, EMPTY)]
-    assert len(order) == 28
-    assert list(dict.fromkeys(order)) == ["wait", "quarantine", "journal", "ready"]
+    assert len(order) == 45
+    assert list(dict.fromkeys(order)) == ["wait", "lane", "look", "quarantine", "journal", "ready"]
     assert pools_of((each.name for each in EMPTY.queues), SPACE) == {"tx", "bulk"}
 
 
@@ -100,6 +103,8 @@ OBSTACLES = {
     "a broker is away": (replace(EMPTY, whole=False), "not all brokers"),
     "a record is ready": (changed(READY, records=1), "ready.a holds records"),
     "a record waits": (changed(f"{SPACE}tx.v1.wait.14400.b", records=1), "wait.14400.b holds records"),
+    "a record is in a provider lane": (changed(f"{SPACE}tx.v1.lane.15", records=1), "lane.15 holds records"),
+    "a record is looked at": (changed(f"{SPACE}tx.v1.look", records=1), "look holds records"),
     "a record is for a human": (changed(f"{SPACE}tx.v1.quarantine", records=1), "quarantine holds records"),
     "one could not be counted": (changed(READY, records=None), "could not be counted"),
     "the brokers count nothing": (replace(EMPTY, counted=False), "do not say what is in their queues"),

@@ -12,7 +12,7 @@ from relayfleet.relay.spool.rabbitmq import journal
 from relayfleet.relay.spool.rabbitmq.ledger import KEEP
 from relayfleet.relay.spool.rabbitmq.requeue.plan import SHORTEST_RUNG, Plan, Visited, visit_seconds
 from relayfleet.relay.spool.rabbitmq.requeue.service import OTHERS_PAUSE
-from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANES, Lane, Topology
+from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANE_SECONDS, LANES, LOOK_SECONDS, Lane, Topology
 from relayfleet.relay.spool.sealer import LONGEST
 
 POOL = Topology("p", 3)
@@ -81,6 +81,12 @@ def test_a_copy_that_a_requeue_could_not_mean_yet_or_that_was_stored_after_it_is
     for found in (None, Visited(9, 0, whole=False), Visited(9, 1, whole=False), Visited(9, 1, whole=True)):
         plan.visited(rung, 1.0, 1.0, found)
         assert plan.next_at(1.0) - 1.0 + ROUND + SETTLING <= KEEP
+
+
+def test_a_copy_in_a_provider_lane_is_looked_at_while_it_is_known_what_became_of_its_twin() -> None:
+    """However long the lane is, and also where nobody takes from it: twice a dead letter, of which each may be handed over again."""
+    move = Broker(()).publish_timeout
+    assert LANE_SECONDS + LOOK_SECONDS + 2 * DEAD_LETTERING + move + RESERVE <= KEEP
 
 
 @pytest.mark.parametrize("meant", LANES)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANES, Topology
+from relayfleet.relay.spool.places import LOOK, PROVIDER_LANES
+from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANE_SECONDS, LANES, LOOK_SECONDS, Topology
 
 POOL = Topology("mail.pool", replicas=3)
 
@@ -78,3 +79,26 @@ def test_what_waits_on_a_rung_and_its_copies_are_in_two_queues_or_in_four_where_
     assert POOL.waiting(14400) == apart
     named = {name for rung in LADDER for name in POOL.waiting(rung)}
     assert named == {each.name for lane in LANES for each in POOL.queues(lane) if ".wait." in each.name}
+
+
+def test_a_provider_lane_is_left_for_a_look_and_that_for_the_front_so_that_nothing_lies_unseen() -> None:
+    look, *lanes = POOL.provider_lanes()
+    assert look.name == POOL.place(LOOK) == "mail.pool.v1.look"
+    assert [each.name for each in lanes] == [f"mail.pool.v1.lane.{number}" for number in PROVIDER_LANES]
+    for queue, seconds, target in [
+        *((each, LANE_SECONDS, look.name) for each in lanes),
+        (look, LOOK_SECONDS, POOL.ready("b")),
+    ]:
+        assert queue.arguments["x-queue-type"] == "quorum"
+        assert queue.arguments["x-delivery-limit"] == -1
+        assert queue.arguments["x-message-ttl"] == seconds * 1000
+        assert queue.arguments["x-dead-letter-routing-key"] == target
+        assert (queue.arguments["x-dead-letter-strategy"], queue.arguments["x-overflow"]) == (
+            "at-least-once",
+            "reject-publish",
+        )
+
+
+def test_a_pool_that_uses_no_provider_lanes_has_none() -> None:
+    made = {queue.name for lane in LANES for queue in POOL.queues(lane)}
+    assert not made & {each.name for each in POOL.provider_lanes()}

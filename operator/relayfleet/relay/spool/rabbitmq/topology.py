@@ -3,6 +3,7 @@
     <prefix>.v1.ready.a        <prefix>.v1.ready.b          records to be delivered now
     <prefix>.v1.wait.60.a      <prefix>.v1.wait.60.b        records that wait, one pair for each rung of the ladder
     <prefix>.v1.wait.17280.a   <prefix>.v1.wait.12000.b     copies of records that wait in the top rung of the other lane
+    <prefix>.v1.lane.0 …       <prefix>.v1.look             provider lanes, and what has lain in one for long: see below
     <prefix>.v1.quarantine                                  records for a human; nobody consumes it
 
 *Two lanes.* Everything exists twice, led by different nodes: a frozen leader stops lane `a` for seconds, and lane `b` meanwhile takes the
@@ -15,6 +16,11 @@ Lane `b` waits a fifth longer than lane `a`, so that the records of one outage d
 *Copies come back together.* A late confirm leaves a copy in the other lane. What became of the first is remembered for an hour, and a fifth of four hours
 is too much of it: where the lengths differ by more than `MOST_APART`, each lane has a queue more, of the other lane's length, for such copies.
 
+*Provider lanes.* Records to be delivered now whose recipients are all of one provider wait in its queue, apart from all others; which one means
+nothing for safety (`relay.spool.places`). They exist once, are led by lane `b`'s node, and are made only where they are used. What has lain in one for
+`LANE_SECONDS` is dead-lettered to `look`, where its time, its rules and its copies are looked at, and it goes to the tail of its lane again; what nobody
+has taken from there for `LOOK_SECONDS` goes to `ready.b`. So no record lies unseen for long, not even where no relay consumes these queues.
+
 *Versioned.* Arguments of a queue cannot change, and a second declaration with other ones fails. So the version is part of the name, and
 settings choose among the rungs instead of changing them. The delivery limit is off: the broker's default drops a record after 20 returns.
 """
@@ -26,6 +32,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from relayfleet.relay.spool.places import LOOK, PROVIDER_LANES
+
 Lane = Literal["a", "b"]
 LANES: tuple[Lane, ...] = ("a", "b")
 LADDER: tuple[int, ...] = (15, 60, 120, 240, 480, 600, 960, 1920, 3840, 7680, 14400)
@@ -33,6 +41,9 @@ LADDER: tuple[int, ...] = (15, 60, 120, 240, 480, 600, 960, 1920, 3840, 7680, 14
 
 MOST_APART = 1800
 """Seconds between the returns of two copies of one record that the lanes' lengths may make."""
+
+LANE_SECONDS, LOOK_SECONDS = 1200, 300
+"""Far less together than the journal remembers what became of a record's copies (docs/decisions/0025)."""
 
 VERSION = "v1"
 _PERCENT = {"a": 100, "b": 120}
@@ -70,6 +81,16 @@ class Topology:
         Those for copies need not exist: they are younger than the others."""
         return {self.wait(rung, lane, meant): lane for lane, meant in itertools.product(LANES, LANES)}
 
+    def place(self, place: int) -> str:
+        """Name of the queue of a provider lane (0 …), or of those that are looked at (`places.LOOK`)."""
+        return self._look if place == LOOK else f"{self.prefix}.{VERSION}.lane.{place}"
+
+    def provider_lanes(self) -> list[Queue]:
+        """The queues of all provider lanes; the one in which they end comes first, so where that is missing there are none."""
+        look = Queue(self._look, self._arguments() | self._dead_lettering(LOOK_SECONDS * 1000, self.ready("b")))
+        ends = self._arguments() | self._dead_lettering(LANE_SECONDS * 1000, self._look)
+        return [look, *(Queue(self.place(each), ends) for each in PROVIDER_LANES)]
+
     @property
     def quarantine(self) -> str:
         """Name of the queue for records that nobody tries again."""
@@ -98,6 +119,10 @@ class Topology:
         dead = self._dead_lettering(1, f"{name}.nowhere")
         small = {"x-max-length": 1, "x-expires": 60_000, "x-quorum-initial-group-size": 1}
         return Queue(name, self._arguments() | dead | small)
+
+    @property
+    def _look(self) -> str:
+        return f"{self.prefix}.{VERSION}.look"
 
     def _rung(self, rung: int, lane: Lane) -> str:
         return f"{self.prefix}.{VERSION}.wait.{rung}.{lane}"

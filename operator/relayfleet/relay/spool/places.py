@@ -1,0 +1,20 @@
+"""Where a record lies that is to be delivered now: in the front, through which all mail goes that has no lane, in a provider lane, or among those that
+have lain in a lane for long and are looked at.
+
+A place means nothing for safety: any relay delivers any record from any place, and relays that disagree about a record's lane only cost writes.
+The first `NAMED` lanes are of the providers that a table names (`relay.routing.providers`), the others are shared by all other destinations.
+"""
+
+from __future__ import annotations
+
+NAMED, SHARED = 8, 8
+PROVIDER_LANES = range(NAMED + SHARED)
+FRONT, LOOK = -1, len(PROVIDER_LANES)
+LANED = (*PROVIDER_LANES, LOOK)
+PLACES = (FRONT, *LANED)
+
+
+def leads_to(place: int, lane: int) -> bool:
+    """Whether a record may be moved from a place to a lane: from the front and after a look to any, from a shared lane to a named one, from there to none. So it
+    comes to rest, whoever thinks what of it."""
+    return place in (FRONT, LOOK) or (lane < NAMED <= place)
