@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from relayfleet.relay.spool.interface import SpoolError, SpoolUnavailable, Successor
+from relayfleet.relay.spool.places import FRONT
 from relayfleet.relay.spool.record import Record
 
 
@@ -23,6 +24,7 @@ class MemoryHeld:
     record: Record
     redelivered: bool = False
     deliveries: int = 1
+    place: int = FRONT
     settled: bool = False
     released: bool = False
 
@@ -47,11 +49,21 @@ class MemoryHeld:
         self.settled = True
         self.spool.ended[self.record.key] += 1
 
+    async def move(self, lane: int) -> None:
+        """To the tail of a lane, or raise what `fail_next` holds and move nothing."""
+        await self.spool.act()
+        if self not in self.spool.held:
+            raise SpoolUnavailable("the record was handed to others")
+        self.spool.lanes.setdefault(lane, deque()).append((self.record, False))
+        self.spool.wake()
+        self.spool.held.remove(self)
+        self.spool.ended[self.record.key] += 1
+
     def release(self) -> None:
-        """Back to the head of the queue, marked as redelivered."""
+        """Back to the head of its queue, marked as redelivered."""
         if self in self.spool.held:
             self.spool.held.remove(self)
-            self.spool.waiting.appendleft((self.record, True))
+            self.spool.queue(self.place).appendleft((self.record, True))
             self.spool.wake()
         self.released = True
         self.spool.ended[self.record.key] += 1
@@ -72,6 +84,8 @@ class MemorySpool:
     ended: Counter[str] = field(default_factory=Counter)
     taking: bool = True
     closed: bool = False
+    lanes: dict[int, deque[tuple[Record, bool]]] = field(default_factory=dict)
+    uses_lanes: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def put(self, record: Record) -> None:
@@ -79,13 +93,17 @@ class MemorySpool:
         await self.act()
         self.admit(Successor(record))
 
-    async def take(self) -> MemoryHeld:
-        """The head of the queue; waits until there is one."""
-        while not (self.taking and self.waiting):
-            self._changed.clear()
-            await self._changed.wait()
-        record, redelivered = self.waiting.popleft()
-        held = MemoryHeld(self, record, redelivered, deliveries=2 if redelivered else 1)
+    def queue(self, place: int) -> deque[tuple[Record, bool]]:
+        """What waits in a place."""
+        return self.waiting if place == FRONT else self.lanes.setdefault(place, deque())
+
+    async def take(self, place: int = FRONT) -> MemoryHeld:
+        """The head of a place's queue; waits until there is one."""
+        while not (self.taking and self.queue(place)):
+            changed = self._changed
+            await changed.wait()
+        record, redelivered = self.queue(place).popleft()
+        held = MemoryHeld(self, record, redelivered, deliveries=2 if redelivered else 1, place=place)
         self.held.append(held)
         return held
 
@@ -108,7 +126,8 @@ class MemorySpool:
     def lose_connection(self) -> None:
         """All held records are handed to others, as when the broker closes the connection: settling them raises."""
         lost, self.held = self.held, []
-        self.waiting.extendleft((each.record, True) for each in reversed(lost))
+        for each in reversed(lost):
+            self.queue(each.place).appendleft((each.record, True))
         self.wake()
 
     def elapse(self) -> None:
@@ -137,5 +156,6 @@ class MemorySpool:
             self.wake()
 
     def wake(self) -> None:
-        """Let the takers look again."""
+        """Let the takers look again, all of them."""
         self._changed.set()
+        self._changed = asyncio.Event()

@@ -77,13 +77,14 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """How mail leaves. `port` is the remote SMTP port; `resolvers` empty: the pod's /etc/resolv.conf. `sessions_per_destination`: at most, from
-    each source."""
+    each source. `lanes`: all relays of the pool take from provider lanes, so mail goes there."""
 
     port: int = 25
     sessions_per_destination: int = 20
     messages_per_session: int = 100
     prefetch: int = 200
     resolvers: tuple[str, ...] = ()
+    lanes: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ from relayfleet.relay.dependencies.service import Dependencies
 from relayfleet.relay.discard import Discard
 from relayfleet.relay.files import Files, files_of, watch
 from relayfleet.relay.routing.lookup import Lookup
+from relayfleet.relay.routing.providers import LaneFinder, Providers
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.routing.servers import servers_to_ask
 from relayfleet.relay.server import SmtpServer
@@ -45,6 +46,7 @@ from relayfleet.relay.status import (
     allowance_metrics,
     control_metrics,
     dependency_metrics,
+    lane_metrics,
     relay_metrics,
     requeue_metrics,
     resolver_metrics,
@@ -82,6 +84,9 @@ class Relay:
         self._files = files
         self._tally = tally = Tally()
         hostname = _helo_name(config) or name
+        self.lookup = Lookup(servers_to_ask(config.delivery.resolvers), tally)
+        self.names = Resolver(self.lookup)
+        self.providers = providers = Providers()
         self.sealer = Sealer(files.sealing / sealing.ENTRY, config.broker.queue_prefix, seals=config.seal)
         self.spool = RabbitMQSpool(
             config.broker,
@@ -91,7 +96,9 @@ class Relay:
             name=name,
             tally=tally,
             sealer=self.sealer,
+            lane_of=LaneFinder(self.names, providers).at_once,
         )
+        self.spool.use_lanes(config.delivery.lanes)
         self.journal = RabbitMQJournal(config.broker, files.broker_credentials, str(files.broker_ca), name=name)
         discard = Discard(files.discard)
         self.dependencies = Dependencies(config.dependencies, files.dependencies)
@@ -104,8 +111,6 @@ class Relay:
             discard=discard,
             defers_for=lambda: self.dependencies.defers_for,
         )
-        self.lookup = Lookup(servers_to_ask(config.delivery.resolvers), tally)
-        self.names = Resolver(self.lookup)
         self.resolvers = Resolvers(self.lookup.standings, _helo_name(config))
         sources = SourcesInTurn(config.sources)
         signing = Signing(files.dkim, config.dkim)
@@ -121,6 +126,7 @@ class Relay:
             discard=discard,
             signing=signing,
             suppression=self.suppression,
+            providers=providers,
         )
         self.obedience = Obedience(self.server, self.delivery)
         self._was_ready = False
@@ -209,6 +215,7 @@ class Relay:
         yield from allowance_metrics(self.server.allowances)
         yield from rule_metrics(self.delivery)
         yield from requeue_metrics(self.spool.requeuer)
+        yield from lane_metrics(self.providers, self.delivery, self.spool)
         yield from control_metrics(control.counters)
         yield from dependency_metrics(self.dependencies)
         yield from sealing_metrics(self.sealer)
@@ -232,6 +239,7 @@ class Relay:
         if config.delivery.prefetch != self._config.delivery.prefetch:
             log.warning("delivery.prefetch has changed: it is used after a restart")
         self.spool.reconfigure(config.broker)
+        self.spool.use_lanes(config.delivery.lanes)
         self.journal.reconfigure(config.broker)
         self.sealer.seals = config.seal
         await self.server.reload(config)

@@ -20,10 +20,12 @@ from relayfleet.relay.delivery.worker import DeliveryService
 from relayfleet.relay.dependencies.resolvers import Resolvers
 from relayfleet.relay.dependencies.service import Dependencies
 from relayfleet.relay.routing.lookup import Lookup
+from relayfleet.relay.routing.providers import Providers
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.server import SmtpServer
 from relayfleet.relay.server.allowances import Allowances
 from relayfleet.relay.signing.letter import Signing
+from relayfleet.relay.spool.places import PROVIDER_LANES
 from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
 from relayfleet.relay.spool.rabbitmq.requeue import Requeuer
 from relayfleet.relay.spool.sealer import Sealer
@@ -237,6 +239,31 @@ def requeue_metrics(requeuer: Requeuer) -> Iterable[Metric]:
     for rule, count in requeuer.moved.items():
         moved.add_metric([rule], count)
     yield moved
+
+
+def lane_metrics(providers: Providers, delivery: DeliveryService, spool: RabbitMQSpool) -> Iterable[Metric]:
+    """What lies in provider lanes, and what this relay does about it. `lane` has the names of the table, `shared-0` …, and `look`."""
+    records = GaugeMetricFamily(
+        "relayfleet_relay_lane_records",
+        "Records that wait in a provider lane of the pool, as this relay counted them last.",
+        labels=["lane"],
+    )
+    in_hand = GaugeMetricFamily(
+        "relayfleet_relay_lane_in_hand", "Records of a provider lane that are under way here.", labels=["lane"]
+    )
+    for place, count in spool.laned.items():
+        name = providers.names[place] if place in PROVIDER_LANES else "look"
+        records.add_metric([name], count)
+        in_hand.add_metric([name], delivery.in_hands_of(place))
+    yield from (records, in_hand)
+    yield GaugeMetricFamily(
+        "relayfleet_relay_lanes_used",
+        "1 while new mail of this relay goes to provider lanes.",
+        float(spool.puts_into_lanes),
+    )
+    yield CounterMetricFamily(
+        "relayfleet_relay_moved", "Records that were moved to a provider lane.", delivery.counters.records_moved
+    )
 
 
 def relay_metrics(server: SmtpServer, delivery: DeliveryService, spool: RabbitMQSpool) -> Iterable[Metric]:

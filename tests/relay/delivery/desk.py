@@ -88,6 +88,7 @@ async def desk(
     suppression: SuppressionList | None = None,
     rules: tuple[DeliveryRule, ...] = (),
     starts: bool = True,
+    journal: MemoryJournal | None = None,
 ) -> AsyncIterator[Desk]:
     """A service that finds its way by `zone`; it runs if it `starts`."""
     sources = sources or (Source("pod", "", HOSTNAME),)
@@ -101,7 +102,7 @@ async def desk(
         retry=retry or Retry(lifetime=1e12),
         delivery_rules=rules,
     )
-    spool, journal = MemorySpool(), MemoryJournal()
+    spool, journal = MemorySpool(), journal or MemoryJournal()
     async with responder(zone) as dns:
         resolver = Resolver(Lookup([dns.address]))
         service = DeliveryService(

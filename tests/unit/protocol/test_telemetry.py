@@ -59,6 +59,7 @@ WINDOWS = st.builds(
     sealing=NAMES,
     suppression=NAMES,
     withholds=st.booleans(),
+    lanes=st.booleans(),
     usage=st.none() | st.builds(Usages, COUNTS, NAMES, USAGE_ROWS),
     **{name: st.lists(rows, max_size=4).map(tuple) for name, rows in ROWS.items()},
 )

@@ -83,7 +83,9 @@ async def test_a_copy_goes_to_the_queue_of_the_length_that_was_meant_where_there
     for each in spool._publisher.lanes.values():
         each.keeps_copies = keeps_copies
 
-    async def store(queue: Any, body: bytes, message_id: str, prefer: Lane = "a", expires: int | None = None) -> None:
+    async def store(
+        queue: Any, body: bytes, message_id: str, prefer: Lane = "a", expires: int | None = None, **_: bool
+    ) -> None:
         found.add(" ".join(queue(lane).removeprefix("pool.v1.wait.") for lane in LANES))
 
     spool._publisher.store = store  # type: ignore[method-assign]

@@ -16,7 +16,9 @@ async def lanes(record: Record) -> set[str]:
     """Those that were preferred for it in many waits."""
     spool, preferred = RabbitMQSpool(Broker(()), lambda: ("", "")), set[str]()
 
-    async def store(queue: Any, body: bytes, message_id: str, prefer: Lane = "a", expires: int | None = None) -> None:
+    async def store(
+        queue: Any, body: bytes, message_id: str, prefer: Lane = "a", expires: int | None = None, **_: bool
+    ) -> None:
         preferred.add(prefer)
 
     spool._publisher.store = store  # type: ignore[method-assign]
@@ -45,7 +47,9 @@ async def test_copies_of_a_deferred_record_wait_in_one_lane_and_each_attempt_cho
 async def test_what_waits_for_its_key_stays_in_one_lane() -> None:
     spool, preferred = RabbitMQSpool(Broker(()), lambda: ("", "")), set[str]()
 
-    async def store(queue: Any, body: bytes, message_id: str, prefer: Lane = "a", expires: int | None = None) -> None:
+    async def store(
+        queue: Any, body: bytes, message_id: str, prefer: Lane = "a", expires: int | None = None, **_: bool
+    ) -> None:
         preferred.add(prefer)
 
     spool._publisher.store = store  # type: ignore[method-assign]

@@ -10,6 +10,7 @@ from relayfleet.amqp.consuming import ConsumeChannel, Delivery
 from relayfleet.amqp.content import header_payload
 from relayfleet.protocol.relay_config import Broker
 from relayfleet.relay.spool.interface import Successor
+from relayfleet.relay.spool.places import FRONT
 from relayfleet.relay.spool.rabbitmq.consumer import Consumer, RabbitHeld
 from relayfleet.relay.spool.rabbitmq.link import Target
 from relayfleet.relay.spool.rabbitmq.topology import Topology
@@ -32,13 +33,13 @@ class Scene:
         self.consumer._deliver(cast("ConsumeChannel", self.channel), delivery)
 
     def taken(self) -> RabbitHeld:
-        held = self.consumer._buffer.get_nowait()
+        held = self.consumer._buffers[FRONT].get_nowait()
         self.consumer._unbuffer(held)
         return held
 
     @property
     def waiting(self) -> int:
-        return self.consumer._buffer.qsize()
+        return self.consumer._buffers[FRONT].qsize()
 
     async def _store(self, successor: Successor) -> None:
         raise AssertionError(successor)

@@ -93,6 +93,7 @@ class Windows:
             suppression=suppression,
             withholds=withholds,
             usage=self._usage(),
+            lanes=True,
         )
 
     def _usage(self) -> Usages | None:

@@ -7,20 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import partial
 
 from relayfleet.relay.delivery.courier import Courier
 from relayfleet.relay.delivery.destinations import by_domain
+from relayfleet.relay.delivery.errors import BusyError
 from relayfleet.relay.delivery.judging import expired, ruled, suppressed, unanswered
 from relayfleet.relay.delivery.outcome import Outcome, Place
 from relayfleet.relay.delivery.patience import patiently
 from relayfleet.relay.delivery.ruling import PURGE, DeliveryRules
 from relayfleet.relay.delivery.telling import DeliveryCounters, tell
 from relayfleet.relay.delivery.together import together
+from relayfleet.relay.reports import notify
 from relayfleet.relay.signing.keyring import SigningKeyUnavailableError
 from relayfleet.relay.signing.letter import Letter, Signing
 from relayfleet.relay.spool.interface import Held, Journal
+from relayfleet.relay.spool.places import LOOK
 from relayfleet.relay.spool.record import Recipient
 from relayfleet.relay.suppression.suppression import SuppressionList, SuppressionListUnavailableError
 
@@ -44,6 +47,18 @@ class Attempts:
         self._signing, self._suppression = signing, suppression
         self._counters = counters
         self.rules = rules
+
+    def untouched(self, held: Held, recipients: Sequence[Recipient]) -> Collection[str]:
+        """The domains of these recipients if all of them would be tried now; none if anything else would become of one of them."""
+        record = held.record
+        if any(self.rules.of(record, recipients)) or 0 < record.expires_at <= time.time():
+            return ()
+        try:
+            listed, others = self._by_list(recipients)
+        except SuppressionListUnavailableError:
+            return ()
+        domains, unroutable = by_domain(others)
+        return () if listed or unroutable else domains
 
     async def attempt(self, held: Held, recipients: Sequence[Recipient]) -> list[Outcome]:
         """One outcome for each. Raises ClaimRefusedError when the record is no longer ours, SpoolError when the journal stays away from a purge."""
@@ -77,6 +92,9 @@ class Attempts:
             tell(self._counters, held.record, [outcome], 0.0)
         if not domains:
             return hopeless
+        if owes_word(held):
+            why = BusyError("local", "waited in its provider's lane and its turn has not come: nobody was asked")
+            return hopeless + self._kept_back(held, others, why)
         try:
             letter = self._signing.letter(held)
         except SigningKeyUnavailableError as error:
@@ -106,7 +124,8 @@ class Attempts:
         ]
 
     def _kept_back(self, held: Held, recipients: Sequence[Recipient], error: Exception) -> list[Outcome]:
-        """No peer is asked: a mail that should be signed does not leave without, and none while nobody knows who is not to be sent to."""
+        """No peer is asked: a mail that should be signed does not leave without, and none while nobody knows who is not to be sent to. Or its provider has so
+        much mail before it that its sender is told first."""
         outcomes = [unanswered(each, error, Place(), self._courier.classifier, past_dot=False) for each in recipients]
         tell(self._counters, held.record, outcomes, 0.0)
         return outcomes
@@ -116,3 +135,9 @@ class Attempts:
         outcomes = await self._courier.deliver(letter, domain, recipients)
         tell(self._counters, letter.held.record, outcomes, time.monotonic() - began)
         return outcomes
+
+
+def owes_word(held: Held) -> bool:
+    """Whether a mail that has lain in a provider lane is put off for once, so that its sender hears of the delay that he asked to hear of: only an attempt
+    tells, and waiting is none."""
+    return held.place == LOOK and notify.delay_is_owed(held.record, time.time())

@@ -2,41 +2,85 @@
 
 A record is *begun* when the first transaction with a peer is, or its end is being stored: from then on it is finished here. Before that
 nobody outside knows that we had it, and another relay may as well take it.
+
+Each place has hands of its own, so that what is slow to go from one of them keeps nobody from taking from another.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine
+from dataclasses import dataclass, field
 from typing import Any
 
 from relayfleet.relay.spool.interface import Held
+from relayfleet.relay.spool.places import FRONT, LANED
+
+LANE_HANDS = 128
+"""Records of one lane, or of those that are looked at."""
+
+
+@dataclass(eq=False, slots=True)
+class Share:
+    """The hands of one place. `bound`: how many of its records lead to which lane, as far as that was asked; `looking`: how many only wait for what the
+    journal says; `room` is set while one more may be taken."""
+
+    most: int
+    taken: int = 0
+    looking: int = 0
+    bound: Counter[int] = field(default_factory=Counter)
+    room: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def count(self, more: int = 0) -> None:
+        """So many more are under way."""
+        self.taken += more
+        if self.taken < self.most:
+            self.room.set()
+        else:
+            self.room.clear()
+
+    def crowded_by(self, lane: int) -> bool:
+        """Whether mail of this lane has more hands here than half of those that are free. So any number of slow providers leaves room for others."""
+        return self.bound[lane] * 2 > max(self.most - self.taken, 0)
 
 
 class Hands:
-    """`most`: how many records may be under way; `room` is set while there are fewer."""
+    """`most`: how many records of the front may be under way."""
 
     def __init__(self, most: int) -> None:
-        self._most = most
+        self._shares = {FRONT: Share(most), **{each: Share(LANE_HANDS) for each in LANED}}
         self._tasks: dict[asyncio.Task[None], Held] = {}
+        self._bound: dict[Held, int] = {}
         self._begun: set[Held] = set()
-        self.room = asyncio.Event()
-        self.room.set()
+        for each in self._shares.values():
+            each.count()
 
     def __len__(self) -> int:
         return len(self._tasks)
 
+    def of(self, place: int) -> Share:
+        """Those for records of one place."""
+        return self._shares[place]
+
     def limit(self, most: int) -> None:
-        """Another bound from now on."""
-        self._most = most
-        self._make_room()
+        """Another bound for the front from now on."""
+        front = self._shares[FRONT]
+        front.most = most
+        front.count()
 
     def take(self, held: Held, work: Coroutine[Any, Any, None]) -> None:
         """Do the work on a record in a task of its own; cancelled, it hands the record back."""
         task = asyncio.create_task(work)
         self._tasks[task] = held
         task.add_done_callback(self._finished)
-        self._make_room()
+        self._shares[held.place].count(1)
+
+    def bind(self, held: Held, lane: int) -> None:
+        """It leads to this lane, and is delivered from where it is."""
+        if held not in self._bound:
+            self._bound[held] = lane
+            self._shares[held.place].bound[lane] += 1
 
     def begin(self, held: Held) -> None:
         """From now on the record is finished here."""
@@ -45,6 +89,8 @@ class Hands:
     def end(self, held: Held) -> None:
         """It is settled or handed back."""
         self._begun.discard(held)
+        if (lane := self._bound.pop(held, None)) is not None:
+            self._shares[held.place].bound[lane] -= 1
 
     async def give_back(self) -> int:
         """Hand back what is not begun, and return how many records those were."""
@@ -61,14 +107,8 @@ class Hands:
         await _cancelled(list(self._tasks))
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        del self._tasks[task]
-        self._make_room()
-
-    def _make_room(self) -> None:
-        if len(self._tasks) < self._most:
-            self.room.set()
-        else:
-            self.room.clear()
+        held = self._tasks.pop(task)
+        self._shares[held.place].count(-1)
 
 
 async def _cancelled(tasks: list[asyncio.Task[None]]) -> None:

@@ -1,9 +1,10 @@
 """The delivery service: takes records from the queue, has their recipients delivered, and settles what is left.
 
-    take → ask the journal → follow the pool's rules → look at its expiry → ask the suppression list → split by domain → sign → deliver → decide
-         → tell the journal → store successors and reports → acknowledge
+    take → ask the journal → move it to its provider's lane, or else follow the pool's rules → look at its expiry → ask the suppression list
+         → split by domain → sign → deliver → decide → tell the journal → store successors and reports → acknowledge
 
-At most `delivery.prefetch` records are in hand; the queue keeps the rest. A record is acknowledged only after its successors are stored.
+At most `delivery.prefetch` records of the front are in hand, and `hands.LANE_HANDS` of each provider lane; the queue keeps the rest. A record is
+acknowledged only after its successors are stored.
 Whatever goes wrong inside, the record goes back to the queue: it is never dropped here. What our own code fails on again and again goes to quarantine.
 """
 
@@ -22,6 +23,7 @@ from relayfleet.relay.delivery.attempting import Attempts
 from relayfleet.relay.delivery.courier import Courier
 from relayfleet.relay.delivery.hands import Hands
 from relayfleet.relay.delivery.journal import Witness
+from relayfleet.relay.delivery.moving import Mover
 from relayfleet.relay.delivery.outcome import Outcome
 from relayfleet.relay.delivery.patience import patiently
 from relayfleet.relay.delivery.ruling import DeliveryRules
@@ -32,6 +34,8 @@ from relayfleet.relay.delivery.telling import DISCARDED, DeliveryCounters, log, 
 from relayfleet.relay.discard import Discard
 from relayfleet.relay.replies.classify import Classifier
 from relayfleet.relay.replies.rules import Rule, load_rules
+from relayfleet.relay.retry.backoff import expired, shortened
+from relayfleet.relay.routing.providers import LaneFinder, Providers
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.routing.router import Router
 from relayfleet.relay.senders import Senders
@@ -45,7 +49,8 @@ from relayfleet.relay.spool.interface import (
     Spool,
     SpoolError,
 )
-from relayfleet.relay.spool.record import share
+from relayfleet.relay.spool.places import PLACES
+from relayfleet.relay.spool.record import Record, share
 from relayfleet.relay.suppression.suppression import SuppressionList
 
 SWEEP_SECONDS = 5.0
@@ -73,6 +78,7 @@ class DeliveryService:
         discard: Discard | None = None,
         signing: Signing | None = None,
         suppression: SuppressionList | None = None,
+        providers: Providers | None = None,
     ) -> None:
         self._spool, self._journal, self._resolver = spool, journal, resolver
         self._hostname = hostname
@@ -88,17 +94,22 @@ class DeliveryService:
         self._attempts = Attempts(
             self._courier, journal, self.signing, suppression or SuppressionList(), self.counters, _rules(config)
         )
+        finder = LaneFinder(resolver, providers or Providers())
+        self._mover = Mover(spool, finder, self._hands, self._attempts, self.counters)
         self._config = config
         self._senders = Senders(config.submitters)
-        self._taker: asyncio.Task[None] | None = None
+        self._takers: list[asyncio.Task[None]] = []
         self._sweeper: asyncio.Task[None] | None = None
         self._draining = self._paused = self._started = False
-        self._looking = 0
 
     @property
     def in_hand(self) -> int:
         """Records under way."""
         return len(self._hands)
+
+    def in_hands_of(self, place: int) -> int:
+        """Records under way that were taken from there."""
+        return self._hands.of(place).taken
 
     @property
     def rules(self) -> DeliveryRules:
@@ -157,24 +168,24 @@ class DeliveryService:
         self.pool.close()
 
     def _take(self) -> None:
-        if self._started and not self._paused and self._taker is None:
-            self._taker = asyncio.create_task(self._take_all())
+        if self._started and not self._paused and not self._takers:
+            self._takers = [asyncio.create_task(self._take_all(each)) for each in PLACES]
 
     async def _stop_taking(self) -> None:
-        taker, self._taker = self._taker, None
-        if taker is not None:
-            taker.cancel()
-            await asyncio.gather(taker, return_exceptions=True)
+        takers, self._takers = self._takers, []
+        for each in takers:
+            each.cancel()
+        await asyncio.gather(*takers, return_exceptions=True)
         try:
             await self._spool.stop_taking()
         except SpoolError as error:
             log.warning("no records are taken any more, but the queue does not answer: %s", error)
 
-    async def _take_all(self) -> None:
+    async def _take_all(self, place: int) -> None:
         while True:
-            await self._hands.room.wait()
+            await self._hands.of(place).room.wait()
             try:
-                held = await self._spool.take()
+                held = await self._spool.take(place)
             except SpoolError as error:
                 log.warning("the queue gives no records: %s", error)
                 await asyncio.sleep(TAKE_PAUSE_SECONDS)
@@ -207,7 +218,7 @@ class DeliveryService:
         if self._suspects.is_deadly(held):
             return await self._quarantine(held, f"handed out {held.deliveries} times without an end")
         try:
-            await self._deliver(held)
+            self.counters.records_settled += await self._deliver(held)
         except (ClaimRefusedError, SpoolError):
             raise
         except Exception as error:
@@ -216,7 +227,6 @@ class DeliveryService:
                 return await self._quarantine(held, f"{type(error).__name__}: {error}")
             await asyncio.sleep(FAULT_PAUSE_SECONDS)  # it comes again at once
             return False
-        self.counters.records_settled += 1
         return True
 
     async def _quarantine(self, held: Held, why: str) -> bool:
@@ -227,18 +237,21 @@ class DeliveryService:
         await patiently(held, lambda: held.settle([quarantined(held, why)]))
         return True
 
-    async def _deliver(self, held: Held) -> None:
+    async def _deliver(self, held: Held) -> bool:
+        """Until it is settled (True), or has been moved."""
         record = held.record
         if self._discard.takes(record):
             # Before the journal is asked: a probe that is thrown away twice does no harm.
             await patiently(held, held.settle)
             self.counters.recipients[DISCARDED] += len(record.recipients)
-            return
+            return True
         seen = await self._seen(held)
         known, fresh = twins.before(record, seen)
         self.counters.duplicates_dropped += len(record.recipients) - len(known) - len(fresh)
         if known:
             tell(self.counters, record, known, 0.0)
+        elif fresh and not self._is_over(record) and await self._mover.moved(held, fresh):
+            return False
         outcomes = await self._left_by_twins(held, known + await self._attempts.attempt(held, fresh))
         decision = settlement.decide(
             record,
@@ -254,6 +267,7 @@ class DeliveryService:
         await self._tell(held, events.settled(record, outcomes, decision.successors))
         ended = twins.unfinished(outcomes)
         await patiently(held, lambda: held.settle(decision.successors, partial(self._settled, held, ended)))
+        return True
 
     async def _left_by_twins(self, held: Held, outcomes: list[Outcome]) -> list[Outcome]:
         if not twins.unfinished(outcomes):
@@ -294,18 +308,20 @@ class DeliveryService:
         until = time.monotonic() + OPEN_CLAIM_SECONDS
         while True:
             seen = await patiently(held, lambda: self._journal.seen(held.record))
-            if not seen.uncertain or time.monotonic() >= until or not held.is_ours or self._crowded:
+            share = self._hands.of(held.place)
+            # Records that wait for the claims of others keep at most half of the hands busy.
+            if not seen.uncertain or time.monotonic() >= until or not held.is_ours or share.looking * 2 >= share.most:
                 return seen
-            self._looking += 1
+            share.looking += 1
             try:
                 await asyncio.sleep(OPEN_CLAIM_PAUSE)
             finally:
-                self._looking -= 1
+                share.looking -= 1
 
-    @property
-    def _crowded(self) -> bool:
-        """Records that wait for the claims of others keep at most half of the hands busy."""
-        return self._looking * 2 >= self._config.delivery.prefetch
+    def _is_over(self, record: Record) -> bool:
+        """Whether its life is over if it is not delivered now: that is found out by an attempt, and must not wait in a lane."""
+        retry = shortened(self._config.retry, record.accepted_at, record.expires_at)
+        return expired(retry, max(time.time() - record.accepted_at, 0.0))
 
     def _router(self, config: RelayConfig) -> Router:
         names = {self._hostname, *(source.helo_name for source in config.sources)}

@@ -35,6 +35,12 @@ def delay_is_due(record: Record, next_at: float) -> bool:
     return max(record.next_at, record.accepted_at) < threshold <= next_at
 
 
+def delay_is_owed(record: Record, now: float) -> bool:
+    """True when somebody asked to be told of a delay, and that was due since the last attempt: the next one tells of it, however it ends."""
+    asked = any("DELAY" in each.notify.upper().split(",") for each in record.recipients)
+    return asked and bool(record.sender) and delay_is_due(record, now)
+
+
 def report(record: Record, entries: Sequence[Entry], reporting_mta: str, now: float, lifetime: float) -> Record | None:
     """The report as a new record with null reverse-path; None when nobody is to be told, or the mail is itself a report."""
     told = [entry for entry in entries if wants(entry)]

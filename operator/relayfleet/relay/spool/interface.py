@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
+from relayfleet.relay.spool.places import FRONT
 from relayfleet.relay.spool.record import Record
 
 
@@ -49,6 +50,11 @@ class Held(Protocol):
     def record(self) -> Record: ...
 
     @property
+    def place(self) -> int:
+        """Where it was taken from (`places`)."""
+        ...
+
+    @property
     def redelivered(self) -> bool:
         """True when another relay, or an earlier life of this one, may have tried it."""
         ...
@@ -71,6 +77,11 @@ class Held(Protocol):
         """
         ...
 
+    async def move(self, lane: int) -> None:
+        """Store the record as it is in a provider lane, under its own name, then let go of it here. SpoolError: it is still here, unless it is not ours
+        any more, and may be there as well, as after any late confirm."""
+        ...
+
     def release(self) -> None:
         """Hand the record back to be taken by any relay, this one included."""
         ...
@@ -83,8 +94,13 @@ class Spool(Protocol):
         """Return when a majority of the queue's members has the record on disk. Raises SpoolError otherwise."""
         ...
 
-    async def take(self) -> Held:
-        """The next record; waits until there is one. Cancellation loses none."""
+    @property
+    def uses_lanes(self) -> bool:
+        """Whether records may be moved to provider lanes now."""
+        ...
+
+    async def take(self, place: int = FRONT) -> Held:
+        """The next record of a place; waits until there is one. Cancellation loses none."""
         ...
 
     async def stop_taking(self) -> None:

@@ -1,4 +1,4 @@
-"""Taking records: one consuming connection a lane, a buffer between broker and delivery, and what is held.
+"""Taking records: one consuming connection a lane and one for all provider lanes, a buffer between broker and delivery for each place, and what is held.
 
 Consuming begins with the first `take`, so a relay that only takes mail in holds nothing. What was delivered and not yet taken is bounded:
 by the prefetch in number, and in bytes by not reading from the connection. A lost connection means that the broker has handed all its
@@ -15,8 +15,11 @@ from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.consuming import ConsumeChannel, Delivery
 from relayfleet.amqp.errors import AmqpError
 from relayfleet.relay.spool.interface import SpoolError, SpoolUnavailable, Successor
+from relayfleet.relay.spool.places import FRONT, PLACES
 from relayfleet.relay.spool.rabbitmq.copies import Copies
 from relayfleet.relay.spool.rabbitmq.link import Link, Target
+from relayfleet.relay.spool.rabbitmq.providerlanes import ProviderLanes
+from relayfleet.relay.spool.rabbitmq.source import Source
 from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane, Topology
 from relayfleet.relay.spool.rabbitmq.ways import Ways
 from relayfleet.relay.spool.record import Record, RecordError
@@ -32,14 +35,28 @@ log = logging.getLogger(__name__)
 class RabbitHeld:
     """A record that the broker counts as ours. Fits `interface.Held`."""
 
-    def __init__(self, consumer: Consumer, channel: ConsumeChannel, delivery: Delivery, record: Record) -> None:
+    def __init__(
+        self,
+        consumer: Consumer,
+        channel: ConsumeChannel,
+        delivery: Delivery,
+        record: Record,
+        source: Source | None = None,
+    ) -> None:
         self._consumer = consumer
         self._channel = channel
+        self._source = source or Source()
+        self._counted = False
         self._tag = delivery.tag
         self.record = record
         self.size = len(delivery.body)
         self.redelivered = delivery.redelivered
         self.deliveries = 1 + int(delivery.headers.get("x-delivery-count", 0)) if delivery.redelivered else 1
+
+    @property
+    def place(self) -> int:
+        """See `interface.Held.place`."""
+        return self._source.place
 
     @property
     def addresses(self) -> frozenset[str]:
@@ -54,20 +71,35 @@ class RabbitHeld:
     async def settle(self, successors: Sequence[Successor] = (), stored: Callable[[], None] = lambda: None) -> None:
         await self._consumer.settle(self, successors, stored)
 
+    async def move(self, lane: int) -> None:
+        await self._consumer.move(self, lane)
+
     def release(self) -> None:
         self._consumer.release(self)
+
+    def came(self) -> None:
+        """It is in memory until it is let go of or handed back."""
+        self._counted = True
+        self._source.came(self.size)
 
     def let_go(self) -> None:
         """Tell the broker that it is done. Raises AmqpError when it is not ours any more."""
         self._channel.ack(self._tag)
+        self._gone()
 
     def hand_back(self) -> None:
         """Tell the broker to give it to somebody."""
         self._channel.nack(self._tag)
+        self._gone()
+
+    def _gone(self) -> None:
+        if self._counted:
+            self._counted = False
+            self._source.gone(self.size)
 
 
 class Consumer:
-    """Both consuming lanes. `saw` hears the size of each record."""
+    """Both consuming lanes, and the provider lanes. `saw` hears the size of each record."""
 
     def __init__(
         self,
@@ -82,11 +114,12 @@ class Consumer:
         self._ways = ways
         self._saw = saw
         self._taking = True
-        self._buffer: asyncio.Queue[RabbitHeld] = asyncio.Queue()
+        self._buffers: dict[int, asyncio.Queue[RabbitHeld]] = {each: asyncio.Queue() for each in PLACES}
         self._buffered_bytes = 0
         self._copies: Copies[RabbitHeld] = Copies()
         self._channels: dict[Lane, ConsumeChannel] = {}
         self._aside: set[asyncio.Task[None]] = set()
+        self.provider_lanes = ProviderLanes(target, topology, self._deliver)
         self._links = {
             lane: Link(
                 target,
@@ -103,12 +136,13 @@ class Consumer:
         """False after `stop_taking`."""
         return self._taking
 
-    async def take(self) -> RabbitHeld:
-        """The next record that is still ours; connects at the first call."""
+    async def take(self, place: int = FRONT) -> RabbitHeld:
+        """The next record of the place that is still ours; connects at the first call."""
         for each in self._links.values():
             each.start()
+        self.provider_lanes.start()
         while True:
-            held = await self._buffer.get()
+            held = await self._buffers[place].get()
             self._unbuffer(held)
             if held.is_ours:
                 return held
@@ -133,6 +167,16 @@ class Consumer:
         if True not in dropped:
             raise SpoolUnavailable("the connection was lost and the record is with others")
 
+    async def move(self, held: RabbitHeld, lane: int) -> None:
+        """See `interface.Held.move`. A copy that is parked here takes its place, and is moved or tried in its turn."""
+        if not held.is_ours:
+            raise SpoolUnavailable("the connection was lost and the record is with others: it is not moved")
+        await self._ways.move(held.record, lane)
+        ours = _dropped(held)
+        self._give_up(held)
+        if not ours:
+            raise SpoolUnavailable("the connection was lost and the record is with others, and in its lane")
+
     def release(self, held: RabbitHeld) -> None:
         """Hand it back to be taken by anyone."""
         held.hand_back()
@@ -148,12 +192,14 @@ class Consumer:
                     await channel.cancel(DEADLINE)
                 except AmqpError as error:
                     log.info("consuming had ended already: %s", error)
+        await self.provider_lanes.stop_taking()
         for each in self._copies.unpark():
             each.hand_back()
-        while not self._buffer.empty():
-            held = self._buffer.get_nowait()
-            self._unbuffer(held)
-            self.release(held)
+        for buffer in self._buffers.values():
+            while not buffer.empty():
+                held = buffer.get_nowait()
+                self._unbuffer(held)
+                self.release(held)
 
     async def resume_taking(self) -> None:
         """New records again, from all lanes that are up; a lane that comes up consumes by itself."""
@@ -167,12 +213,14 @@ class Consumer:
                     await self._consume(lane, channel)
                 except AmqpError as error:
                     log.info("consuming begins anew with the next connection: %s", error)
+        if self._taking:
+            await self.provider_lanes.resume_taking()
 
     async def close(self) -> None:
         """Close the connections; everything unsettled goes back."""
         for each in self._aside:
             each.cancel()
-        await asyncio.gather(*(each.stop() for each in self._links.values()))
+        await asyncio.gather(self.provider_lanes.stop(), *(each.stop() for each in self._links.values()))
 
     async def _prepare(self, lane: Lane, connection: Connection) -> ConsumeChannel:
         channel = await ConsumeChannel.open(connection, DEADLINE)
@@ -189,7 +237,7 @@ class Consumer:
     def _lost(self, lane: Lane) -> None:
         self._channels.pop(lane, None)
 
-    def _deliver(self, channel: ConsumeChannel, delivery: Delivery) -> None:
+    def _deliver(self, channel: ConsumeChannel, delivery: Delivery, source: Source | None = None) -> None:
         try:
             record = self._ways.open(delivery.body, lambda: delivery.message_id)
         except RecordError as error:
@@ -201,24 +249,30 @@ class Consumer:
             log.info("id=%s waits for %.0f s: %s", delivery.message_id, wait, missing)
             self._put_aside(channel, delivery, lambda body, message_id: self._ways.put_off(body, message_id, wait))
             return
-        held = RabbitHeld(self, channel, delivery, record)
+        held = RabbitHeld(self, channel, delivery, record, source)
         self._saw(held.size)
         if not self._taking:
             held.hand_back()
-        elif self._copies.is_finished(held.record.key, held.addresses):
+            return
+        held.came()
+        if self._copies.is_finished(held.record.key, held.addresses):
             log.info("dropped a late copy of %s", held.record.key)
             _dropped(held)
         elif self._copies.begin(held.record.key, held.addresses, held):
             self._hand_out(held)
 
     def _hand_out(self, held: RabbitHeld) -> None:
-        self._buffer.put_nowait(held)
+        self._buffers[held.place].put_nowait(held)
+        if held.place != FRONT:
+            return
         self._buffered_bytes += held.size
         if self._buffered_bytes > BUFFER_BYTES:
             for each in self._channels.values():
                 each.connection.pause_reading()
 
     def _unbuffer(self, held: RabbitHeld) -> None:
+        if held.place != FRONT:
+            return  # hands are free for it, or nearly so: see `providerlanes` for what bounds those
         self._buffered_bytes -= held.size
         if self._buffered_bytes <= BUFFER_BYTES // 2:
             for each in self._channels.values():

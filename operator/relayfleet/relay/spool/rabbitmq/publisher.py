@@ -45,6 +45,7 @@ class _Attempt:
     message_id: str
     expires: int | None
     ends_at: float
+    excluded: frozenset[Lane] = frozenset()
     under_way: dict[asyncio.Future[None], _Way] = field(default_factory=dict)
     tried: set[Lane] = field(default_factory=set)
     failures: list[str] = field(default_factory=list)
@@ -97,6 +98,10 @@ class Publisher:
         """The broker's alarm in its words, empty when there is none."""
         return next((each.blocked for each in self.lanes.values() if each.blocked), "")
 
+    def trusts(self, lane: Lane) -> bool:
+        """Whether a record that can go to this lane alone may be given to it: it confirms in time, or is due for a trial."""
+        return self.lanes[lane].rank(preferred=True) == 0
+
     async def store(
         self,
         queue: Callable[[Lane], str],
@@ -104,13 +109,17 @@ class Publisher:
         message_id: str,
         prefer: Lane = "a",
         expires: int | None = None,
+        *,
+        only: bool = False,
     ) -> None:
-        """Return when a majority has it on disk. `queue` names the lane's queue; `expires`: milliseconds until the broker drops it. Raises
-        SpoolTooLarge or SpoolUnavailable."""
+        """Return when a majority has it on disk. `queue` names the lane's queue; `expires`: milliseconds until the broker drops it; `only`: it goes to the
+        preferred lane or nowhere. Raises SpoolTooLarge or SpoolUnavailable."""
         if self._size_max is not None and len(body) > self._size_max:
             raise SpoolTooLarge(f"the record has {len(body)} bytes, the broker takes {self._size_max}")
         timeout = self._target.broker.publish_timeout
-        attempt = _Attempt(queue, body, message_id, expires, time.monotonic() + timeout)
+        excluded = frozenset(LANES) - {prefer} if only else frozenset()
+        attempt = _Attempt(queue, body, message_id, expires, time.monotonic() + timeout, excluded)
+        attempt.tried.update(excluded)
         while attempt.left() > 0:
             sent = not attempt.is_moving() and self._send_elsewhere(attempt, prefer)
             if not sent and not attempt.under_way:
@@ -188,7 +197,7 @@ class Publisher:
             # A lane that has not tried yet says less than the one that was refused, so both are told.
             down = [each.why_not for each in self.lanes.values() if not each.is_up]
             raise SpoolUnavailable(f"the broker cannot store{_words(attempt.failures + down)}") from error
-        attempt.tried.clear()
+        attempt.tried = set(attempt.excluded)
 
     def _count_unreachable(self) -> None:
         for each in self.lanes.values():

@@ -8,7 +8,7 @@ store within that second is not in it; the quota leaves room for that.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from relayfleet.amqp.channel import Channel
@@ -65,11 +65,18 @@ class Watermark:
 
 
 class Census:
-    """Counts the lanes' queues in the background, on a channel of its own: a queue that does not answer holds up no publish."""
+    """Counts the lanes' queues in the background, on a channel of its own: a queue that does not answer holds up no publish. `more`: names of other queues
+    that are known to exist, by lane."""
 
-    def __init__(self, watermark: Watermark, lanes: dict[Lane, PublishLane]) -> None:
+    def __init__(
+        self,
+        watermark: Watermark,
+        lanes: dict[Lane, PublishLane],
+        more: Callable[[Lane], Sequence[str]] = lambda lane: (),
+    ) -> None:
         self._watermark = watermark
         self._lanes = lanes
+        self._more = more
         self._channels: dict[Lane, Channel] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -99,7 +106,7 @@ class Census:
             channel = self._channels.get(lane)
             if channel is None or not channel.is_open:
                 channel = self._channels[lane] = await Channel.open(connection, TIMEOUT)
-            names = self._lanes[lane].queues  # one that is missing closes the channel for all
+            names = (*self._lanes[lane].queues, *self._more(lane))  # one that is missing closes the channel for all
             asked = (channel.declare(each, TIMEOUT, passive=True) for each in names)
             answers = await asyncio.gather(*asked, return_exceptions=True)
         except AmqpError:

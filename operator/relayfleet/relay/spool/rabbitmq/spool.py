@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from relayfleet.protocol.relay_config import Broker
 from relayfleet.protocol.sealing import QUARANTINE
 from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.spool.interface import SpoolFull, Successor
+from relayfleet.relay.spool.places import FRONT
 from relayfleet.relay.spool.rabbitmq.consumer import Consumer, RabbitHeld
 from relayfleet.relay.spool.rabbitmq.link import Target
+from relayfleet.relay.spool.rabbitmq.providerlanes import by_place
 from relayfleet.relay.spool.rabbitmq.publisher import Publisher
 from relayfleet.relay.spool.rabbitmq.quota import Census, Watermark
 from relayfleet.relay.spool.rabbitmq.requeue import Orders, Requeuer
-from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANES, Lane, Topology
+from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANES, LED_BY, Lane, Topology
 from relayfleet.relay.spool.rabbitmq.ways import Ways
-from relayfleet.relay.spool.record import Record, share
+from relayfleet.relay.spool.record import Recipient, Record, share
 from relayfleet.relay.spool.sealer import Sealer
 
 MOST_READY = 1000
@@ -28,7 +30,7 @@ class RabbitMQSpool:
 
     `credentials` gives (username, password) and `ca_file` names the broker's CA; both are asked anew for each connection. `prefetch` bounds the
     records held by this relay, a lane. `name` is what the broker's operators see. `tally` hears of every confirm. `sealer` makes bytes of
-    records and records of bytes; without one nothing is sealed. `ladder` is the product's own except in tests.
+    records and records of bytes; without one nothing is sealed. `lane_of` names the provider lane of a mail, None: it has none. `ladder` is the product's own except in tests.
     """
 
     def __init__(
@@ -42,19 +44,24 @@ class RabbitMQSpool:
         ladder: tuple[int, ...] = LADDER,
         tally: Tally | None = None,
         sealer: Sealer | None = None,
+        lane_of: Callable[[Sequence[Recipient]], int | None] = lambda recipients: None,
     ) -> None:
         self._target = target = Target(broker, credentials, ca_file, name)
         self._topology = Topology(broker.queue_prefix, broker.replicas, ladder, balanced=len(broker.addresses) == 1)
         self._sealer = sealer or Sealer(None, broker.queue_prefix)
         self._watermark = Watermark(broker.quota_bytes)
         self._publisher = Publisher(target, self._topology, tally or Tally())
-        self._census = Census(self._watermark, self._publisher.lanes)
+        self._lane_of = lane_of
         self._consumer = Consumer(
             target,
             self._topology,
             prefetch,
-            Ways(self._sealer.open, self._succeed, self._put_off, self._put_in_quarantine),
+            Ways(self._sealer.open, self._succeed, self._put_off, self._put_in_quarantine, self._move),
             self._watermark.saw,
+        )
+        self._lanes = lanes = self._consumer.provider_lanes
+        self._census = Census(
+            self._watermark, self._publisher.lanes, lambda lane: lanes.queues if lane == LED_BY else ()
         )
         self.requeuer = Requeuer(
             target, self._topology, self._sealer.open, self._requeue, self._may_requeue, self._has_room
@@ -69,6 +76,25 @@ class RabbitMQSpool:
     def requeue(self, orders: Orders) -> None:
         """Try waiting mail now as these orders say, from now on and in place of those before."""
         self.requeuer.follow(orders)
+
+    def use_lanes(self, used: bool) -> None:
+        """Whether new mail goes to provider lanes, from now on; what lies there is taken in any case."""
+        self._lanes.use(used)
+
+    @property
+    def uses_lanes(self) -> bool:
+        """See `interface.Spool.uses_lanes`. Where their broker stands still, moves would only wait."""
+        return self._lanes.usable and self._publisher.trusts(LED_BY)
+
+    @property
+    def puts_into_lanes(self) -> bool:
+        """Whether new mail goes to provider lanes, as far as they take it in time."""
+        return self._lanes.usable
+
+    @property
+    def laned(self) -> dict[int, int]:
+        """Records in each provider lane, and of those to be looked at, as they were counted last."""
+        return dict(by_place(self._watermark.counts, self._topology))
 
     def reconfigure(self, broker: Broker) -> None:
         """Take over addresses, quota and deadline. The queues' prefix is the pool's name and stays. Connections that stand are kept."""
@@ -90,12 +116,12 @@ class RabbitMQSpool:
         if full := self._full():
             raise SpoolFull(full)
         body = self._sealer.seal(record)
-        await self._publisher.store(self._topology.ready, body, record.key)
+        await self._store_new(record, body)
         self._watermark.stored(len(body))
 
-    async def take(self) -> RabbitHeld:
+    async def take(self, place: int = FRONT) -> RabbitHeld:
         """See `interface.Spool.take`."""
-        return await self._consumer.take()
+        return await self._consumer.take(place)
 
     async def stop_taking(self) -> None:
         """See `interface.Spool.stop_taking`."""
@@ -140,7 +166,25 @@ class RabbitMQSpool:
         elif successor.delay > 0:
             await self._wait(body, key, successor.delay, _lane(successor.record))
         else:
-            await self._publisher.store(self._topology.ready, body, key)
+            await self._store_new(successor.record, body)
+
+    async def _store_new(self, record: Record, body: bytes) -> None:
+        """To be delivered now: into its provider's lane, or into a ready queue. What the lane does not take in time goes to the ready queue that the other
+        node leads, over the other connection, as it does without lanes."""
+        place = self._lane_of(record.recipients) if self._lanes.usable else None
+        if place is None:
+            await self._publisher.store(self._topology.ready, body, record.key)
+            return
+
+        def queue(lane: Lane) -> str:
+            return self._topology.place(place) if lane == LED_BY else self._topology.ready(lane)
+
+        await self._publisher.store(queue, body, record.key, LED_BY)
+
+    async def _move(self, record: Record, place: int) -> None:
+        """Into the lane and nowhere else: from the front to the front it would go round for as long as the lanes' broker stands still."""
+        body, queue = self._sealer.seal(record), self._topology.place(place)
+        await self._publisher.store(lambda _: queue, body, record.key, LED_BY, only=True)
 
     async def _put_off(self, body: bytes, message_id: str, delay: float) -> None:
         """What cannot be opened now, as it came: nobody knows more of it than its key."""

@@ -42,6 +42,9 @@ LADDER: tuple[int, ...] = (15, 60, 120, 240, 480, 600, 960, 1920, 3840, 7680, 14
 MOST_APART = 1800
 """Seconds between the returns of two copies of one record that the lanes' lengths may make."""
 
+LED_BY: Lane = "b"
+"""Whose node leads all provider lanes. Mail that its lane does not take in time goes to the other lane's ready queue."""
+
 LANE_SECONDS, LOOK_SECONDS = 1200, 300
 """Far less together than the journal remembers what became of a record's copies (docs/decisions/0025)."""
 
@@ -87,7 +90,7 @@ class Topology:
 
     def provider_lanes(self) -> list[Queue]:
         """The queues of all provider lanes; the one in which they end comes first, so where that is missing there are none."""
-        look = Queue(self._look, self._arguments() | self._dead_lettering(LOOK_SECONDS * 1000, self.ready("b")))
+        look = Queue(self._look, self._arguments() | self._dead_lettering(LOOK_SECONDS * 1000, self.ready(LED_BY)))
         ends = self._arguments() | self._dead_lettering(LANE_SECONDS * 1000, self._look)
         return [look, *(Queue(self.place(each), ends) for each in PROVIDER_LANES)]
 
