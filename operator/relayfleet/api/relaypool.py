@@ -28,6 +28,8 @@ from relayfleet.api.submitters import MOST_SUBMITTERS, Submitter
 from relayfleet.api.suppression import SuppressionList
 
 MOST_RESOLVERS = 8
+BY_PROVIDER = "ByProvider"
+"""The one way of provider lanes that there is."""
 
 
 class ProxyProtocol(Model):
@@ -143,6 +145,12 @@ class DeliverySettings(Model):
         le=100,
         description="SMTP sessions at a time from one relay and one SendingIP to one set of MX hosts, at most. A relay begins with 5 or fewer, opens more while "
         "mail is taken, and fewer when the destination says that it is too much. Reckon with replicas × this number at the destination.",
+    )
+    provider_lanes: Literal["None", "ByProvider"] = Field(
+        default="None",
+        description="ByProvider: mail for each of the largest mailbox providers waits in a queue of its own, and all other mail in eight that are shared by "
+        "destination, so that a slow provider keeps no mail for others waiting. 17 more queues for the pool. Used once each relay of the pool takes "
+        "from them (status.providerLanes); relays from before are replaced for it, once. None: one queue for all; what lanes still hold is delivered.",
     )
 
 
@@ -359,6 +367,10 @@ class RelayPoolStatus(Status):
     sealed: bool | None = Field(
         default=None,
         description="Whether mail is encrypted before it is stored. True from the moment on when each relay of the pool can open it.",
+    )
+    provider_lanes: bool | None = Field(
+        default=None,
+        description="Whether new mail goes to provider lanes. With delivery.providerLanes ByProvider true from the moment on when each relay of the pool takes mail from them.",
     )
     cordoned: list[CordonedRelay] = Field(
         default=[],

@@ -15,10 +15,10 @@ from relayfleet.api.queuecluster import QueueClusterSpec
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.relay import (
+    abilities,
     account,
     broker,
     config,
-    deliveryrules,
     dependencies,
     deployment,
     disruption,
@@ -44,11 +44,12 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a pool's children are made of besides the pool: its queue, if there is one, the SendingIPs that it may use, and whether its relays
-    seal mail."""
+    seal mail, and put it into provider lanes."""
 
     queue: Object | None
     sources: Sequence[tuple[str, SendingIPSpec]]
     seal: bool = False
+    lanes: bool = False
 
 
 @dataclass(slots=True)
@@ -98,7 +99,9 @@ class Children:
         region = self._context.settings.region
         prefix = config.queue_prefix(self._pool, region)
         access = broker.access(needs.queue, queue, prefix, size_in_bytes(self._spec.quota))
-        document = config.document(self._pool, self._spec, needs.sources, access.broker, region, seal=needs.seal)
+        document = config.document(
+            self._pool, self._spec, needs.sources, access.broker, region, seal=needs.seal, lanes=needs.lanes
+        )
         text, digest = config.rendered(document)
         external = queue.external.addresses if queue.external else ()
         policy = networkpolicy.network_policy(
@@ -122,7 +125,7 @@ class Children:
         inputs = rollout.digest(self._inputs(broker_volume))
         built = pod.template(self._pool, self._spec, broker_volume, settings.image, settings.region)
         choice = rollout.choose_template(kept.get(TEMPLATE), kept.get(INPUTS), inputs, built)
-        if not deliveryrules.followed(self._spec.delivery_rules, choice.template):
+        if not abilities.followed(self._spec, choice.template):
             choice = rollout.choose_template(None, None, inputs, built)
         annotations = {TEMPLATE: choice.text, INPUTS: choice.inputs}
         wanted = deployment.deployment(self._pool, self._spec.replicas, choice.template, annotations)

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from relayfleet.api.labels import POOL
 from relayfleet.api.queuecluster import QueueClusterSpec
-from relayfleet.api.relaypool import RelayPoolSpec
+from relayfleet.api.relaypool import BY_PROVIDER, RelayPoolSpec
 from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.relay import broker, names, resolvers
 from relayfleet.controllers import relaycontrol, relaypods, relaysight, relaywatch
@@ -21,7 +21,7 @@ from relayfleet.controllers.relaychildren import Children, Needs, Outcome, memor
 from relayfleet.controllers.specs import parsed, paused, why_invalid
 from relayfleet.controllers.telling import tell
 from relayfleet.decide.health.words import Level
-from relayfleet.decide.pool import facts
+from relayfleet.decide.pool import facts, lanes
 from relayfleet.decide.pool.sealing import seals
 from relayfleet.decide.pool.statements import invalid, statements
 from relayfleet.decide.statement import Statement
@@ -40,6 +40,7 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
         context.signing.keep((namespace, name), ())
         context.suppression.keep((namespace, name), ())
         context.sealing.keep((namespace, name), ())
+        context.lanes.keep((namespace, name), ())
         context.dependencies.forget((namespace, name))
         context.usage.forget((namespace, name))
         return None  # its children go by their owner references
@@ -51,25 +52,46 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
     pods, (needs, sources) = await asyncio.gather(
         relaysight.pods(context, namespace, name), _needs(context, pool, spec)
     )
-    needs = replace(needs, seal=await _seals(context, pool, spec, pods))
+    first = await _first(context, pool, spec, pods)
+    needs = replace(needs, seal=_seals(context, pool, pods, first), lanes=_uses_lanes(context, pool, spec, pods, first))
     relays = [pod for pod in pods if not relaypods.leaving(pod)]
     outcome = await _children(context, pool, spec, needs, relays)
     found = await _facts(context, pool, spec, needs, sources, relays, outcome)
     said = statements(found)
-    await tell(context, pool, said, _fields(name, found) | {"sealed": needs.seal or None})
+    await tell(
+        context, pool, said, _fields(name, found) | {"sealed": needs.seal or None, "providerLanes": needs.lanes or None}
+    )
     return CALM if _calm(said) else UNCALM
 
 
-async def _seals(context: Context, pool: Object, spec: RelayPoolSpec, pods: Objects) -> bool:
-    """Whether the relays seal. Of an image that the user chose only the relays themselves can tell what it knows."""
+async def _first(context: Context, pool: Object, spec: RelayPoolSpec, pods: Objects) -> bool:
+    """Whether all relays will be of the operator's own image, since none was ever made. Of an image that the user chose only the relays themselves can tell
+    what it knows."""
+    if pods or spec.template.image or (pool.get("status") or {}).get("sealed"):
+        return False  # whatever the Deployment says; the usual case costs no question
+    namespace, name = relaywatch.pool_name(pool)
+    return await context.kube.get("Deployment", namespace, names.of(name)) is None
+
+
+def _seals(context: Context, pool: Object, pods: Objects, first: bool) -> bool:
+    """Whether the relays seal."""
     whose, relays = relaywatch.pool_name(pool), [each["metadata"]["name"] for each in pods]
     context.sealing.keep(whose, relays)
     begun = bool((pool.get("status") or {}).get("sealed"))
     if begun or paused(pool):
         return begun
-    first = not pods and not spec.template.image
-    first = first and await context.kube.get("Deployment", whose[0], names.of(whose[1])) is None
     return seals(begun=begun, first=first, opens=context.sealing.open(whose, relays))
+
+
+def _uses_lanes(context: Context, pool: Object, spec: RelayPoolSpec, pods: Objects, first: bool) -> bool:
+    """Whether the relays put mail into provider lanes."""
+    whose, relays = relaywatch.pool_name(pool), [each["metadata"]["name"] for each in pods]
+    context.lanes.keep(whose, relays)
+    begun = bool((pool.get("status") or {}).get("providerLanes"))
+    if paused(pool):
+        return begun
+    take = [context.lanes.of(whose, each) for each in relays]
+    return lanes.used(wanted=spec.delivery.provider_lanes == BY_PROVIDER, begun=begun, first=first, take=take)
 
 
 async def _children(context: Context, pool: Object, spec: RelayPoolSpec, needs: Needs, relays: Objects) -> Outcome:

@@ -1,4 +1,4 @@
-"""What relays say of matters that only they can look at: their DKIM keys, sealing, the suppression list. The operator reads no Secret of the
+"""What relays say of matters that only they can look at: their DKIM keys, sealing, provider lanes, the suppression list. The operator reads no Secret of the
 user's, so that one is of no use is known by those who mount it.
 """
 
@@ -83,6 +83,15 @@ class SealingWords(RelayWords[Sealing]):
     def open(self, pool: PoolName, relays: Iterable[str]) -> list[bool]:
         """Of each relay, whether it said that it can open sealed records."""
         return [self.of(pool, each).opens for each in relays]
+
+
+class LaneWords(RelayWords[bool]):
+    """On provider lanes: whether it takes mail from them."""
+
+    silent = False
+
+    def heard(self, window: Window) -> bool:
+        return window.lanes
 
 
 class Suppression(NamedTuple):

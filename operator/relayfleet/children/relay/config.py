@@ -39,8 +39,10 @@ def document(
     region: str,
     *,
     seal: bool = False,
+    lanes: bool = False,
 ) -> RelayConfig:
-    """What the relays of a pool are told. `sources` are the SendingIPs of this region, with their names; `seal`: all relays can open sealed mail."""
+    """What the relays of a pool are told. `sources` are the SendingIPs of this region, with their names; `seal`: all relays can open sealed mail; `lanes`: all
+    take mail from provider lanes, and the user wants it there."""
     proxy = spec.service.proxy_protocol
     return RelayConfig(
         pool=f"{pool['metadata']['namespace']}/{pool['metadata']['name']}",
@@ -54,6 +56,7 @@ def document(
         delivery=Delivery(
             sessions_per_destination=spec.delivery.max_sessions_per_destination,
             resolvers=resolvers.told(spec.resolvers),
+            lanes=lanes,
         ),
         retry=Retry(
             seconds(spec.retry.first), spec.retry.factor_percent, seconds(spec.retry.max), seconds(spec.retry.lifetime)

@@ -10,7 +10,7 @@ from relayfleet.api.meta import PodTemplate, seconds
 from relayfleet.api.relaypool import RelayPoolSpec
 from relayfleet.children import sealing
 from relayfleet.children.meta import labels
-from relayfleet.children.relay import broker, config, control, deliveryrules, dependencies, names, signing, suppression
+from relayfleet.children.relay import abilities, broker, config, control, dependencies, names, signing, suppression
 from relayfleet.protocol import brokeruser, telemetry
 
 MARGIN = 10.0
@@ -46,7 +46,7 @@ def template(
         "volumes": volumes,
         **_placement(wanted),
     }
-    annotations = {**wanted.annotations, **deliveryrules.ABILITY}
+    annotations = {**wanted.annotations, **abilities.ABILITY}
     return {"metadata": {"labels": labels(pool), "annotations": annotations}, "spec": body}
 
 
