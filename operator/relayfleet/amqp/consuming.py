@@ -112,14 +112,18 @@ class ConsumeChannel(Channel):
         timeout: float,
         arguments: Mapping[str, Any] | None = None,
         ended: Callable[[AmqpError], None] | None = None,
+        tag: str = "",
     ) -> Consumer:
         """Begin: `deliver` is called for every message, with at most `prefetch` of this consumer's unacknowledged.
 
         `ended` hears, once, that the broker ended this consumer; the others of the channel go on. Without it the channel is lost then. A queue
-        that is not there when this begins costs the channel in any case (NotFound): the broker closes it.
+        that is not there when this begins costs the channel in any case (NotFound): the broker closes it. Who begins again under the `tag` of
+        one that has ended is to a quorum queue the same consumer: what it holds still counts against its prefetch. "": a tag of its own.
         """
         self._begun += 1
-        consumer = Consumer(self, queue, f"relay/{self._begun}", deliver, ended)
+        consumer = Consumer(self, queue, tag or f"relay/{self._begun}", deliver, ended)
+        if consumer.tag in self._retired:
+            self._retired.remove(consumer.tag)
         # In one go, since a prefetch is for the consumers that begin after it: two who begin at a time must not get each other's.
         requests = (
             self.request(methods.qos(prefetch)),

@@ -20,6 +20,7 @@ from relayfleet.relay.control.vitals import Vitals
 from relayfleet.relay.control.windows import Windows
 from relayfleet.relay.server import SmtpServer
 from relayfleet.relay.spool.interface import SpoolFull, SpoolUnavailable
+from relayfleet.relay.spool.places import PLACES
 from tests.fakes.leader import Authority, Leader, leading, led
 from tests.fakes.peer import Talk, peer
 from tests.relay.delivery.desk import Desk, a_record, desk, until
@@ -167,7 +168,7 @@ async def test_orders_that_come_while_a_relay_starts_count_from_the_start(orders
             await subject.service.resume()
         await until(lambda: subject.service.counters.records_settled == 1)
         takers = [each for each in asyncio.all_tasks() if "_take_all" in repr(each)]
-        assert (remote.dots, len(takers)) == (1, 1)
+        assert (remote.dots, len(takers)) == (1, len(PLACES))
 
 
 async def test_a_drain_is_not_called_back(tmp_path: Path) -> None:

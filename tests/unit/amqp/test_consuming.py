@@ -243,6 +243,26 @@ async def test_a_new_tag_and_the_new_prefetch_for_each_consume() -> None:
         assert len(set(queues.cancelled)) == 3
 
 
+async def test_who_begins_again_under_its_tag_stays_known_however_many_others_end() -> None:
+    """To a quorum queue it is the same consumer, so what it still holds counts against the new prefetch."""
+
+    async def script(queues: Queues) -> None:
+        for _ in range(REMEMBERED + 2):
+            await queues.until(commands.Basic.Consume)
+            await queues.until(commands.Basic.Cancel)
+        await queues.until(commands.Basic.Consume)
+        queues.deliver("lane/1")
+
+    again = Owner()
+    async with channel(script) as (subject, queues):
+        for number in range(REMEMBERED + 2):
+            begun = await subject.consume("lane.1", 4 + number, Owner().deliver, 5, tag="lane/1")
+            await begun.cancel(5)
+        await subject.consume("lane.1", 64, again.deliver, 5, tag="lane/1")
+        await again.until(lambda: len(again.came) == 1)
+        assert {tag for _, tag, _ in queues.consumed} == {"lane/1"}
+
+
 async def test_all_who_cancel_wait_for_the_one_answer_and_one_may_leave() -> None:
     answer = asyncio.Event()
 

@@ -85,8 +85,15 @@ class Channel:
         return {each.queue: each.prefetch for each in self.consumers if not each.cancelled and each.error is None}
 
     async def consume(
-        self, queue: str, prefetch: int, deliver: Callable[[Delivery], None], timeout: float, ended: Any = None
+        self,
+        queue: str,
+        prefetch: int,
+        deliver: Callable[[Delivery], None],
+        timeout: float,
+        ended: Any = None,
+        tag: str = "",
     ) -> Consumer:
+        assert tag == f"lane/{queue.rpartition('.')[2]}" or queue.endswith(".look"), (tag, queue)
         self.consumers.append(Consumer(queue, prefetch, deliver, ended))
         return self.consumers[-1]
 

@@ -218,7 +218,8 @@ class DeliveryService:
         if self._suspects.is_deadly(held):
             return await self._quarantine(held, f"handed out {held.deliveries} times without an end")
         try:
-            self.counters.records_settled += await self._deliver(held)
+            settled = await self._deliver(held)  # first, since += would read the counter before it waits
+            self.counters.records_settled += settled
         except (ClaimRefusedError, SpoolError):
             raise
         except Exception as error:

@@ -6,6 +6,7 @@ name. So one destination may at first be in two lanes. At delivery DNS is asked,
 
 from __future__ import annotations
 
+import asyncio
 import tomllib
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,9 @@ from relayfleet.relay.routing.errors import DnsError, DnsPermanent
 from relayfleet.relay.routing.resolver import Exchange, Resolver
 from relayfleet.relay.spool.places import NAMED, SHARED
 from relayfleet.relay.spool.record import Recipient
+
+PATIENCE = 1.0
+"""Seconds that a record waits to be told its lane; its other recipients' domains may answer at once."""
 
 
 class Providers:
@@ -71,10 +75,11 @@ class LaneFinder:
         return self._common({each: self._resolver.remembered(each) for each in domains})
 
     async def of(self, domains: Iterable[str]) -> int | None:
-        """By DNS. None as well when that says nothing: delivery finds out what it is."""
+        """By DNS. None as well when that says nothing in good time: delivery finds out what it is."""
         try:
-            return self._common({each: await self._exchanges(each) for each in domains})
-        except DnsError:
+            async with asyncio.timeout(PATIENCE):
+                return self._common({each: await self._exchanges(each) for each in domains})
+        except (DnsError, TimeoutError):
             return None
 
     async def _exchanges(self, domain: str) -> Sequence[Exchange] | None:

@@ -185,14 +185,8 @@ class Consumer:
     async def stop_taking(self) -> None:
         """No new records; those in the buffer go back to the broker."""
         self._taking = False
-        for channel in tuple(self._channels.values()):
-            channel.connection.resume_reading()
-            if channel.is_open:
-                try:
-                    await channel.cancel(DEADLINE)
-                except AmqpError as error:
-                    log.info("consuming had ended already: %s", error)
-        await self.provider_lanes.stop_taking()
+        # All at once: what still comes meanwhile is handed back, and each time that counts as a delivery.
+        await asyncio.gather(self.provider_lanes.stop_taking(), *map(_end, tuple(self._channels.values())))
         for each in self._copies.unpark():
             each.hand_back()
         for buffer in self._buffers.values():
@@ -309,6 +303,16 @@ class Consumer:
             if channel.is_open:
                 channel.ack(delivery.tag)
             return
+
+
+async def _end(channel: ConsumeChannel) -> None:
+    """Consume no more."""
+    channel.connection.resume_reading()
+    if channel.is_open:
+        try:
+            await channel.cancel(DEADLINE)
+        except AmqpError as error:
+            log.info("consuming had ended already: %s", error)
 
 
 def _dropped(held: RabbitHeld) -> bool:

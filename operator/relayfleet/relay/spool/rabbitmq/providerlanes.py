@@ -183,6 +183,7 @@ class ProviderLanes:
 
     def _lost(self) -> None:
         self._channel = self._memory = None
+        self._there, self._declared = (), False  # what is there is looked at again
         for each in self._lanes.values():
             each.consumer = None
 
@@ -207,6 +208,7 @@ class ProviderLanes:
             lambda delivery: self._came(channel, lane, source, delivery),
             DEADLINE,
             ended=self._ended,
+            tag=f"lane/{source.place}",  # the same one again, so that prefetches of one lane do not add up
         )
 
     def _ended(self, error: AmqpError) -> None:

@@ -128,7 +128,8 @@ class Visit:
     async def _consume(self, queue: str, channel: ConsumeChannel, prefetch: int) -> None:
         self._prefetch[queue] = min(prefetch, MOST_IN_HAND)
         self._heard[queue] = time.monotonic()
-        await channel.consume(queue, self._prefetch[queue], partial(self._read, queue), DEADLINE)
+        read, prefetch = partial(self._read, queue), self._prefetch[queue]
+        await channel.consume(queue, prefetch, read, DEADLINE, tag="relay")  # the same one again: it keeps what it has
 
     async def _take_more(self) -> None:
         """Raise the prefetch of a queue most of whose records stay in our hands."""
