@@ -70,12 +70,14 @@ async def renew(context: Context, namespace: str, name: str) -> bool:
 async def _fetch(context: Context, namespace: str, name: str) -> None:
     began = time.monotonic()
     mirror, kube, labels = context.mirror, context.kube, {POOL: name}
-    await asyncio.gather(
-        mirror.refresh_one(kube, "RelayPool", namespace, name),
-        mirror.refresh(kube, "Pod", namespace, labels),
-        mirror.refresh(kube, "EndpointSlice", namespace, labels),
-        mirror.refresh_one(kube, "Service", namespace, name),
+    answers = await asyncio.gather(
+        mirror.asked_one(kube, "RelayPool", namespace, name),
+        mirror.asked(kube, "Pod", namespace, labels),
+        mirror.asked(kube, "EndpointSlice", namespace, labels),
+        mirror.asked_one(kube, "Service", namespace, name),
     )
+    for take in answers:  # all or none: what the mirror has taken is no news any more when the watch tells it
+        take()
     context.memory["looked", namespace, name] = began
 
 

@@ -7,14 +7,14 @@ now and then its reader fetches everything anew (`refresh`). Versions are compar
 from __future__ import annotations
 
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 
 from relayfleet.api.labels import POOL
 from relayfleet.kube.client import Kube, Object, Objects
 
 _GRAVES = 4096
-"""So many uids of deleted objects are remembered, against old news that comes late."""
+"""So many uids of objects that went are remembered, against old news that comes late."""
 
 Name = tuple[str, str]
 """Namespace and name."""
@@ -28,7 +28,9 @@ class Mirror:
         self._clock = clock
         self._objects: defaultdict[str, dict[Name, tuple[Object, float]]] = defaultdict(dict)
         self._pools: defaultdict[tuple[str, str, str], set[Name]] = defaultdict(set)
-        self._graves: deque[str] = deque(maxlen=_GRAVES)
+        self._graves: dict[
+            str, int
+        ] = {}  # with the version at which it went: by deletion, or without the labels that are watched for
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """The object as far as is known."""
@@ -45,8 +47,13 @@ class Mirror:
     def put(self, kind: str, obj: Object) -> bool:
         """An object was seen or written; whether this is news. Older news than what is known is passed over."""
         name, known = _name(obj), self._objects[kind].get(_name(obj))
-        if obj["metadata"].get("uid") in self._graves or (known and _version(known[0]) > _version(obj)):
+        if _version(obj) <= self._graves.get(obj["metadata"].get("uid", ""), -1):
             return False
+        if known and _version(known[0]) > _version(obj):
+            return (
+                True  # not the newest, but told to nobody yet: what was written by us came over somebody else's change
+            )
+        obj["metadata"].pop("managedFields", None)  # a third of a pod, and nobody reads it
         if known:
             self._remove(kind, name)
         self._objects[kind][name] = (obj, self._clock())
@@ -57,19 +64,21 @@ class Mirror:
         """An object is gone."""
         uid, known = obj["metadata"].get("uid"), self.get(kind, *_name(obj))
         if uid:
-            self._graves.append(uid)
+            self._graves[uid] = _version(obj)
+            if len(self._graves) > _GRAVES:
+                del self._graves[next(iter(self._graves))]
         if known and known["metadata"].get("uid") == uid:
             self._remove(kind, _name(obj))
 
-    async def refresh_one(self, kube: Kube, kind: str, namespace: str, name: str) -> None:
-        """Fetch one object anew. Errors are those of `kube.errors`."""
+    async def asked_one(self, kube: Kube, kind: str, namespace: str, name: str) -> Callable[[], None]:
+        """Fetch one object anew; what is returned takes the answer over. Errors are those of `kube.errors`."""
         began, obj = self._clock(), await kube.get(kind, namespace, name)
-        self._take(kind, {(namespace, name)}, [obj] if obj else [], began)
+        return lambda: self._take(kind, {(namespace, name)}, [obj] if obj else [], began)
 
-    async def refresh(self, kube: Kube, kind: str, namespace: str, labels: dict[str, str]) -> None:
-        """Fetch all objects of a namespace with these labels anew. Errors are those of `kube.errors`."""
+    async def asked(self, kube: Kube, kind: str, namespace: str, labels: dict[str, str]) -> Callable[[], None]:
+        """The same for all objects of a namespace with these labels."""
         began, found = self._clock(), await kube.list(kind, namespace, labels)
-        self._take(kind, {_name(each) for each in self.list(kind, namespace, labels)}, found, began)
+        return lambda: self._take(kind, {_name(each) for each in self.list(kind, namespace, labels)}, found, began)
 
     def _take(self, kind: str, known: set[Name], found: Objects, began: float) -> None:
         """What is known and was not found is gone, unless it came after the question."""

@@ -7,7 +7,6 @@ would take records for every queue.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -15,6 +14,8 @@ from typing import Any, Literal, get_args
 CANARY = "relayfleet.canary."
 """Begins the names of all queues that probers make, and of no other queue."""
 EXCHANGE = "amq.direct"
+MOST_SECONDS = 1e12
+"""Longer than any clock has run."""
 MOST_WHY = 200
 """Characters of a reason that travel."""
 
@@ -70,7 +71,7 @@ def read_sight(each: Any) -> BrokerSight:
     """From a line. Raises BrokerError."""
     match each:
         case [str(key), kind, step, age, latency, since, str(why)] if (
-            kind in _KINDS and step in _STEPS and all(map(_is_time, (age, latency, since))) and len(why) <= MOST_WHY
+            kind in _KINDS and step in _STEPS and all(map(is_time, (age, latency, since))) and len(why) <= MOST_WHY
         ):
             return BrokerSight(key, kind, step, float(age), float(latency), float(since), why)
     raise BrokerError(f"no sight of a broker: {str(each)[:200]}")
@@ -100,8 +101,9 @@ def read_target(each: Any) -> BrokerTarget:
 
 
 def _is_period(value: Any) -> bool:
-    return _is_time(value) and 0.01 <= value <= 3600
+    return is_time(value) and 0.01 <= value <= 3600
 
 
-def _is_time(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value) and value >= 0
+def is_time(value: Any) -> bool:
+    """Seconds that a clock can show; what JSON can hold goes beyond all floats."""
+    return isinstance(value, int | float) and 0 <= value < MOST_SECONDS

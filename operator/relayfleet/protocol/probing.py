@@ -11,13 +11,20 @@ Times are ages in seconds at the moment of sending, by the clock that `Seen` sta
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, TypeVar
 
-from relayfleet.protocol.brokerprobing import BrokerError, BrokerSight, BrokerTarget, read_sight, read_target, sight_row
+from relayfleet.protocol.brokerprobing import (
+    BrokerError,
+    BrokerSight,
+    BrokerTarget,
+    is_time,
+    read_sight,
+    read_target,
+    sight_row,
+)
 
 PORT = 9641
 GATHER = 0.05
@@ -136,7 +143,7 @@ def decode_order(line: bytes) -> Order:
 def decode_seen(line: bytes) -> Seen:
     """What a prober said. Raises ProtocolError."""
     match word := _object(line):
-        case {"seen": [*sights], "now": now} if _is_time(now):
+        case {"seen": [*sights], "now": now} if is_time(now):
             return Seen(tuple(map(_sight, sights)), float(now), tuple(_brokers(word, read_sight)))
     raise ProtocolError(f"no word of a prober: {line[:200]!r}")
 
@@ -144,7 +151,7 @@ def decode_seen(line: bytes) -> Seen:
 def _object(line: bytes) -> Any:
     try:
         return json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ProtocolError(f"not JSON: {line[:200]!r}") from error
 
 
@@ -188,12 +195,12 @@ def _sight(each: Any) -> Sight:
             isinstance(key, str)
             and kind in _KINDS
             and probe in _PROBES
-            and _is_time(age)
-            and _is_time(latency)
+            and is_time(age)
+            and is_time(latency)
             and isinstance(code, int)
             and isinstance(open_, list)
             and len(open_) <= 16
-            and all(map(_is_time, open_))
+            and all(map(is_time, open_))
         ):
             return Sight(key, kind, probe, age, latency, code, tuple(open_))
     raise ProtocolError(f"no observation: {str(each)[:200]}")
@@ -206,7 +213,3 @@ def _is_address(value: Any) -> bool:
 
 def _texts(values: Sequence[Any]) -> bool:
     return all(isinstance(value, str) for value in values)
-
-
-def _is_time(value: Any) -> bool:
-    return isinstance(value, (int, float)) and 0 <= value < math.inf

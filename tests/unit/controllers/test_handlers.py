@@ -76,9 +76,9 @@ async def test_what_the_mirror_knew_already_wakes_no_traffic() -> None:
         obj = relays_pod("mail-rabbitmq-client")
         return obj | {"metadata": obj["metadata"] | {"uid": "1", "resourceVersion": version}}
 
-    mirror.put("Pod", pod("7"))
-    await wiring._child("pods", {"type": None, "object": pod("7")})
+    mirror.put("Pod", pod("8"))
+    await wiring._child("pods", {"type": None, "object": pod("8")})
     assert traffic.keys == []
-    await wiring._child("pods", {"type": "MODIFIED", "object": pod("8")})
+    await wiring._child("pods", {"type": "MODIFIED", "object": pod("7")})  # somebody else's, under ours
     await wiring._child("pods", {"type": "DELETED", "object": pod("8")})
     assert traffic.keys == [Key(TRAFFIC, "mail", "tx")] * 2

@@ -66,8 +66,8 @@ async def test_what_is_not_found_is_gone() -> None:
     mirror.put("Pod", pod("a"))
     mirror.put("Service", pod("tx") | {"kind": "Service"})
     kube = cast("Kube", FakeKube(pod("b")))
-    await mirror.refresh(kube, "Pod", "mail", LABELS)
-    await mirror.refresh_one(kube, "Service", "mail", "tx")
+    (await mirror.asked(kube, "Pod", "mail", LABELS))()
+    (await mirror.asked_one(kube, "Service", "mail", "tx"))()
     assert names(mirror) == ["b"]
     assert mirror.get("Service", "mail", "tx") is None
 
@@ -82,5 +82,24 @@ async def test_what_comes_while_the_answer_is_under_way_stays() -> None:
         return found
 
     fake.list = slow  # type: ignore[method-assign]
-    await mirror.refresh(cast("Kube", fake), "Pod", "mail", LABELS)
+    (await mirror.asked(cast("Kube", fake), "Pod", "mail", LABELS))()
     assert names(mirror) == ["new"]
+
+
+def test_news_is_what_nobody_was_told_yet() -> None:
+    """An own write of version 9 came over somebody else's 8, which the watch tells of later."""
+    mirror = Mirror()
+    assert mirror.put("Pod", pod("a", 9))
+    assert mirror.put("Pod", pod("a", 8))
+    assert not mirror.put("Pod", pod("a", 9))
+    assert mirror.put("Pod", pod("a", 10))
+
+
+def test_what_loses_its_labels_and_gets_them_back_is_there_again() -> None:
+    """A watch by label says that it was deleted."""
+    mirror = Mirror()
+    mirror.put("Pod", pod("a", 10))
+    mirror.drop("Pod", pod("a", 11))
+    assert not mirror.put("Pod", pod("a", 11))
+    assert mirror.put("Pod", pod("a", 12))
+    assert names(mirror) == ["a"]

@@ -85,6 +85,8 @@ def test_what_is_no_order_is_refused(line: bytes) -> None:
         b'{"seen":[["a","Answered","Dialogue",-1,0,0,[]]],"now":1}',
         b'{"seen":[["a","Answered","Dialogue",NaN,0,0,[]]],"now":1}',
         b'{"seen":[["a","Answered","Dialogue",Infinity,0,0,[]]],"now":1}',
+        b'{"seen":[["a","Answered","Dialogue",1' + b"0" * 400 + b',0,0,[]]],"now":1}',
+        b"[" * 100_000,
         b'{"seen":[["a","Silent","Dialogue",0,0,0,["x"]]],"now":1}',
         b'{"seen":[["a","Guessed","Dialogue",0,0,0,[]]],"now":1}',
         b'{"seen":[[1,"Answered","Dialogue",0,0,0,[]]],"now":1}',
