@@ -148,8 +148,10 @@ class Connection(asyncio.Protocol):
             return
         self.write([frames.frame(frames.METHOD, 0, methods.connection_close(200, "closed by the client"))])
         self.resume_reading()
-        await asyncio.wait([self.lost], timeout=timeout)
-        self.lose(ConnectionLost("closed by this side"))
+        try:
+            await asyncio.wait([self.lost], timeout=timeout)
+        finally:  # who is cancelled here leaves no socket behind either
+            self.lose(ConnectionLost("closed by this side"))
 
     def lose(self, error: AmqpError) -> None:
         """Drop the connection for this reason, at once; all channels learn it."""

@@ -170,6 +170,19 @@ async def test_a_question_without_an_answer_ends_the_channel_not_the_connection(
         connection.lose(ConnectionLost("end of test"))
 
 
+async def test_who_is_cancelled_while_he_says_goodbye_leaves_no_socket_open() -> None:
+    async def deaf(peer: Broker) -> None:
+        await peer.accept()
+
+    async with broker(deaf) as address:
+        connection = await open_connection(address)
+        goodbye = asyncio.create_task(connection.close(60))
+        await asyncio.sleep(0)
+        goodbye.cancel()
+        await asyncio.wait([goodbye])
+        assert not connection.is_open
+
+
 async def test_an_error_of_ours_comes_back_in_the_brokers_words() -> None:
     async def strict(peer: Broker) -> None:
         await peer.accept()
