@@ -45,7 +45,7 @@ class _Client:
         self._broker, self._reader, self._writer = broker, reader, writer
         self.open: dict[int, tuple[str, Message]] = {}
         self._tags = itertools.count(1)
-        self.consumes: dict[str, tuple[int, int]] = {}
+        self.consumes: dict[str, tuple[int, str, int]] = {}
         self._prefetch = 0
         self.gone = asyncio.Event()
 
@@ -101,13 +101,14 @@ class _Client:
                 self._prefetch = frame.prefetch_count
                 self._send(commands.Basic.QosOk(), channel)
             case commands.Basic.Consume():
-                self._send(commands.Basic.ConsumeOk("relay"), channel)
-                self.consumes[frame.queue] = channel, self._prefetch
+                self._send(commands.Basic.ConsumeOk(frame.consumer_tag), channel)
+                self.consumes[frame.queue] = channel, frame.consumer_tag, self._prefetch
                 self._broker.readers[frame.queue] = self._broker.readers.get(frame.queue, 0) + 1
                 self._fill()
             case commands.Basic.Cancel():
-                self.consumes = {name: each for name, each in self.consumes.items() if each[0] != channel}
-                self._send(commands.Basic.CancelOk("relay"), channel)
+                ended = channel, frame.consumer_tag
+                self.consumes = {name: each for name, each in self.consumes.items() if each[:2] != ended}
+                self._send(commands.Basic.CancelOk(frame.consumer_tag), channel)
             case commands.Basic.Ack():
                 for tag in [
                     each
@@ -135,19 +136,19 @@ class _Client:
         return name in self._broker.queues and not unseen
 
     def _fill(self) -> None:
-        for name, (channel, prefetch) in self.consumes.items():
+        for name, (channel, consumer, prefetch) in self.consumes.items():
             queue = self._broker.queues[name]
             while (
                 queue
                 and name not in self._broker.frozen
                 and sum(name == each for each, _ in self.open.values()) < prefetch
             ):
-                self._deliver(channel, name, queue.pop(0))
+                self._deliver(channel, consumer, name, queue.pop(0))
 
-    def _deliver(self, channel: int, name: str, message: Message) -> None:
+    def _deliver(self, channel: int, consumer: str, name: str, message: Message) -> None:
         tag = next(self._tags)
         self.open[tag] = name, message
-        self._send(commands.Basic.Deliver("relay", tag, False, "", name), channel)
+        self._send(commands.Basic.Deliver(consumer, tag, False, "", name), channel)
         properties = commands.Basic.Properties(message_id=message[0])
         self._send(header.ContentHeader(0, len(message[1]), properties), channel)
         self._send(body.ContentBody(message[1]), channel)
