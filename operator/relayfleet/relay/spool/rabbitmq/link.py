@@ -54,19 +54,24 @@ class Target:
     async def dial_others(self, connection: Connection, purpose: str) -> list[Connection]:
         """Connections to all nodes but the one of `connection`. Raises ConnectError when one of them cannot be reached."""
         addresses = [Address.parse(each) for each in self.broker.addresses]
-        dials = (self.dial(each, purpose) for each in addresses if str(each) != connection.peer)
-        found = await asyncio.gather(*dials, return_exceptions=True)
-        failures = [each for each in found if isinstance(each, BaseException)]
-        opened = [each for each in found if not isinstance(each, BaseException)]
-        if failures:
-            for each in opened:
-                each.lose(ConnectionLost("not needed"))
-            raise failures[0]
-        return opened
+        dials = [asyncio.ensure_future(self.dial(each, purpose)) for each in addresses if str(each) != connection.peer]
+        try:
+            return await asyncio.gather(*dials)
+        except BaseException:  # who is cancelled here, too, leaves no connection behind that was there already
+            await _drop(dials)
+            raise
 
     def address(self, number: int) -> Address:
         """A node; counting goes round. Raises ValueError when what stands there is no address."""
         return Address.parse(self.broker.addresses[number % len(self.broker.addresses)])
+
+
+async def _drop(dials: list[asyncio.Future[Connection]]) -> None:
+    for each in dials:
+        each.cancel()
+    for found in await asyncio.gather(*dials, return_exceptions=True):
+        if isinstance(found, Connection):
+            found.lose(ConnectionLost("not needed"))
 
 
 class Link:
