@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from relayfleet.amqp.channel import Channel
@@ -66,7 +66,7 @@ class Target:
         return Address.parse(self.broker.addresses[number % len(self.broker.addresses)])
 
 
-async def _drop(dials: list[asyncio.Future[Connection]]) -> None:
+async def _drop(dials: Sequence[asyncio.Future[Connection]]) -> None:
     for each in dials:
         each.cancel()
     for found in await asyncio.gather(*dials, return_exceptions=True):
