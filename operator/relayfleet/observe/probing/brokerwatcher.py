@@ -69,6 +69,7 @@ class BrokerWatcher:
         self.target = target
         self._around, self._tls = around, tls
         self._since: float | None = None
+        self._connection: Connection | None = None
         host = target.server_name.partition(".")[0]
         # Another watcher's canary may be led by any broker, so each has names of its own.
         self._perches = Perches(f"{CANARY}{host}.{secrets.token_hex(4)}")
@@ -93,22 +94,22 @@ class BrokerWatcher:
     async def _once(self) -> None:
         """One connection from beginning to end."""
         step: Step = "Connect"
-        connection: Connection | None = None
         try:
-            made, latency = await self._answer(step, self._connect(), self.target.connect_timeout)
-            connection, step = made, "Publish"
+            connection, latency = await self._answer(step, self._connect(), self.target.connect_timeout)
+            step = "Publish"
             self._report("Answered", "Connect", latency=latency, since=self._since)
             await self._use(connection)
             await connection.close()
         except AmqpError as error:
             self._tell_error(step, error)
         finally:
-            if connection is not None:
-                connection.lose(ConnectionLost("left"))
+            if self._connection is not None:  # also when it came in the moment in which nobody waited any more
+                self._connection.lose(ConnectionLost("left"))
+                self._connection = None
 
     async def _connect(self) -> Connection:
         target = self.target
-        return await connect(
+        self._connection = await connect(
             Address(target.host, target.port),
             Login(target.username, target.password, target.vhost, "relayfleet prober"),
             LONGEST,
@@ -117,6 +118,7 @@ class BrokerWatcher:
             heartbeat=HEARTBEAT,
             allowance=ALLOWANCE,
         )
+        return self._connection
 
     async def _use(self, connection: Connection) -> None:
         """Publish until the connection's life is over, or until it is found to be of no use."""
