@@ -28,9 +28,8 @@ class Mirror:
         self._clock = clock
         self._objects: defaultdict[str, dict[Name, tuple[Object, float]]] = defaultdict(dict)
         self._pools: defaultdict[tuple[str, str, str], set[Name]] = defaultdict(set)
-        self._graves: dict[
-            str, int
-        ] = {}  # with the version at which it went: by deletion, or without the labels that are watched for
+        # By uid the version at which it went: by deletion, or without the labels that are watched for.
+        self._graves: dict[str, int] = {}
 
     def get(self, kind: str, namespace: str, name: str) -> Object | None:
         """The object as far as is known."""
@@ -45,15 +44,14 @@ class Mirror:
         return [obj for obj in objects if _has(obj, labels)]
 
     def put(self, kind: str, obj: Object) -> bool:
-        """An object was seen or written; whether this is news. Older news than what is known is passed over."""
+        """An object was seen or written; whether this is news. Older news than what is known is passed over. The object loses its
+        `managedFields`: a third of a pod, which nobody reads."""
         name, known = _name(obj), self._objects[kind].get(_name(obj))
         if _version(obj) <= self._graves.get(obj["metadata"].get("uid", ""), -1):
             return False
         if known and _version(known[0]) > _version(obj):
-            return (
-                True  # not the newest, but told to nobody yet: what was written by us came over somebody else's change
-            )
-        obj["metadata"].pop("managedFields", None)  # a third of a pod, and nobody reads it
+            return True  # told to nobody yet: what was written by us came over somebody else's change
+        obj["metadata"].pop("managedFields", None)
         if known:
             self._remove(kind, name)
         self._objects[kind][name] = (obj, self._clock())

@@ -102,6 +102,16 @@ class Traffic:
         return max((later - earlier for earlier, later in zip(self.times, self.times[1:], strict=False)), default=0.0)
 
 
+async def outlived(seen: Traffic, strike: Callable[[], None], mend: Callable[[], None]) -> None:
+    """Traffic flows, something is away for 8 s, and traffic flows again."""
+    await until(lambda: len(seen.confirmed) > 300, 20)
+    await asyncio.to_thread(strike)
+    await asyncio.sleep(8)
+    before = len(seen.confirmed)
+    await asyncio.to_thread(mend)
+    await until(lambda: len(seen.confirmed) > before + 300, 30)
+
+
 @asynccontextmanager
 async def traffic(target: RabbitMQSpool, senders: int = 20, pause: float = 0.01) -> AsyncIterator[Traffic]:
     """Puts from many tasks until the block ends; then waits for those under way."""

@@ -6,13 +6,14 @@ import asyncio
 import random
 from collections import Counter
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
 from relayfleet.amqp.errors import NotFound
 from relayfleet.relay.spool.interface import SpoolUnavailable
 from tests.relay.rabbitmq.cluster import Cluster
-from tests.relay.spool.support import new_prefix, new_record, read_all, ready_queues, spool, traffic, until
+from tests.relay.spool.support import new_prefix, new_record, outlived, read_all, ready_queues, spool, traffic, until
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(240)]
 
@@ -38,12 +39,7 @@ async def test_the_leader_is_frozen(rabbitmq: Cluster) -> None:
         assert rabbitmq.leader(ready_queues(prefix)[0], ask=1) == 1
         assert rabbitmq.leader(ready_queues(prefix)[1], ask=1) == 2
         async with traffic(queue) as seen:
-            await until(lambda: len(seen.confirmed) > 300, 20)
-            await asyncio.to_thread(rabbitmq.freeze, 1)
-            await asyncio.sleep(8)
-            before = len(seen.confirmed)
-            await asyncio.to_thread(rabbitmq.thaw, 1)
-            await until(lambda: len(seen.confirmed) > before + 300, 30)
+            await outlived(seen, partial(rabbitmq.freeze, 1), partial(rabbitmq.thaw, 1))
     await rabbitmq.healthy()
     records = await read_all(rabbitmq, ready_queues(prefix))
     stored = {each.key for each in records}

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 import pytest
 
@@ -19,6 +20,7 @@ from tests.relay.spool.support import (
     by_key,
     new_prefix,
     new_record,
+    outlived,
     put_at_last,
     read_all,
     ready_queues,
@@ -191,12 +193,7 @@ async def test_the_leader_of_the_lanes_is_killed_or_frozen_and_intake_goes_on_in
 ) -> None:
     prefix = new_prefix()
     async with laned(rabbitmq, prefix, taking=False) as queue, traffic(queue) as seen:
-        await until(lambda: len(seen.confirmed) > 300, 20)
-        await asyncio.to_thread(getattr(rabbitmq, fault), LEADER)
-        await asyncio.sleep(8)
-        before = len(seen.confirmed)
-        await asyncio.to_thread(rabbitmq.mend)
-        await until(lambda: len(seen.confirmed) > before + 300, 30)
+        await outlived(seen, partial(getattr(rabbitmq, fault), LEADER), rabbitmq.mend)
     await rabbitmq.healthy()
     records = await read_all(rabbitmq, laned_queues(prefix))
     stored = {each.key for each in records}

@@ -93,7 +93,7 @@ class Channel:
         ended: Any = None,
         tag: str = "",
     ) -> Consumer:
-        assert tag == f"lane/{queue.rpartition('.')[2]}" or queue.endswith(".look"), (tag, queue)
+        assert queue == POOL.place(int(tag.removeprefix("lane/"))), (tag, queue)
         self.consumers.append(Consumer(queue, prefetch, deliver, ended))
         return self.consumers[-1]
 
