@@ -8,8 +8,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 
@@ -22,7 +24,7 @@ from relayfleet.controllers.brokersights import BrokerSights
 from relayfleet.controllers.queuebrokers import prober_password
 from relayfleet.controllers.queuememory import QueueMemory
 from relayfleet.decide.health.roster import Vantage
-from relayfleet.observe.probing import canary, perches
+from relayfleet.observe.probing import brokerfleet, canary, perches
 from relayfleet.observe.probing.brokerfleet import BrokerFleet
 from relayfleet.observe.probing.brokersighting import BrokerSighting
 from relayfleet.protocol.brokerprobing import CANARY, BrokerTarget
@@ -80,6 +82,13 @@ def target(brokers: Brokers, number: int) -> BrokerTarget:
     return BrokerTarget(
         key(number), brokers.address(number), names.AMQPS, host, names.VHOST, 3, brokers.admin["ca.crt"], *login
     )
+
+
+def phase(asked: BrokerTarget, when: str) -> float:
+    """Of a prober that begins now and asks this broker after a third of an interval, or after two thirds. Each has its place within the interval by its
+    key: this test takes one that is followed by a long gap, so that the others are asked after it, or before it."""
+    soon = 0.3 if when == "first" else -0.3
+    return ((time.monotonic() + soon) / asked.interval - zlib.crc32(asked.key.encode()) / 2**32) % 1.0
 
 
 async def look_after(brokers: Brokers) -> None:
@@ -230,12 +239,20 @@ async def test_when_a_majority_stands_still_the_third_is_named_too(brokers: Brok
         await found.until(lambda: not found.named(), BACK_WITHIN, "all are back")
 
 
-async def test_probers_that_begin_while_a_broker_stands_still_name_no_other(brokers: Brokers) -> None:
-    """Their canaries have to be made first, with a member on the broker that does not answer."""
+@pytest.mark.parametrize("asked", ["first", "last"])
+async def test_probers_that_begin_while_a_broker_stands_still_name_no_other(
+    brokers: Brokers, monkeypatch: pytest.MonkeyPatch, asked: str
+) -> None:
+    """Their canaries have to be made first, with a member on the broker that does not answer. Who asks that one last has heard of the others before
+    its silence began."""
+    silent = 2
     async with probing(brokers) as found:
         await found.all_confirm()  # the users are there
-    run("docker", "pause", brokers.container(1))
+    run("docker", "pause", brokers.container(silent))
     try:
+        monkeypatch.setattr(
+            brokerfleet, "random", SimpleNamespace(random=lambda: phase(target(brokers, silent), asked))
+        )
         async with probing(brokers, looked_after=False) as found:
             took = await found.until(lambda: bool(found.named()), NAMED_WITHIN, "it is named")
             print(f"named {took:.2f} s after the probers began: {found.named()}")
@@ -248,8 +265,8 @@ async def test_probers_that_begin_while_a_broker_stands_still_name_no_other(brok
                         confirmed.setdefault(each.key, each.at - began + took)
                 await asyncio.sleep(0.1)
             print(f"first confirms after {confirmed}")
-            assert named == {names.pod(QUEUE, 1)}
-            assert set(confirmed) == {key(0), key(2)}
+            assert named == {names.pod(QUEUE, silent)}
+            assert set(confirmed) == {key(0), key(1)}
     finally:
-        run("docker", "unpause", brokers.container(1))
+        run("docker", "unpause", brokers.container(silent))
         await whole(brokers)

@@ -279,6 +279,19 @@ async def test_that_a_canary_is_long_in_the_making_is_no_silence_until_it_is_too
         assert (await scene.sees("Silent", "Publish")).since is not None
 
 
+async def test_that_a_broker_speaks_is_told_of_all_the_time_that_a_canary_is_in_the_making() -> None:
+    """Making one waits for a broker that stands still; a prober that has heard nothing since would be blind for that one."""
+    async with probed(Queue_Declare=nothing) as scene:
+        await scene.sees("Answered", "Connect", 5)
+        assert len(scene.of(commands.Queue.Declare)) == 1
+        assert scene.kinds() == {("Answered", "Connect")}
+        scene.peers[0].write(codec.marshal(commands.Queue.DeclareOk("q", 0, 0), 1))
+        await scene.sees("Answered", "Publish", 2)
+        knocks = len(scene.peers)
+        await scene.sees("Answered", "Publish", 3)
+        assert len(scene.peers) == knocks, "and no longer"
+
+
 async def test_a_broker_that_takes_connections_and_says_nothing_is_silent(watchful: Callable[[bool], None]) -> None:
     watchful(True)
 

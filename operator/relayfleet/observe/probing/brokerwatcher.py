@@ -15,6 +15,7 @@ import ssl
 import time
 import zlib
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -108,17 +109,20 @@ class BrokerWatcher:
                 self._connection = None
 
     async def _connect(self) -> Connection:
+        self._connection = await self._dial(LONGEST)
+        return self._connection
+
+    async def _dial(self, timeout: float) -> Connection:
         target = self.target
-        self._connection = await connect(
+        return await connect(
             Address(target.host, target.port),
             Login(target.username, target.password, target.vhost, "relayfleet prober"),
-            LONGEST,
+            timeout,
             tls=self._tls,
             server_name=target.server_name,
             heartbeat=HEARTBEAT,
             allowance=ALLOWANCE,
         )
-        return self._connection
 
     async def _use(self, connection: Connection) -> None:
         """Publish until the connection's life is over, or until it is found to be of no use."""
@@ -152,10 +156,30 @@ class BrokerWatcher:
         if perches.made(now):
             await self._answer("Publish", canary.sit(), self.target.confirm_timeout, connection)
         else:
-            suspect_after = MAKING if self._since is None else SUSPECT_AFTER
-            await self._answer("Publish", canary.make(), MAKING, connection, suspect_after)
+            await self._make(canary, connection)
         perches.sits(time.monotonic())
         return canary
+
+    async def _make(self, canary: Canary, connection: Connection) -> None:
+        """Wait for it, and knock meanwhile: a prober that hears nothing of any broker for so long would count as blind, and the one broker for which
+        the making waits would not be named."""
+        suspect_after = MAKING if self._since is None else SUSPECT_AFTER
+        knocking = asyncio.create_task(self._knock(), name=f"broker {self.target.key}, knocking")
+        try:
+            await self._answer("Publish", canary.make(), MAKING, connection, suspect_after)
+        finally:
+            knocking.cancel()
+
+    async def _knock(self) -> None:
+        """Tell of a new connection once an interval. One that fails is not told of: whether the canary is made in time says more."""
+        while True:
+            await asyncio.sleep(self._until_next())
+            sent = time.monotonic()
+            with suppress(AmqpError):
+                connection = await self._dial(self.target.connect_timeout)
+                latency = self._around.pulse.arrival(sent, time.monotonic()) - sent
+                self._report("Answered", "Connect", latency=latency, since=self._since)
+                await connection.close()
 
     async def _move(self, connection: Connection) -> Canary:
         canary = self._canary(connection, self._perches.other)
