@@ -2,13 +2,14 @@
 
 Commands, one JSON object a line: `{"mail": 50, "trace": 50, "peer": 50}` (attempts a second; what is not named stands still).
 Lines: `M` (a mail in a connection of its own), `T` (connects only) or `P` (connects only, to the peer's Service), time of start, time of
-end, result; and `quiet` when no attempt is open after all rates became zero. Times are CLOCK_MONOTONIC.
+end, own port, result; and `quiet` when no attempt is open after all rates became zero. Times are CLOCK_MONOTONIC.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
@@ -31,9 +32,9 @@ class Refused(Exception):  # noqa: N818 - an answer, not a mistake
     """The server answered something else than a client hopes for."""
 
 
-async def mail(host: str, port: int) -> None:
+async def mail(own: socket.socket) -> None:
     """One mail in one connection."""
-    reader, writer = await asyncio.open_connection(host, port)
+    reader, writer = await asyncio.open_connection(sock=own)
     try:
         for command, wanted in DIALOGUE:
             writer.write(command)
@@ -46,18 +47,17 @@ async def mail(host: str, port: int) -> None:
         writer.transport.abort()
 
 
-async def touch(host: str, port: int) -> None:
+async def touch(own: socket.socket) -> None:
     """One connection without a word."""
-    _, writer = await asyncio.open_connection(host, port)
-    writer.close()
+    own.close()
 
 
 class Steady:
     """Attempts at a fixed rate, whatever becomes of those before."""
 
-    def __init__(self, letter: str, attempt: Callable[[str, int], Awaitable[None]], target: str) -> None:
+    def __init__(self, letter: str, attempt: Callable[[socket.socket], Awaitable[None]], target: str) -> None:
         host, _, port = target.rpartition(":")
-        self._letter, self._attempt, self._host, self._port = letter, attempt, host, int(port)
+        self._letter, self._attempt, self._target = letter, attempt, (host, int(port))
         self.rate = 0.0
         self.open: set[asyncio.Task[None]] = set()
 
@@ -76,17 +76,28 @@ class Steady:
             await asyncio.sleep(due - time.monotonic())
 
     async def _one(self) -> None:
-        start, result = time.monotonic(), "ok"
+        own = socket.socket()
+        own.setblocking(False)
+        own.bind(("", 0))  # so that its port is known even if it is never connected
+        port, start, result = own.getsockname()[1], time.monotonic(), "ok"
         try:
             async with asyncio.timeout(PATIENCE):
-                await self._attempt(self._host, self._port)
+                await self._connected(own)
+                await self._attempt(own)
         except TimeoutError:
             result = "timeout"
         except Refused as error:
             result = str(error)
         except OSError as error:
             result = type(error).__name__
-        print(f"{self._letter} {start:.6f} {time.monotonic():.6f} {result}", flush=True)
+        print(f"{self._letter} {start:.6f} {time.monotonic():.6f} {port} {result}", flush=True)
+
+    async def _connected(self, own: socket.socket) -> None:
+        try:
+            await asyncio.get_running_loop().sock_connect(own, self._target)
+        except BaseException:
+            own.close()
+            raise
 
 
 async def main() -> None:

@@ -20,11 +20,12 @@ class Packet:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """`M`: mail; `T`, `P`: connect only, to ours and to the peer's Service."""
+    """`M`: mail; `T`, `P`: connect only, to ours and to the peer's Service. `port`: the client's own."""
 
     kind: str
     start: float
     end: float
+    port: int
     result: str
 
 
@@ -42,8 +43,8 @@ class Record:
 
     def attempt(self, line: str) -> None:
         """A line of the clients."""
-        kind, start, end, result = line.split(maxsplit=3)
-        self.attempts.append(Attempt(kind, float(start), float(end), result))
+        kind, start, end, port, result = line.split(maxsplit=4)
+        self.attempts.append(Attempt(kind, float(start), float(end), int(port), result))
 
 
 def steered(packets: Iterable[Packet], relay: str, operators: frozenset[str]) -> list[float]:
@@ -53,6 +54,14 @@ def steered(packets: Iterable[Packet], relay: str, operators: frozenset[str]) ->
         if each.kind == "S" and each.relay == relay and each.client not in operators:
             first.setdefault((each.client, each.port), each.at)
     return sorted(first.values())
+
+
+def held(record: Record, relay: str, at: float) -> float | None:
+    """Seconds from the moment in which the client began to the one in which its SYN was seen, of the connection that was handed to the relay
+    then; None: no client says that it was his. A packet that was lost, or kept, on the way to the relay is sent again after a second."""
+    ports = {each.port for each in record.packets if (each.kind, each.relay, each.at) == ("S", relay, at)}
+    begun = [each.start for each in record.attempts if each.port in ports and each.start < at]
+    return at - max(begun) if begun else None
 
 
 def recovered(packets: Iterable[Packet], relay: str, fault: float) -> float:

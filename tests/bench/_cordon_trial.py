@@ -52,7 +52,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Seconds from the fault; `cordoned` false: connections still came at the bound, or the relay came back by itself before."""
+    """Seconds from the fault. `ended`: see `_over`. `held`: what the last SYN's way to the relay took, as far as a client knows of it."""
 
     last_syn: float
     steered: int
@@ -62,6 +62,7 @@ class Outcome:
     slice_out: float | None
     event: float | None = None
     reason: str = ""
+    held: float | None = None
 
 
 @dataclass(slots=True)
@@ -181,13 +182,15 @@ def _outcome(
     failures = judge.failed(rig.record.attempts, "MT" if service == OURS else "P", fault)
     out = rig.seen.out_at(service, pod.address, fault)
     told = rig.seen.told_at(fault, pod.name) if service == OURS else None
+    steered = [each for each in times if fault < each < end]
     return Outcome(
         last_syn=BOUND if ended == "bound" else judge.last_before(times, fault, end),
-        steered=sum(fault < each < end for each in times),
+        steered=len(steered),
         last_failure=max((each - fault for each in failures), default=0.0),
         failures=len(failures),
         ended=ended,
         slice_out=out - fault if out else None,
         event=told[0] - fault if told else None,
         reason=told[1] if told else "",
+        held=judge.held(rig.record, pod.address, steered[-1]) if steered else None,
     )

@@ -153,6 +153,7 @@ def details(ours: list[Outcome], peers: list[Outcome]) -> dict[str, object]:
         "last_failure": _summary([each.last_failure for each in ours]),
         "failures": _summary([float(each.failures) for each in ours]),
         "steered": _summary([float(each.steered) for each in ours]),
+        "held": _summary([each.held for each in ours if each.held is not None]),
         "event": _summary(told) | {"n": len(told)},
         "reasons": _tally([each.reason for each in ours if each.reason]),
         "peer_n": len(peers),
@@ -195,11 +196,15 @@ def _tally(words_: list[str]) -> dict[str, int]:
 def words(outcomes: dict[str, Outcome]) -> str:
     """One trial in a line."""
     return "; ".join(
-        f"{name} last SYN {each.last_syn:.3f} s ({each.steered}, {each.ended}), {each.failures} failures until {each.last_failure:.3f}"
-        f", slice {'-' if each.slice_out is None else f'{each.slice_out:.3f}'}"
+        f"{name} last SYN {each.last_syn:.3f} s ({each.steered}, {each.ended}, under way for {_seconds(each.held)}), {each.failures} failures until {each.last_failure:.3f}"
+        f", slice {_seconds(each.slice_out)}"
         f", event {'-' if each.event is None else f'{each.event:.3f} {each.reason}'}"
         for name, each in outcomes.items()
     )
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
 
 
 def say(text: str) -> None:
