@@ -142,6 +142,9 @@ async def _hit(
     await asyncio.sleep(SETTLE_SECONDS if trial.fault in GRAY else WARM_SECONDS)
     rig.seen.forget()
     try:
+        for word, (service, _) in trial.victims().items():
+            listed = rig.seen.ready(service)
+            assert victims[word].address in listed, f"{victims[word].name} left traffic before it was hit"
         faults = {name: await strike() for name, strike in strikes.items()}
         services = {word: service for word, (service, _) in trial.victims().items()}
         over = [_over(rig, trial, services[name], victims[name], faults[name], operators) for name in victims]

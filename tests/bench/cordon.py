@@ -35,6 +35,7 @@ from tests.testbed.shell import TestbedError
 LOADS, VARIANTS = ("traffic", "idle"), ("busy", "pair", "leader")
 TRIALS, TRIALS_CRASH_TRAFFIC, PEER_TRIALS, ENOUGH_AT_BOUND, VARIANT_TRIALS = 10, 40, 10, 2, 5
 MINUTES = 55.0
+ATTEMPTS = 3
 AFTER_SECONDS = 300.0
 """What the last trial may take."""
 PROXY = os.environ.get("CORDON_PROXY", "100ms")
@@ -76,15 +77,18 @@ async def _perform_each(trials: list[Trial], results: Results, latest: float, ri
 
 
 async def _perform_one(trial: Trial, results: Results, latest: float, rig: Rig) -> None:
-    if time.monotonic() > latest:
-        return
+    """Anew when it was void, in which nothing could be measured."""
     done = results[label(trial)]
-    try:
-        done.append(await perform(rig, trial))
-    except (AssertionError, OSError, TestbedError, ApiError) as error:
-        say(f"{label(trial)}: this trial is void: {error}")
+    for _ in range(ATTEMPTS):
+        if time.monotonic() > latest:
+            return
+        try:
+            done.append(await perform(rig, trial))
+        except (AssertionError, OSError, TestbedError, ApiError) as error:
+            say(f"{label(trial)}: this trial is void: {error}")
+            continue
+        say(f"{sum(map(len, results.values()))}: {label(trial)}: {words(done[-1])}")
         return
-    say(f"{sum(map(len, results.values()))}: {label(trial)}: {words(done[-1])}")
 
 
 def label(trial: Trial) -> str:
