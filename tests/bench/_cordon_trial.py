@@ -143,14 +143,23 @@ async def _hit(
     rig.seen.forget()
     try:
         for word, (service, _) in trial.victims().items():
-            listed = rig.seen.ready(service)
-            assert victims[word].address in listed, f"{victims[word].name} left traffic before it was hit"
+            _takes_traffic(rig, trial, service, victims[word], operators)
         faults = {name: await strike() for name, strike in strikes.items()}
         services = {word: service for word, (service, _) in trial.victims().items()}
         over = [_over(rig, trial, services[name], victims[name], faults[name], operators) for name in victims]
         return faults, dict(zip(victims, await asyncio.gather(*over), strict=True))
     finally:
         await rig.load({})
+
+
+def _takes_traffic(rig: Rig, trial: Trial, service: str, pod: Pod, operators: frozenset[str]) -> None:
+    """AssertionError: the relay is out of traffic already, or not yet in it, so a fault would show nothing."""
+    assert pod.address in rig.seen.ready(service), f"{pod.name} left traffic before it was hit"
+    if trial.load == "traffic":
+        times = judge.steered(rig.record.packets, pod.address, operators)
+        assert times and time.monotonic() - times[-1] < WARM_SECONDS, (
+            f"no connection reached {pod.name} before it was hit"
+        )
 
 
 async def _lose(stack: AsyncExitStack, node: str) -> float:
