@@ -31,13 +31,23 @@ class Attempt:
 
 @dataclass(slots=True)
 class Record:
-    """All lines since the trial began."""
+    """All lines since the trial began. `unseen`: packets of which the sniffers know only that there were some."""
 
     packets: list[Packet] = field(default_factory=list)
     attempts: list[Attempt] = field(default_factory=list)
+    unseen: int = 0
+
+    def begin(self) -> None:
+        """Another trial."""
+        self.packets.clear()
+        self.attempts.clear()
+        self.unseen = 0
 
     def packet(self, line: str) -> None:
         """A line of the sniffer."""
+        if line.startswith("L"):
+            self.unseen += int(line.split()[2])
+            return
         kind, at, client, port, relay, _ = line.split()
         self.packets.append(Packet(kind, float(at), client, int(port), relay))
 

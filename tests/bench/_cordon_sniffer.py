@@ -3,7 +3,8 @@
 It listens on the node's ends of the pods' cables, behind address translation: what it sees, kube-proxy has already steered. Times are
 the kernel's, told in CLOCK_MONOTONIC, which all containers of a machine share.
 
-Lines: `S`, `A` or `R` (SYN to a pod; SYN-ACK or RST from it), time, client, client's port, pod, pod's port.
+Lines: `S`, `A` or `R` (SYN to a pod; SYN-ACK or RST from it), time, client, client's port, pod, pod's port. `L`, time, count: so many packets were
+not seen, since this process was away for longer than its buffer lasts.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import time
 
 ALL_PROTOCOLS, OUTGOING, TIMESTAMP = 3, 4, 35
 SYN, RST, ACK = 0x02, 0x04, 0x10
+PACKET, STATISTICS, RECEIVE_BUFFER_FORCE = 263, 6, 33
+BUFFER_BYTES = 32 * 1024 * 1024
+"""Of the kernel's; the usual one holds some 200 packets, which are half a second."""
 UPLINKS = ("eth", "lo")
 # TCP (protocol 6) with SYN or RST; 128 bytes of it. Classic BPF: code, jump if true, jump if false, operand.
 FILTER = (
@@ -40,6 +44,8 @@ def main() -> None:
                 line = _line(packet, kind == OUTGOING, range(first, last + 1))
                 if line:
                     print(line.format(time=_monotonic(control)), flush=True)
+                if lost := _lost(tap):
+                    print(f"L {time.monotonic():.6f} {lost}", flush=True)
 
 
 def _tap() -> socket.socket:
@@ -48,7 +54,14 @@ def _tap() -> socket.socket:
     buffer = ctypes.create_string_buffer(program)
     tap.setsockopt(socket.SOL_SOCKET, 26, struct.pack("HL", len(FILTER), ctypes.addressof(buffer)))
     tap.setsockopt(socket.SOL_SOCKET, TIMESTAMP, 1)
+    tap.setsockopt(socket.SOL_SOCKET, RECEIVE_BUFFER_FORCE, BUFFER_BYTES)
     return tap
+
+
+def _lost(tap: socket.socket) -> int:
+    """Packets since the last call for which there was no room."""
+    _, lost = struct.unpack("II", tap.getsockopt(PACKET, STATISTICS, 8))
+    return int(lost)
 
 
 def _line(packet: bytes, to_pod: bool, ports: range) -> str:

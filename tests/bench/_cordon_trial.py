@@ -110,8 +110,7 @@ async def perform(rig: Rig, trial: Trial) -> dict[str, Outcome]:
     lost = await rig.world.leaders_node() if trial.variant == "leader" else ""
     victims = {word: await rig.world.victim(*which, away=lost) for word, which in trial.victims().items()}
     operators = await rig.world.operators()
-    rig.record.packets.clear()
-    rig.record.attempts.clear()
+    rig.record.begin()
     try:
         async with AsyncExitStack() as stack:
             if trial.variant == "busy":
@@ -125,6 +124,7 @@ async def perform(rig: Rig, trial: Trial) -> dict[str, Outcome]:
                 await rig.world.forgiven(rig.seen)
             strikes = ({LOST: lambda: _lose(stack, lost)} if lost else {}) | strikes
             faults, ended = await _hit(rig, trial, strikes, victims, operators)
+        assert not rig.record.unseen, f"the sniffers missed {rig.record.unseen} packets"
         return {
             name: _outcome(rig, services[name], victims[name], faults[name], ended[name], operators) for name in victims
         }
