@@ -126,6 +126,13 @@ def wait_ready(region: Region) -> None:
         time.sleep(0.5)
 
 
+def settle_kube_proxy(region: Region) -> None:
+    """kubeadm gives kube-proxy no share of the CPU: where pods want more than there is, it writes its rules a second late or more. Managed clusters
+    request a tenth of a core for it, and so do we."""
+    kubectl(region.name, "-n", "kube-system", "set", "resources", "daemonset/kube-proxy", "--requests=cpu=100m")
+    kubectl(region.name, "-n", "kube-system", "rollout", "status", "daemonset/kube-proxy", "--timeout=90s", timeout=100)
+
+
 def config(region: Region, stock: bool) -> dict[str, object]:
     """kind's configuration of one region. kind reads YAML, of which JSON is a part."""
     kubelet = {"apiVersion": "kubelet.config.k8s.io/v1beta1", "kind": "KubeletConfiguration", **_kubelet(stock)}

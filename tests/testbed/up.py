@@ -31,6 +31,7 @@ def _regions(pull: bool) -> list[str]:
         image = settings.STOCK_NODE_IMAGE if pull else nodeimage.ensure()
         together(*(_creation(region, image, pull) for region in todo))
     for region in REGIONS.values():
+        clusters.settle_kube_proxy(region)
         policies.ensure(region)
     return []
 
