@@ -284,11 +284,12 @@ async def test_that_a_broker_speaks_is_told_of_all_the_time_that_a_canary_is_in_
 ) -> None:
     """Making one waits for a broker that stands still; a prober that has heard nothing since would be blind for that one."""
     monkeypatch.setattr(brokerwatcher, "LIFE", 60.0)  # no new connection but those that knock
-    async with probed(Queue_Declare=nothing) as scene:
+    waiting: list[tuple[Peer, int]] = []
+    async with probed(Queue_Declare=lambda *asked: waiting.append(asked)) as scene:
         await scene.sees("Answered", "Connect", 5)
-        assert len(scene.of(commands.Queue.Declare)) == 1
         assert "Publish" not in {step for _, step in scene.kinds()}
-        scene.peers[0].write(codec.marshal(commands.Queue.DeclareOk("q", 0, 0), 1))
+        ((peer, channel),) = waiting
+        peer.send(commands.Queue.DeclareOk("q", 0, 0), channel)
         await scene.sees("Answered", "Publish", 2)
         knocks = len(scene.peers)
         await scene.sees("Answered", "Publish", 5)
