@@ -63,7 +63,12 @@ class World:
         return frozenset(str(each["status"].get("podIP")) for each in await operating.replicas(self.region))
 
     async def forgiven(self, seen: Seen) -> None:
-        """Every relay starts afresh, as a person may order it: no trial inherits dwell times, penalties or ramps from another."""
+        """Every relay starts afresh, as a person may order it: no trial inherits dwell times, penalties or ramps from another, nor the kubelet's delays
+        before it starts a container again."""
+        for service in self.services:
+            for pod in await self.pods(service):
+                if any(each.get("restartCount") for each in pod["status"].get("containerStatuses") or []):
+                    await self.region.api.delete("Pod", NAMESPACE, str(pod["metadata"]["name"]), grace=0)
         await self._kept_in_traffic("None")
         await self.whole(seen)
         await self._kept_in_traffic(None)
