@@ -1,7 +1,8 @@
 """Says when a node hands a new connection to a pod: run in the node's network, one line a packet.
 
-It listens on the node's ends of the pods' cables, behind address translation: what it sees, kube-proxy has already steered. Times are
-the kernel's, told in CLOCK_MONOTONIC, which all containers of a machine share.
+It listens on the node's ends of the pods' cables, and to what leaves by the node's own, behind address translation: what it sees, kube-proxy has already
+steered. A SYN to a pod of another node is seen on both; should it be lost on the way there, the one that is sent again a second later goes where
+kube-proxy steered the first. Times are the kernel's, told in CLOCK_MONOTONIC, which all containers of a machine share.
 
 Lines: `S`, `A` or `R` (SYN to a pod; SYN-ACK or RST from it), time, client, client's port, pod, pod's port. `L`, time, count: so many packets were
 not seen, since this process was away for longer than its buffer lasts.
@@ -20,7 +21,7 @@ SYN, RST, ACK = 0x02, 0x04, 0x10
 PACKET, STATISTICS, RECEIVE_BUFFER_FORCE = 263, 6, 33
 BUFFER_BYTES = 32 * 1024 * 1024
 """Of the kernel's; the usual one holds some 200 packets, which are half a second."""
-UPLINKS = ("eth", "lo")
+UPLINK, LOOPBACK = "eth", "lo"
 # TCP (protocol 6) with SYN or RST; 128 bytes of it. Classic BPF: code, jump if true, jump if false, operand.
 FILTER = (
     (0x30, 0, 0, 9),
@@ -40,8 +41,9 @@ def main() -> None:
         print("listening", flush=True)
         while True:
             packet, control, _, (interface, _, kind, *_) = tap.recvmsg(128, 64)
-            if not interface.startswith(UPLINKS):
-                line = _line(packet, kind == OUTGOING, range(first, last + 1))
+            outgoing = kind == OUTGOING
+            if not interface.startswith(LOOPBACK) and (outgoing or not interface.startswith(UPLINK)):
+                line = _line(packet, outgoing, range(first, last + 1))
                 if line:
                     print(line.format(time=_monotonic(control)), flush=True)
                 if lost := _lost(tap):
