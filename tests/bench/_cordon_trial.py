@@ -20,6 +20,8 @@ from tests.e2e.api import access
 from tests.testbed.faults import paused_node
 
 SECOND, LOST = "second", "lost"
+BEGUN_ANEW = ("sigkill", "sigstop")
+"""Faults after which the relay's container is started again: one that died by itself, one that is killed since it answered nobody."""
 BOUND = 15.0
 """Seconds after which a relay that still gets connections counts as never cordoned."""
 WARM_SECONDS, SETTLE_SECONDS, RESET_SECONDS = 1.5, 2.0, 1.0
@@ -176,7 +178,7 @@ async def _over(
     silence = SILENCE[trial.load]
     while time.monotonic() < fault + BOUND:
         await asyncio.sleep(0.1)
-        back = judge.recovered(rig.record.packets, pod.address, fault) if trial.fault == "sigkill" else math.inf
+        back = judge.recovered(rig.record.packets, pod.address, fault) if trial.fault in BEGUN_ANEW else math.inf
         if back < math.inf:
             return back, "came back"
         out = rig.seen.out_at(service, pod.address, fault)
