@@ -19,7 +19,7 @@ from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.delivery.telling import DeliveryCounters
 from relayfleet.relay.routing.providers import Providers
 from relayfleet.relay.spool.interface import SpoolError, SpoolUnavailable, Successor
-from relayfleet.relay.spool.places import FRONT, LOOK
+from relayfleet.relay.spool.places import FRONT, LANED, LOOK
 from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
 from relayfleet.relay.spool.rabbitmq.consumer import Consumer, RabbitHeld
 from relayfleet.relay.spool.rabbitmq.lane import OVERDUE, PublishLane
@@ -77,7 +77,7 @@ class Way:
 def spool(a: Way, b: Way, *, place: int | None = 3, usable: bool = True) -> RabbitMQSpool:
     subject = RabbitMQSpool(Broker((), queue_prefix="p"), lambda: ("", ""), lane_of=lambda recipients: place)
     subject._publisher.lanes = {"a": cast("PublishLane", a), "b": cast("PublishLane", b)}
-    subject._lanes._used = subject._lanes._declared = usable
+    subject._lanes._used, subject._lanes._declared = usable, frozenset(LANED if usable else ())
     return subject
 
 

@@ -30,13 +30,13 @@ CLOCKS = datetime.timedelta(seconds=60)
 
 _OURS = re.compile(
     r"(?P<pool>[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)\.v1\."
-    r"(?:(?P<ready>ready)\.[ab]|(?P<wait>wait)\.[0-9]+\.[ab]|(?P<lane>lane)\.[0-9]+|(?P<look>look)"
+    r"(?:(?P<ready>ready)\.[ab]|(?P<wait>wait)\.[0-9]+\.[ab]|(?P<lane>lane)\.[0-9]+|(?P<park>park)|(?P<look>look)"
     r"|(?P<quarantine>quarantine)|(?P<journal>journal)|(?P<probe>probe)\.[0-9a-f]+)"
 )
 """What a relay calls its queues (`relay.spool.rabbitmq`); a test keeps the two together."""
 
-_ORDER = ("wait", "lane", "look", "probe", "quarantine", "journal", "ready")
-"""In which queues go. Those that wait, and provider lanes, before `look` and `ready`, in which their records end; `ready` last, since it shows that something is left."""
+_ORDER = ("wait", "lane", "park", "look", "probe", "quarantine", "journal", "ready")
+"""In which queues go. Those that wait, provider lanes and parked mail before `look` and `ready`, in which their records end; `ready` last, since it shows that something is left."""
 
 
 class Step(Enum):

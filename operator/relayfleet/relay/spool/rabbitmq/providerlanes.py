@@ -7,7 +7,8 @@ A full prefetch stops the broker without a word: what a slow provider leaves wai
 size of the lane's records, so that all lanes together stay within the memory that is for them. It is fixed when a consumer begins, so another one is had
 by ending the consumer and beginning a new one; what is under way then stays ours.
 
-Lanes are made by a relay whose pool uses them. Where a pool does not, or not any more, those that exist are taken from all the same.
+Lanes are made by a relay whose pool uses them. Where a pool does not, or not any more, those that exist are taken from all the same. Parked mail ends
+in the same queue as what lies in lanes, so its queue is made here too; nobody consumes it.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from functools import partial
 from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.consuming import ConsumeChannel, Consumer, Delivery
 from relayfleet.amqp.errors import AmqpError
-from relayfleet.relay.spool.places import LANED, LOOK
-from relayfleet.relay.spool.rabbitmq.declaring import declare, exists
+from relayfleet.relay.spool.places import LANED, LOOK, PARK
+from relayfleet.relay.spool.rabbitmq.declaring import MaybeLost, declare, exists
 from relayfleet.relay.spool.rabbitmq.link import Link, Target
 from relayfleet.relay.spool.rabbitmq.source import LANED_BYTES, Memory, Source
-from relayfleet.relay.spool.rabbitmq.topology import LANES, LED_BY, Topology
+from relayfleet.relay.spool.rabbitmq.topology import LANES, LED_BY, Queue, Topology
 
 DEADLINE = 5.0
 PREFETCHES = (2, 8, 32, 128)
@@ -81,7 +82,10 @@ class ProviderLanes:
         self._lanes = {each: _Lane() for each in LANED}
         self._channel: ConsumeChannel | None = None
         self._memory: Memory | None = None
-        self._used = self._declared = False
+        self._used = self._parks = False
+        self._declared: frozenset[int] = frozenset()
+        self._fails = False
+        self._parks_at = 0.0
         self._taking = True
         self._there: tuple[int, ...] = ()
         self._changed = asyncio.Event()
@@ -94,18 +98,32 @@ class ProviderLanes:
             return
         self._used = used
         self._changed.set()
-        if used and self._link.connection is not None and not self._declared:
+        if used and self._link.connection is not None and not self._declared.issuperset(LANED):
             self._link.begin_again("provider lanes are used from now on")
+
+    def park(self, parks: bool) -> None:
+        """Whether the pool's mail may be parked, from now on."""
+        if parks == self._parks:
+            return
+        self._parks = parks
+        self._changed.set()
+        if parks and self._link.connection is not None and PARK not in self._declared:
+            self._link.begin_again("mail is parked from now on")
 
     @property
     def usable(self) -> bool:
         """Whether mail may be put there: the pool wants it, and all queues are known to exist."""
-        return self._used and self._declared
+        return self._used and self._declared.issuperset(LANED)
+
+    @property
+    def parks(self) -> bool:
+        """Whether mail may be parked: the pool wants it, and the queue is known to exist."""
+        return self._parks and PARK in self._declared
 
     @property
     def queues(self) -> list[str]:
         """Names of the queues that are known to exist."""
-        return [self._topology.place(each) for each in self._there]
+        return [self._topology.place(each) for each in (*self._there, *self._declared.intersection({PARK}))]
 
     def start(self) -> None:
         """Begin, in the background."""
@@ -140,7 +158,7 @@ class ProviderLanes:
                 await self._fit(self._channel)
 
     async def _run(self) -> None:
-        while not self._used and not (found := await self._are_left()):
+        while not (self._used or self._parks) and not (found := await self._are_left()):
             self._changed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(RETRY if found is None else SEEK):
@@ -152,6 +170,8 @@ class ProviderLanes:
             if channel is not None and channel.is_open:
                 with suppress(AmqpError):  # the channel is lost, and the link begins anew
                     await self._fit(channel)
+                if self._parks and PARK not in self._declared and time.monotonic() >= self._parks_at:
+                    self._link.begin_again("the queue of parked mail is asked for again")
 
     async def _are_left(self) -> bool | None:
         """None: nobody said."""
@@ -166,24 +186,40 @@ class ProviderLanes:
             return None
 
     async def _prepare(self, connection: Connection) -> ConsumeChannel:
+        self._declared = frozenset()
         if self._used:
-            await declare(
-                connection,
-                self._topology.provider_lanes(),
-                partial(self._target.dial_others, connection, "look"),
-            )
-            self._there, self._declared = LANED, True
-        else:
-            self._there = tuple([each for each in LANED if await exists(connection, self._topology.place(each))])
+            await self._declare(connection, self._topology.provider_lanes())
+            self._declared = frozenset(LANED)
+        if self._parks and await self._can_park(connection):
+            self._declared |= {LOOK, PARK}
+        there = [each in self._declared or await exists(connection, self._topology.place(each)) for each in LANED]
+        self._there = tuple(each for each, is_there in zip(LANED, there, strict=True) if is_there)
         channel = await ConsumeChannel.open(connection, DEADLINE)
         self._memory = Memory(connection)
         self._channel = channel
         await self._fit(channel)
         return channel
 
+    async def _declare(self, connection: Connection, queues: list[Queue]) -> None:
+        await declare(connection, queues, partial(self._target.dial_others, connection, "look"))
+
+    async def _can_park(self, connection: Connection) -> bool:
+        """Where the queue cannot be made now, since a node is away, lanes are taken from all the same, and mail is tried by its retries as without."""
+        self._parks_at = time.monotonic() + SEEK
+        if self._fails:  # a broker that cannot make a queue may close the connection for it: the next one is for lanes
+            self._fails = False
+            return False
+        try:
+            await self._declare(connection, self._topology.parking())
+        except AmqpError as error:
+            self._fails = not isinstance(error, MaybeLost)
+            log.warning("no mail is parked yet: %s", error)
+            return False
+        return True
+
     def _lost(self) -> None:
         self._channel = self._memory = None
-        self._there, self._declared = (), False  # what is there is looked at again
+        self._there, self._declared = (), frozenset()  # what is there is looked at again
         for each in self._lanes.values():
             each.consumer = None
 
@@ -213,7 +249,7 @@ class ProviderLanes:
 
     def _ended(self, error: AmqpError) -> None:
         """Somebody deleted a lane: no mail goes to lanes until all were looked at, and declared, anew."""
-        self._there, self._declared = (), False
+        self._there, self._declared = (), frozenset()
         self._link.begin_again(str(error))
 
     def _came(self, channel: ConsumeChannel, lane: _Lane, source: Source, delivery: Delivery) -> None:

@@ -4,6 +4,7 @@
     <prefix>.v1.wait.60.a      <prefix>.v1.wait.60.b        records that wait, one pair for each rung of the ladder
     <prefix>.v1.wait.17280.a   <prefix>.v1.wait.12000.b     copies of records that wait in the top rung of the other lane
     <prefix>.v1.lane.0 …       <prefix>.v1.look             provider lanes, and what has lain in one for long: see below
+    <prefix>.v1.park                                        records for destinations that nobody reaches: see below
     <prefix>.v1.quarantine                                  records for a human; nobody consumes it
 
 *Two lanes.* Everything exists twice, led by different nodes: a frozen leader stops lane `a` for seconds, and lane `b` meanwhile takes the
@@ -21,6 +22,8 @@ nothing for safety (`relay.spool.places`). They exist once, are led by lane `b`'
 `LANE_SECONDS` is dead-lettered to `look`, where its time, its rules and its copies are looked at, and it goes to the tail of its lane again; what nobody
 has taken from there for `LOOK_SECONDS` goes to `ready.b`. So no record lies unseen for long, not even where no relay consumes these queues.
 
+*Parked mail* lies in a queue like a lane, that nobody consumes. It is made, with `look`, where it is used.
+
 *Versioned.* Arguments of a queue cannot change, and a second declaration with other ones fails. So the version is part of the name, and
 settings choose among the rungs instead of changing them. The delivery limit is off: the broker's default drops a record after 20 returns.
 """
@@ -32,7 +35,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from relayfleet.relay.spool.places import LOOK, PROVIDER_LANES
+from relayfleet.relay.spool.places import LOOK, PARK, PROVIDER_LANES
 
 Lane = Literal["a", "b"]
 LANES: tuple[Lane, ...] = ("a", "b")
@@ -85,14 +88,23 @@ class Topology:
         return {self.wait(rung, lane, meant): lane for lane, meant in itertools.product(LANES, LANES)}
 
     def place(self, place: int) -> str:
-        """Name of the queue of a provider lane (0 …), or of those that are looked at (`places.LOOK`)."""
+        """Name of the queue of a provider lane (0 …), of those that are looked at (`places.LOOK`), or that are parked (`places.PARK`)."""
+        if place == PARK:
+            return f"{self.prefix}.{VERSION}.park"
         return self._look if place == LOOK else f"{self.prefix}.{VERSION}.lane.{place}"
 
     def provider_lanes(self) -> list[Queue]:
         """The queues of all provider lanes; the one in which they end comes first, so where that is missing there are none."""
+        return self._ending_in_look(*PROVIDER_LANES)
+
+    def parking(self) -> list[Queue]:
+        """The queue of parked mail, and before it the one in which it ends."""
+        return self._ending_in_look(PARK)
+
+    def _ending_in_look(self, *places: int) -> list[Queue]:
         look = Queue(self._look, self._arguments() | self._dead_lettering(LOOK_SECONDS * 1000, self.ready(LED_BY)))
         ends = self._arguments() | self._dead_lettering(LANE_SECONDS * 1000, self._look)
-        return [look, *(Queue(self.place(each), ends) for each in PROVIDER_LANES)]
+        return [look, *(Queue(self.place(each), ends) for each in places)]
 
     @property
     def quarantine(self) -> str:
