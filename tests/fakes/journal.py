@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from relayfleet.relay.spool.interface import Claim, Event, Held, Seen
+from relayfleet.relay.spool.interface import Claim, Event, Held, Seen, Word
 from relayfleet.relay.spool.record import Record
 
 
@@ -32,6 +32,8 @@ class MemoryJournal:
     pause: float = 0.0
     age: float = 0.0
     hold: asyncio.Event | None = None
+    said: list[Word] = field(default_factory=list)
+    listeners: list[Callable[[Word], None]] = field(default_factory=list)
 
     async def seen(self, record: Record) -> Seen:
         return self.known.get(record.key, Seen())
@@ -69,3 +71,9 @@ class MemoryJournal:
         if self.fail_events:
             raise self.fail_events.popleft()
         self.told += [(held.record.key, each) for each in events]
+
+    def say(self, word: Word) -> None:
+        self.said.append(word)
+
+    def listen(self, heard: Callable[[Word], None]) -> None:
+        self.listeners.append(heard)

@@ -86,6 +86,7 @@ class MemorySpool:
     closed: bool = False
     lanes: dict[int, deque[tuple[Record, bool]]] = field(default_factory=dict)
     uses_lanes: bool = False
+    parks: bool = False
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def put(self, record: Record) -> None:

@@ -60,7 +60,7 @@ def events(offset: int, body: bytes, pool: str) -> Iterator[tuple[Position, Even
     """The events of one message of the stream, in order. An entry has two numbers, one for an acceptance and one for itself, so that a reader of
     another version numbers alike."""
     for line, entry in lines(body):
-        if entry.kind in ("mark", "settled"):
+        if entry.kind in ("mark", "settled", "destination"):
             continue
         if "accepted" in entry.detail:
             place = Position(offset, 2 * line)

@@ -78,7 +78,7 @@ class Held(Protocol):
         ...
 
     async def move(self, lane: int) -> None:
-        """Store the record as it is in a provider lane, under its own name, then let go of it here. SpoolError: it is still here, unless it is not ours
+        """Store the record as it is in a provider lane, or among parked mail (`places.PARK`), under its own name, then let go of it here. SpoolError: it is still here, unless it is not ours
         any more, and may be there as well, as after any late confirm."""
         ...
 
@@ -97,6 +97,11 @@ class Spool(Protocol):
     @property
     def uses_lanes(self) -> bool:
         """Whether records may be moved to provider lanes now."""
+        ...
+
+    @property
+    def parks(self) -> bool:
+        """Whether records may be parked now."""
         ...
 
     async def take(self, place: int = FRONT) -> Held:
@@ -159,6 +164,19 @@ class Event:
     detail: Mapping[str, Any]
 
 
+Hosts = tuple[str, ...]
+"""A destination: its MX hosts, sorted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """On a destination: nobody there is reached (`dead`), or somebody is. `why`: the last answer, for people."""
+
+    destination: Hosts
+    dead: bool
+    why: str = ""
+
+
 class Journal(Protocol):
     """Who wrote a final dot, and what came of it: confirmed by a majority, kept longer than any answer can take.
 
@@ -198,4 +216,12 @@ class Journal(Protocol):
 
     async def tell(self, held: Held, events: Sequence[Event]) -> None:
         """State events. Raises SpoolError when unconfirmed."""
+        ...
+
+    def say(self, word: Word) -> None:
+        """Say what became of a destination to the pool's other relays, in the background. It may not be heard."""
+        ...
+
+    def listen(self, heard: Callable[[Word], None]) -> None:
+        """`heard` gets each word of other relays, those of the last hour too, in one order for all."""
         ...

@@ -10,9 +10,10 @@ second are some dozens of messages. The lines are the pool's event stream as wel
     ["purge",   key, [recipients], holder, time, number, rule, {…}]         a rule of the pool's ended them without a word
     ["mark",    "",  [],           holder, time, number]                    a relay looks where it stands
     ["event",   key, [recipients], holder, time, number, name, {…}]         what became of an attempt, for people and programs only
+    ["destination", "", [hosts],   holder, time, number, dead, why]         nobody of these MX hosts is reached, or somebody is
 
 `{…}` is the detail, which events are made of and no relay asks for. Relays of before this read claims, outcomes and purges without it, and
-leave out events and what is settled; lines without it are theirs.
+leave out events, what is settled and destinations; lines without it are theirs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Kind = Literal["claim", "outcome", "withdrawal", "settled", "purge", "mark", "event"]
+Kind = Literal["claim", "outcome", "withdrawal", "settled", "purge", "mark", "event", "destination"]
 _EVENT = b'["event"'
 
 
@@ -41,6 +42,7 @@ class Entry:
     delivered: bool = False
     answer: str = ""
     rule: str = ""
+    dead: bool = False
     name: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -80,6 +82,8 @@ def _row(entry: Entry) -> list[Any]:
         return [*common, entry.rule, *detail]
     if entry.kind == "event":
         return [*common, entry.name, *detail]
+    if entry.kind == "destination":
+        return [*common, entry.dead, entry.answer]
     return common
 
 
@@ -94,6 +98,8 @@ def _entry(row: list[Any]) -> Entry:
         return Entry("purge", *common, rule=str(row[6]), detail=_detail(row, 7))
     if kind == "event":
         return Entry("event", *common, name=str(row[6]), detail=_detail(row, 7))
+    if kind == "destination":
+        return Entry("destination", *common, dead=bool(row[6]), answer=str(row[7]))
     if kind in ("withdrawal", "settled", "mark"):
         return Entry(kind, *common)
     raise ValueError(f"no entry: {kind!r}")

@@ -20,7 +20,7 @@ from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.consuming import ConsumeChannel, Delivery
 from relayfleet.amqp.publishing import PublishChannel
 from relayfleet.protocol.relay_config import Broker
-from relayfleet.relay.spool.interface import Claim, ClaimRefusedError, Event, Held, Seen, SpoolUnavailable
+from relayfleet.relay.spool.interface import Claim, ClaimRefusedError, Event, Held, Seen, SpoolUnavailable, Word
 from relayfleet.relay.spool.rabbitmq.declaring import DEADLINE, declare
 from relayfleet.relay.spool.rabbitmq.entries import Entry, decode
 from relayfleet.relay.spool.rabbitmq.ledger import Ledger
@@ -60,6 +60,7 @@ class RabbitMQJournal:
         self._offset: int | None = None
         self._caught_up = asyncio.Event()
         self._mark = 0
+        self._heard: Callable[[Word], None] = lambda word: None
         self._tasks: list[asyncio.Task[None]] = []
         self._links = (
             Link(target, "journal write", 2, self._prepare_writer, self._writer_lost),
@@ -168,6 +169,15 @@ class RabbitMQJournal:
         ]
         await self._confirmed("event", *entries)
 
+    def say(self, word: Word) -> None:
+        """See `interface.Journal.say`."""
+        entry = Entry("destination", "", word.destination, *self._place(), dead=word.dead, answer=word.why[:_ANSWER])
+        self._statements.owe(entry)
+
+    def listen(self, heard: Callable[[Word], None]) -> None:
+        """See `interface.Journal.listen`."""
+        self._heard = heard
+
     async def _confirmed(self, what: str, *entries: Entry) -> None:
         try:
             async with asyncio.timeout(TIMEOUT):
@@ -213,6 +223,8 @@ class RabbitMQJournal:
             granted = self._ledger.apply(entry, time.monotonic())
             if entry.holder == self.holder:
                 self._own(entry, granted)
+            elif entry.kind == "destination":
+                self._heard(Word(entry.recipients, entry.dead, entry.answer))
 
     def _own(self, entry: Entry, granted: bool) -> None:
         if entry.kind == "mark" and entry.number == self._mark:

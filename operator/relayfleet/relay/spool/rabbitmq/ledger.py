@@ -45,7 +45,7 @@ class Ledger:
     def apply(self, entry: Entry, now: float) -> bool:
         """Take one entry in; for a claim, whether it is granted. `now` is the reader's own monotonic clock: a relay whose clock is wrong makes
         nobody forget anything."""
-        if entry.kind in ("mark", "event"):
+        if entry.kind in ("mark", "event", "destination"):
             return True
         newest = self._newest(now)
         if entry.kind in ("claim", "withdrawal"):

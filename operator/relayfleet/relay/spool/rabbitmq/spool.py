@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Callable, Sequence
 
@@ -9,13 +10,13 @@ from relayfleet.protocol.relay_config import Broker
 from relayfleet.protocol.sealing import QUARANTINE
 from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.spool.interface import SpoolFull, Successor
-from relayfleet.relay.spool.places import FRONT
+from relayfleet.relay.spool.places import FRONT, PARK
 from relayfleet.relay.spool.rabbitmq.consumer import Consumer, RabbitHeld
 from relayfleet.relay.spool.rabbitmq.link import Target
 from relayfleet.relay.spool.rabbitmq.providerlanes import by_place
 from relayfleet.relay.spool.rabbitmq.publisher import Publisher
 from relayfleet.relay.spool.rabbitmq.quota import Census, Watermark
-from relayfleet.relay.spool.rabbitmq.requeue import Orders, Requeuer
+from relayfleet.relay.spool.rabbitmq.requeue import Orders, Releaser, Releases, Requeuer
 from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANES, LED_BY, Lane, Topology
 from relayfleet.relay.spool.rabbitmq.ways import Ways
 from relayfleet.relay.spool.record import Recipient, Record, share
@@ -66,16 +67,28 @@ class RabbitMQSpool:
         self.requeuer = Requeuer(
             target, self._topology, self._sealer.open, self._requeue, self._may_requeue, self._has_room
         )
+        self.releaser = Releaser(
+            target, self._topology, self._sealer.open, self._requeue, self._may_requeue, self._has_room
+        )
 
     def start(self) -> None:
         """Connect in the background, for as long as it takes; `put` raises SpoolUnavailable until then."""
         self._publisher.start()
         self._census.start()
         self.requeuer.start()
+        self.releaser.start()
 
     def requeue(self, orders: Orders) -> None:
         """Try waiting mail now as these orders say, from now on and in place of those before."""
         self.requeuer.follow(orders)
+
+    def release(self, releases: Releases) -> None:
+        """Try parked mail again whose destination is one of these."""
+        self.releaser.follow(releases)
+
+    def park(self, parks: bool) -> None:
+        """Whether mail may be parked, from now on."""
+        self._lanes.park(parks)
 
     def use_lanes(self, used: bool) -> None:
         """Whether new mail goes to provider lanes, from now on; what lies there is taken in any case."""
@@ -85,6 +98,16 @@ class RabbitMQSpool:
     def uses_lanes(self) -> bool:
         """See `interface.Spool.uses_lanes`. Where their broker stands still, moves would only wait."""
         return self._lanes.usable and self._publisher.trusts(LED_BY)
+
+    @property
+    def parks(self) -> bool:
+        """See `interface.Spool.parks`."""
+        return self._lanes.parks and self._publisher.trusts(LED_BY)
+
+    @property
+    def parked(self) -> int:
+        """Records that are parked, as they were counted last."""
+        return self._watermark.counts.get(self._topology.place(PARK), 0)
 
     @property
     def puts_into_lanes(self) -> bool:
@@ -133,7 +156,7 @@ class RabbitMQSpool:
 
     async def close(self) -> None:
         """See `interface.Spool.close`."""
-        await self.requeuer.stop()
+        await asyncio.gather(self.requeuer.stop(), self.releaser.stop())
         await self._consumer.close()
         await self._census.stop()
         await self._publisher.stop()
@@ -182,7 +205,7 @@ class RabbitMQSpool:
         await self._publisher.store(queue, body, record.key, LED_BY)
 
     async def _move(self, record: Record, place: int) -> None:
-        """Into the lane and nowhere else: from the front to the front it would go round for as long as the lanes' broker stands still."""
+        """Into the lane, or among what is parked, and nowhere else: from the front to the front it would go round for as long as the lanes' broker stands still."""
         body, queue = self._sealer.seal(record), self._topology.place(place)
         await self._publisher.store(lambda _: queue, body, record.key, LED_BY, only=True)
 

@@ -2,7 +2,7 @@
 costs three brokers more than what is in it, so outcomes, purges and events, which only an acknowledgement waits for, wait a moment for the next claim's
 message.
 
-Withdrawals, and that a copy is settled, are waited for by nobody: they are owed, and stated again until a majority has them.
+Withdrawals, that a copy is settled, and words on destinations are waited for by nobody: they are owed, and stated again until a majority has them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ all that is in it; and each reader has some hundred messages in its memory."""
 MOST_WAITING = 5_000
 """Statements beyond which no event is taken: while a broker blocks us they only become more, and claims and outcomes matter."""
 _AT_ONCE = 2_000
-_PATIENT = ("outcome", "settled", "purge", "event")
+_PATIENT = ("outcome", "settled", "purge", "event", "destination")
 
 
 class Statements:
@@ -70,7 +70,7 @@ class Statements:
 
     def owe(self, entry: Entry) -> None:
         """To be stated by `pay`."""
-        if entry.kind == "settled" and len(self._owed) == MOST_OWED:
+        if entry.kind in ("settled", "destination") and len(self._owed) == MOST_OWED:
             return
         self._owed.append(entry)
 

@@ -1,7 +1,6 @@
 """Orders to try waiting mail now are followed by one relay of the pool, which reads each rung's queues alone (see `visit`).
 
-Which one is decided by a name at the broker that one connection at a time can have (an exclusive queue). Whoever has it keeps it until
-nothing is left to be done or it may not work; when it dies the broker gives the name to the next that asks. What has been done is nowhere
+Which one is decided by a name at the broker (`onereader`). Whoever has it keeps it until nothing is left to be done or it may not work. What has been done is nowhere
 written down, since the records tell it themselves: what was put off before an order's moment has not been moved by it yet.
 """
 
@@ -18,14 +17,14 @@ from contextlib import suppress
 from functools import partial
 from typing import Protocol
 
-from relayfleet.amqp.channel import Channel
 from relayfleet.amqp.connection import Connection
-from relayfleet.amqp.errors import AmqpError, ConnectionLost, Locked, Unreachable
+from relayfleet.amqp.errors import AmqpError
 from relayfleet.protocol import requeuing
 from relayfleet.relay.spool.rabbitmq.link import Target
+from relayfleet.relay.spool.rabbitmq.requeue.onereader import OneReader
 from relayfleet.relay.spool.rabbitmq.requeue.plan import Plan, Visited, visit_seconds
 from relayfleet.relay.spool.rabbitmq.requeue.times import may_be_tried_at, put_off_between
-from relayfleet.relay.spool.rabbitmq.requeue.visit import DEADLINE, BusyError, Judged, Visit, Ways
+from relayfleet.relay.spool.rabbitmq.requeue.visit import BusyError, Judged, Visit, Ways
 from relayfleet.relay.spool.rabbitmq.topology import Lane, Topology
 from relayfleet.relay.spool.record import Record
 
@@ -51,7 +50,7 @@ class Orders(Protocol):
         ...
 
 
-class Requeuer:
+class Requeuer(OneReader):
     """`open` makes records of bodies, `move` stores one in a lane's ready queue, `may_work` tells whether this relay may, `has_room` whether the ready queues
     have. `looked` and `moved` (by order) count mails, for metrics."""
 
@@ -64,15 +63,13 @@ class Requeuer:
         may_work: Callable[[], bool],
         has_room: Callable[[], bool],
     ) -> None:
-        self._target = target
+        super().__init__(target, requeuing.name(topology.prefix), "requeue")
         self._topology = topology
         self._open, self._move, self._may_work, self._has_room = open_record, move, may_work, has_room
         self._plan = Plan(topology.ladder)
         self._orders: Orders | None = None
-        self._lock: Connection | None = None
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._turn = 0
         self._why = ""
         self.looked = 0
         self.moved: Counter[str] = Counter()
@@ -134,27 +131,6 @@ class Requeuer:
             async with asyncio.timeout(None if seconds == math.inf else max(seconds, 0.0)):
                 await self._changed.wait()
 
-    async def _has_the_name(self) -> bool:
-        if self._lock is not None and self._lock.is_open:
-            return True
-        connection = await self._dial(0, "requeue")
-        try:
-            channel = await Channel.open(connection, DEADLINE)
-            await channel.reserve(requeuing.name(self._topology.prefix), DEADLINE)
-        except Locked:
-            await connection.close()
-            return False
-        except BaseException:
-            connection.lose(ConnectionLost("not used"))
-            raise
-        self._lock = connection
-        return True
-
-    async def _let_go(self) -> None:
-        lock, self._lock = self._lock, None
-        if lock is not None:
-            await lock.close()
-
     async def _visit_next(self) -> None:
         began = time.time()
         rung, orders = self._plan.due(began), self._orders
@@ -191,15 +167,7 @@ class Requeuer:
 
     def _goes_on(self) -> bool:
         """New orders end a visit as well: another one begins at once."""
-        return self._may_work() and self._lock is not None and self._lock.is_open and not self._changed.is_set()
-
-    async def _dial(self, number: int, purpose: str) -> Connection:
-        """To the node whose turn it is, or the next one that can be reached: four queues are read over all nodes, of which one may be away for hours."""
-        last = self._turn + number + len(self._target.broker.addresses) - 1
-        for turn in range(self._turn + number, last):
-            with suppress(Unreachable):
-                return await self._target.dial(self._target.address(turn), purpose)
-        return await self._target.dial(self._target.address(last), purpose)
+        return self._may_work() and self._is_ours and not self._changed.is_set()
 
 
 def _judge(orders: Orders, rung: int, below: int, began: float, record: Record) -> Judged:

@@ -1,4 +1,4 @@
-"""One visit to a rung: all its queues are read from the head, what is meant is moved to the ready queue, all else goes back to its place.
+"""One visit to a rung, or to parked mail: all its queues are read from the head, what is meant is moved to the ready queue, all else goes back to its place.
 
 What is read and not moved stays in our hands, unacknowledged, until the visit ends; then the broker puts it back where it was, in its
 order, and with the time at which it expires: nothing else is written anew, and a relay that dies in the middle loses nothing and delays nobody.
@@ -62,13 +62,14 @@ class Judged(NamedTuple):
 
 class Ways(NamedTuple):
     """`open`: bytes and message id to a record. `judge`: what the orders say of it. `move` (lane, body, message id): store it in the ready queue. `may_go_on`: whether
-    this relay may work now. `has_room`: whether the ready queues have."""
+    this relay may work now. `has_room`: whether the ready queues have. `word`: what is logged of a mail that is moved, before the rule."""
 
     open: Callable[[bytes, Callable[[], str]], Record]
     judge: Callable[[Record], Judged]
     move: Callable[[Lane, bytes, str], Awaitable[None]]
     may_go_on: Callable[[], bool]
     has_room: Callable[[], bool]
+    word: str = "requeued by rule"
 
 
 class Visit:
@@ -210,7 +211,7 @@ class Visit:
             self._channels[queue].ack(found.tag)
         self._moved += 1
         self._counts[found.rule] += 1
-        log.info("%s is requeued by rule %s", found.message_id, found.rule)
+        log.info("%s is %s %s", found.message_id, self._ways.word, found.rule)
 
     def _steer(self) -> None:
         """Read what may be read now; leave the rest in the socket."""
