@@ -77,7 +77,7 @@ class Limits:
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """How mail leaves. `port` is the remote SMTP port; `resolvers` empty: the pod's /etc/resolv.conf. `sessions_per_destination`: at most, from
-    each source. `lanes`: all relays of the pool take from provider lanes, so mail goes there."""
+    each source. `lanes`: all relays of the pool take from provider lanes, so mail goes there. `parks`: mail for a destination that nobody reaches is parked."""
 
     port: int = 25
     sessions_per_destination: int = 20
@@ -85,6 +85,7 @@ class Delivery:
     prefetch: int = 200
     resolvers: tuple[str, ...] = ()
     lanes: bool = False
+    parks: bool = False
 
 
 @dataclass(frozen=True, slots=True)

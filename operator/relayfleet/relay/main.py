@@ -47,6 +47,7 @@ from relayfleet.relay.status import (
     control_metrics,
     dependency_metrics,
     lane_metrics,
+    parking_metrics,
     relay_metrics,
     requeue_metrics,
     resolver_metrics,
@@ -99,6 +100,7 @@ class Relay:
             lane_of=LaneFinder(self.names, providers).at_once,
         )
         self.spool.use_lanes(config.delivery.lanes)
+        self.spool.park(config.delivery.parks)
         self.journal = RabbitMQJournal(config.broker, files.broker_credentials, str(files.broker_ca), name=name)
         discard = Discard(files.discard)
         self.dependencies = Dependencies(config.dependencies, files.dependencies)
@@ -165,6 +167,7 @@ class Relay:
         await self.delivery.signing.publication.first()
         await self.suppression.read()
         self.spool.requeue(self.delivery.rules)
+        self.spool.release(self.delivery.parking)
         self.delivery.start()
 
     async def drain(self) -> None:
@@ -216,6 +219,7 @@ class Relay:
         yield from rule_metrics(self.delivery)
         yield from requeue_metrics(self.spool.requeuer)
         yield from lane_metrics(self.providers, self.delivery, self.spool)
+        yield from parking_metrics(self.delivery, self.spool)
         yield from control_metrics(control.counters)
         yield from dependency_metrics(self.dependencies)
         yield from sealing_metrics(self.sealer)
@@ -240,6 +244,7 @@ class Relay:
             log.warning("delivery.prefetch has changed: it is used after a restart")
         self.spool.reconfigure(config.broker)
         self.spool.use_lanes(config.delivery.lanes)
+        self.spool.park(config.delivery.parks)
         self.journal.reconfigure(config.broker)
         self.sealer.seals = config.seal
         await self.server.reload(config)

@@ -266,6 +266,34 @@ def lane_metrics(providers: Providers, delivery: DeliveryService, spool: RabbitM
     )
 
 
+def parking_metrics(delivery: DeliveryService, spool: RabbitMQSpool) -> Iterable[Metric]:
+    """Mail for destinations that nobody reaches."""
+    yield GaugeMetricFamily(
+        "relayfleet_relay_parked_records",
+        "Records of the pool that are parked, as this relay counted them last.",
+        spool.parked,
+    )
+    yield CounterMetricFamily(
+        "relayfleet_relay_parked", "Records that were parked, each time.", delivery.counters.records_parked
+    )
+    yield CounterMetricFamily(
+        "relayfleet_relay_released",
+        "Parked records that were let go since their destination answers again, by the relay that does it for the pool.",
+        spool.releaser.released,
+    )
+    yield GaugeMetricFamily(
+        "relayfleet_relay_dead_destinations",
+        "Destinations (sets of MX hosts) that are known to be down.",
+        delivery.parking.dead,
+    )
+    trials = CounterMetricFamily(
+        "relayfleet_relay_trials", "Trials of destinations by this relay: up, silent or unknown.", labels=["answer"]
+    )
+    for answer, count in delivery.parking.tried.items():
+        trials.add_metric([answer], count)
+    yield trials
+
+
 def relay_metrics(server: SmtpServer, delivery: DeliveryService, spool: RabbitMQSpool) -> Iterable[Metric]:
     """All that a relay counts. Names end in their unit; labels are bounded."""
     intake, out = server.counters, delivery.counters

@@ -94,6 +94,7 @@ class Windows:
             withholds=withholds,
             usage=self._usage(),
             lanes=True,
+            parks=True,
         )
 
     def _usage(self) -> Usages | None:

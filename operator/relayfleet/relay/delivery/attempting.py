@@ -12,13 +12,14 @@ from functools import partial
 
 from relayfleet.relay.delivery.courier import Courier
 from relayfleet.relay.delivery.destinations import by_domain
-from relayfleet.relay.delivery.errors import BusyError
+from relayfleet.relay.delivery.errors import BusyError, ConnectError, SmtpError
 from relayfleet.relay.delivery.judging import expired, ruled, suppressed, unanswered
 from relayfleet.relay.delivery.outcome import Outcome, Place
 from relayfleet.relay.delivery.patience import patiently
 from relayfleet.relay.delivery.ruling import PURGE, DeliveryRules
 from relayfleet.relay.delivery.telling import DeliveryCounters, tell
 from relayfleet.relay.delivery.together import together
+from relayfleet.relay.parking.parking import Parking
 from relayfleet.relay.reports import notify
 from relayfleet.relay.signing.keyring import SigningKeyUnavailableError
 from relayfleet.relay.signing.letter import Letter, Signing
@@ -42,10 +43,11 @@ class Attempts:
         suppression: SuppressionList,
         counters: DeliveryCounters,
         rules: DeliveryRules,
+        parking: Parking,
     ) -> None:
         self._courier, self._journal = courier, journal
         self._signing, self._suppression = signing, suppression
-        self._counters = counters
+        self._counters, self._parking = counters, parking
         self.rules = rules
 
     def untouched(self, held: Held, recipients: Sequence[Recipient]) -> Collection[str]:
@@ -93,8 +95,7 @@ class Attempts:
         if not domains:
             return hopeless
         if owes_word(held):
-            why = BusyError("local", "waited in its provider's lane and its turn has not come: nobody was asked")
-            return hopeless + self._kept_back(held, others, why)
+            return hopeless + self._kept_back(held, others, await self._why_late(domains))
         try:
             letter = self._signing.letter(held)
         except SigningKeyUnavailableError as error:
@@ -110,6 +111,11 @@ class Attempts:
 
             parts = await together([bounded(domain, group) for domain, group in domains.items()])
         return hopeless + [outcome for part in parts for outcome in part]
+
+    async def _why_late(self, domains: Collection[str]) -> SmtpError:
+        if destination := await self._parking.leads_to_nobody(domains):
+            return ConnectError("connect", self._parking.why(destination))
+        return BusyError("local", "waited in its provider's lane and its turn has not come: nobody was asked")
 
     def _too_late(self, held: Held, recipients: Sequence[Recipient]) -> list[Outcome]:
         outcomes = [expired(each, held.record.last_answer) for each in recipients]
@@ -138,6 +144,6 @@ class Attempts:
 
 
 def owes_word(held: Held) -> bool:
-    """Whether a mail that has lain in a provider lane is put off for once, so that its sender hears of the delay that he asked to hear of: only an attempt
+    """Whether a mail that has lain in a provider lane, or was parked, is put off for once, so that its sender hears of the delay that he asked to hear of: only an attempt
     tells, and waiting is none."""
     return held.place == LOOK and notify.delay_is_owed(held.record, time.time())

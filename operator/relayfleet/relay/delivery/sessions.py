@@ -14,12 +14,21 @@ import time
 from collections import Counter, deque
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from relayfleet.protocol.relay_config import Delivery, Source
 from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.delivery.concurrency import Concurrency, Signal
 from relayfleet.relay.delivery.connecting import Target, open_session, opportunistic_context
-from relayfleet.relay.delivery.errors import BusyError, LocalError, PeerTimeoutError, RefusedError, SmtpError, TlsError
+from relayfleet.relay.delivery.errors import (
+    BusyError,
+    LocalError,
+    PeerTimeoutError,
+    RefusedError,
+    SmtpError,
+    TlsError,
+    is_silence,
+)
 from relayfleet.relay.delivery.session import Session
 from relayfleet.relay.delivery.sources import family_of
 from relayfleet.relay.delivery.telling import count_attempt
@@ -51,14 +60,36 @@ class Marks:
     def put(self, source: Source, address: str, error: SmtpError) -> None:
         if len(self._marks) >= MARKS:
             self._marks.clear()  # at worst some hosts are called once more
-        self._marks[source.name, address] = _Mark(time.monotonic() + SKIP_SECONDS, error)
+        self._marks[source.name, address] = _Mark(_now() + SKIP_SECONDS, error)
 
     def get(self, source: Source, address: str) -> SmtpError | None:
         mark = self._marks.get((source.name, address))
-        return mark.error if mark is not None and time.monotonic() < mark.until else None
+        return mark.error if mark is not None and _now() < mark.until else None
 
     def clear(self, source: Source, address: str) -> None:
         self._marks.pop((source.name, address), None)
+
+
+class Watcher(Protocol):
+    """Hears whether destinations (`Route.key`) are reached."""
+
+    def reached(self, destination: tuple[str, ...]) -> None:
+        """Somebody there answered."""
+        ...
+
+    def missed(self, destination: tuple[str, ...], why: str) -> None:
+        """A mail reached nobody there."""
+        ...
+
+
+class Nobody:
+    """Fits Watcher, and does not care."""
+
+    def reached(self, destination: tuple[str, ...]) -> None:
+        return
+
+    def missed(self, destination: tuple[str, ...], why: str) -> None:
+        return
 
 
 @dataclass(slots=True)
@@ -81,6 +112,7 @@ class SessionPool:
         self.settings = settings
         self.tally = tally or Tally()
         self.marks = Marks()
+        self.watcher: Watcher = Nobody()
         self.counters = PoolCounters()
         self.context: ssl.SSLContext = opportunistic_context()
         self._plain_until: dict[str, float] = {}
@@ -175,6 +207,7 @@ class Destination:
         most, before = self.pool.settings.sessions_per_destination, self.limit
         match signal:
             case Signal.WELL:
+                self.pool.watcher.reached(self.route.key)
                 self.concurrency = self.concurrency.raised(self.open, most, _now())
             case Signal.STRAIN:
                 self.concurrency = self.concurrency.halved(began, most, _now())
@@ -220,6 +253,7 @@ class Destination:
         except BaseException as error:
             self.open -= 1
             self._opening -= 1
+            self._tell(error)
             if self._proven and isinstance(error, SmtpError) and not isinstance(error, LocalError):
                 self.concurrency = self.concurrency.capped(self.open, _now())
                 return None
@@ -229,11 +263,18 @@ class Destination:
                 self._wake(1)  # the place is free again
             raise
         self._opening -= 1
+        self.pool.watcher.reached(self.route.key)
         self._at[session.address] += 1
         self._wake(self.limit - self.open)
         self.pool.counters.opened += 1
         self.pool.counters.encrypted += session.tls
         return session
+
+    def _tell(self, error: BaseException) -> None:
+        if isinstance(error, RefusedError):
+            self.pool.watcher.reached(self.route.key)
+        elif isinstance(error, SmtpError) and is_silence(error) and not self._proven:
+            self.pool.watcher.missed(self.route.key, error.text)
 
     async def _try_hosts(self, deadline: float) -> Session:
         failures: list[SmtpError | DnsError] = []

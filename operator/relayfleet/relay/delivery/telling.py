@@ -38,6 +38,7 @@ class DeliveryCounters:
     records_refused: int = 0
     records_quarantined: int = 0
     records_moved: int = 0
+    records_parked: int = 0
     duplicates_dropped: int = 0
     double_bounces: int = 0
     events_lost: int = 0

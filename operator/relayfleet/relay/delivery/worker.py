@@ -1,6 +1,6 @@
 """The delivery service: takes records from the queue, has their recipients delivered, and settles what is left.
 
-    take → ask the journal → move it to its provider's lane, or else follow the pool's rules → look at its expiry → ask the suppression list
+    take → ask the journal → move it to its provider's lane, or park it, or else follow the pool's rules → look at its expiry → ask the suppression list
          → split by domain → sign → deliver → decide → tell the journal → store successors and reports → acknowledge
 
 At most `delivery.prefetch` records of the front are in hand, and `hands.LANE_HANDS` of each provider lane; the queue keeps the rest. A record is
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from functools import partial
 from random import Random
 
-from relayfleet.protocol.relay_config import RelayConfig
+from relayfleet.protocol.relay_config import RelayConfig, Source
 from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.delivery import events, settlement, twins
 from relayfleet.relay.delivery.attempting import Attempts
@@ -32,6 +32,7 @@ from relayfleet.relay.delivery.sources import SourceChooser
 from relayfleet.relay.delivery.suspects import FAULTS, Suspects, quarantined
 from relayfleet.relay.delivery.telling import DISCARDED, DeliveryCounters, log, tell
 from relayfleet.relay.discard import Discard
+from relayfleet.relay.parking.parking import Parking
 from relayfleet.relay.replies.classify import Classifier
 from relayfleet.relay.replies.rules import Rule, load_rules
 from relayfleet.relay.retry.backoff import expired, shortened
@@ -91,11 +92,12 @@ class DeliveryService:
         self._hands = Hands(config.delivery.prefetch)
         self._courier = Courier(self.pool, sources, self.classifier, Witness(journal), self._hands.begin)
         self._suspects = Suspects()
-        self._attempts = Attempts(
-            self._courier, journal, self.signing, suppression or SuppressionList(), self.counters, _rules(config)
-        )
+        self.parking = parking = Parking(self.pool, self._usable_sources, journal, self._random)
+        parking.use(config.delivery.parks)
+        listed = suppression or SuppressionList()
+        self._attempts = Attempts(self._courier, journal, self.signing, listed, self.counters, _rules(config), parking)
         finder = LaneFinder(resolver, providers or Providers())
-        self._mover = Mover(spool, finder, self._hands, self._attempts, self.counters)
+        self._mover = Mover(spool, finder, self._hands, self._attempts, self.counters, parking)
         self._config = config
         self._senders = Senders(config.submitters)
         self._takers: list[asyncio.Task[None]] = []
@@ -121,10 +123,15 @@ class DeliveryService:
         """Sources that cannot send from this machine now."""
         return len(self._courier.sources.unusable())
 
+    def _usable_sources(self) -> list[Source]:
+        unusable = self._courier.sources.unusable()
+        return [each for each in self._config.sources if each.name not in unusable]
+
     def start(self) -> None:
         """Begin to take records, once it is not paused: an order may have come before."""
         self._started = True
         self._take()
+        self.parking.start()
         self._sweeper = asyncio.create_task(self._sweep())
 
     def reload(self, config: RelayConfig) -> None:
@@ -133,6 +140,7 @@ class DeliveryService:
         self._senders, self._attempts.rules = Senders(config.submitters), _rules(config)
         self.pool.settings = config.delivery
         self.pool.router = self._router(config)
+        self.parking.use(config.delivery.parks)
         self._courier.sources.reload(config.sources)
         self._hands.limit(config.delivery.prefetch)
         self.signing.reload(config.dkim)
@@ -161,6 +169,7 @@ class DeliveryService:
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
+        await self.parking.stop()
         await self._stop_taking()
         deadline = time.monotonic() + grace
         await self._hands.finish(grace)

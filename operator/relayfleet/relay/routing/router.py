@@ -11,6 +11,9 @@ from relayfleet.relay.routing import mx
 from relayfleet.relay.routing.errors import DnsPermanent, DnsTemporary
 from relayfleet.relay.routing.resolver import Exchange, Resolver
 
+OTHER_FAMILY = "4.4.4"
+"""Status of a host that has addresses of the other IP version only."""
+
 
 @dataclass(frozen=True, slots=True)
 class Route:
@@ -39,6 +42,16 @@ class Router:
         hosts = mx.order(domain, exchanges, self._own_names, self._random)
         return Route(hosts, tuple(sorted(hosts)))
 
+    def remembered(self, domain: str) -> Route | None:
+        """By what the resolver's memory holds at this moment; None: nobody has asked. Asks nobody. Raises DnsPermanent."""
+        if mx.literal_address(domain):
+            return Route((domain,), (domain,))
+        exchanges = self.resolver.remembered(domain)
+        if exchanges is None:
+            return None
+        hosts = mx.order(domain, exchanges, self._own_names, self._random)
+        return Route(hosts, tuple(sorted(hosts)))
+
     async def addresses(self, host: str, family: int | None) -> tuple[str, ...]:
         """The host's addresses of IP version `family` (4, 6; None: both) that are not our own.
 
@@ -50,7 +63,7 @@ class Router:
             raise DnsPermanent("5.4.4", f"the mail exchanger {host} has no address")
         usable = tuple(each for each in found if family is None or ipaddress.ip_address(each).version == family)
         if not usable:
-            raise DnsTemporary(f"{host} has no IPv{family} address, and this source has no other", status="4.4.4")
+            raise DnsTemporary(f"{host} has no IPv{family} address, and this source has no other", status=OTHER_FAMILY)
         others = tuple(each for each in usable if each not in self._own_addresses)
         if not others:
             raise DnsPermanent("5.4.6", f"the mail exchanger {host} is this relay: the mail would loop")
