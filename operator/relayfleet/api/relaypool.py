@@ -30,6 +30,7 @@ from relayfleet.api.suppression import SuppressionList
 MOST_RESOLVERS = 8
 BY_PROVIDER = "ByProvider"
 """The one way of provider lanes that there is."""
+PARK = "Park"
 
 
 class ProxyProtocol(Model):
@@ -151,6 +152,13 @@ class DeliverySettings(Model):
         description="ByProvider: mail for each of the largest mailbox providers waits in a queue of its own, and all other mail in eight that are shared by "
         "destination, so that a slow provider keeps no mail for others waiting. 17 more queues for the pool. Used once each relay of the pool takes "
         "from them (status.providerLanes); relays from before are replaced for it, once. None: one queue for all; what lanes still hold is delivered.",
+    )
+    dead_destinations: Literal["Retry", "Park"] = Field(
+        default="Retry",
+        description="Park: mail for a destination of which no MX host can be reached at any address, for some minutes, is not tried any more but parked; the destination is tried "
+        "by itself, about once a minute, and when it answers its mail goes on, few at first. A queue more for the pool, two without provider lanes. Used once each relay of the pool "
+        "knows it (status.parking); relays from before are replaced for it, once. Retry: such mail is tried by its retries, as any other; what is parked still is tried within "
+        "25 minutes.",
     )
 
 
@@ -371,6 +379,10 @@ class RelayPoolStatus(Status):
     provider_lanes: bool | None = Field(
         default=None,
         description="Whether new mail goes to provider lanes. With delivery.providerLanes ByProvider true from the moment on when each relay of the pool takes mail from them.",
+    )
+    parking: bool | None = Field(
+        default=None,
+        description="Whether mail for destinations that are known to be down is parked. With delivery.deadDestinations Park true from the moment on when each relay of the pool knows parked mail.",
     )
     cordoned: list[CordonedRelay] = Field(
         default=[],

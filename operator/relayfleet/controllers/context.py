@@ -14,7 +14,7 @@ from relayfleet.controllers.relayfences import Fences
 from relayfleet.controllers.relayhealth import Health
 from relayfleet.controllers.relaypeers import Links
 from relayfleet.controllers.relayusage import PoolUsages
-from relayfleet.controllers.relaywords import LaneWords, SealingWords, SigningWords, SuppressionWords
+from relayfleet.controllers.relaywords import LaneWords, ParkingWords, SealingWords, SigningWords, SuppressionWords
 from relayfleet.kube.client import Kube
 from relayfleet.kube.mirror import Mirror
 from relayfleet.runtime.settings import Settings
@@ -37,6 +37,7 @@ class Context:
     sealing: SealingWords = field(default_factory=SealingWords)
     suppression: SuppressionWords = field(default_factory=SuppressionWords)
     lanes: LaneWords = field(default_factory=LaneWords)
+    parking: ParkingWords = field(default_factory=ParkingWords)
     usage: PoolUsages = field(default_factory=PoolUsages)
     brokers: BrokerSights = field(default_factory=BrokerSights)
     fences: Fences = field(default_factory=Fences)

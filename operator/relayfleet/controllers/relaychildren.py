@@ -44,12 +44,13 @@ T = TypeVar("T")
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a pool's children are made of besides the pool: its queue, if there is one, the SendingIPs that it may use, and whether its relays
-    seal mail, and put it into provider lanes."""
+    seal mail, put it into provider lanes, and park it."""
 
     queue: Object | None
     sources: Sequence[tuple[str, SendingIPSpec]]
     seal: bool = False
     lanes: bool = False
+    parks: bool = False
 
 
 @dataclass(slots=True)
@@ -100,7 +101,14 @@ class Children:
         prefix = config.queue_prefix(self._pool, region)
         access = broker.access(needs.queue, queue, prefix, size_in_bytes(self._spec.quota))
         document = config.document(
-            self._pool, self._spec, needs.sources, access.broker, region, seal=needs.seal, lanes=needs.lanes
+            self._pool,
+            self._spec,
+            needs.sources,
+            access.broker,
+            region,
+            seal=needs.seal,
+            lanes=needs.lanes,
+            parks=needs.parks,
         )
         text, digest = config.rendered(document)
         external = queue.external.addresses if queue.external else ()

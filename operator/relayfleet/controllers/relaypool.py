@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from relayfleet.api.labels import POOL
 from relayfleet.api.queuecluster import QueueClusterSpec
-from relayfleet.api.relaypool import BY_PROVIDER, RelayPoolSpec
+from relayfleet.api.relaypool import BY_PROVIDER, PARK, RelayPoolSpec
 from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.relay import broker, names, resolvers
 from relayfleet.controllers import relaycontrol, relaypods, relaysight, relaywatch
@@ -18,6 +18,7 @@ from relayfleet.controllers.context import Context
 from relayfleet.controllers.evidence import PoolName
 from relayfleet.controllers.queuememory import known
 from relayfleet.controllers.relaychildren import Children, Needs, Outcome, memory_key
+from relayfleet.controllers.relaywords import RelayWords
 from relayfleet.controllers.specs import parsed, paused, why_invalid
 from relayfleet.controllers.telling import tell
 from relayfleet.decide.health.words import Level
@@ -41,6 +42,7 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
         context.suppression.keep((namespace, name), ())
         context.sealing.keep((namespace, name), ())
         context.lanes.keep((namespace, name), ())
+        context.parking.keep((namespace, name), ())
         context.dependencies.forget((namespace, name))
         context.usage.forget((namespace, name))
         return None  # its children go by their owner references
@@ -53,14 +55,18 @@ async def reconcile(context: Context, namespace: str, name: str) -> float | None
         relaysight.pods(context, namespace, name), _needs(context, pool, spec)
     )
     first = await _first(context, pool, spec, pods)
-    needs = replace(needs, seal=_seals(context, pool, pods, first), lanes=_uses_lanes(context, pool, spec, pods, first))
+    needs = replace(
+        needs,
+        seal=_seals(context, pool, pods, first),
+        lanes=_uses_lanes(context, pool, spec, pods, first),
+        parks=_parks(context, pool, spec, pods, first),
+    )
     relays = [pod for pod in pods if not relaypods.leaving(pod)]
     outcome = await _children(context, pool, spec, needs, relays)
     found = await _facts(context, pool, spec, needs, sources, relays, outcome)
     said = statements(found)
-    await tell(
-        context, pool, said, _fields(name, found) | {"sealed": needs.seal or None, "providerLanes": needs.lanes or None}
-    )
+    orders = {"sealed": needs.seal, "providerLanes": needs.lanes, "parking": needs.parks}
+    await tell(context, pool, said, _fields(name, found) | {each: begun or None for each, begun in orders.items()})
     return CALM if _calm(said) else UNCALM
 
 
@@ -85,13 +91,24 @@ def _seals(context: Context, pool: Object, pods: Objects, first: bool) -> bool:
 
 def _uses_lanes(context: Context, pool: Object, spec: RelayPoolSpec, pods: Objects, first: bool) -> bool:
     """Whether the relays put mail into provider lanes."""
+    wanted = spec.delivery.provider_lanes == BY_PROVIDER
+    return _begins(context.lanes, pool, pods, "providerLanes", wanted=wanted, first=first)
+
+
+def _parks(context: Context, pool: Object, spec: RelayPoolSpec, pods: Objects, first: bool) -> bool:
+    """Whether the relays park mail for destinations that are known to be down."""
+    wanted = spec.delivery.dead_destinations == PARK
+    return _begins(context.parking, pool, pods, "parking", wanted=wanted, first=first)
+
+
+def _begins(words: RelayWords[bool], pool: Object, pods: Objects, field: str, *, wanted: bool, first: bool) -> bool:
+    """Whether the relays do what all of them have to know; `field`: of the status, which says that they do already."""
     whose, relays = relaywatch.pool_name(pool), [each["metadata"]["name"] for each in pods]
-    context.lanes.keep(whose, relays)
-    begun = bool((pool.get("status") or {}).get("providerLanes"))
+    words.keep(whose, relays)
+    begun = bool((pool.get("status") or {}).get(field))
     if paused(pool):
         return begun
-    take = [context.lanes.of(whose, each) for each in relays]
-    return lanes.used(wanted=spec.delivery.provider_lanes == BY_PROVIDER, begun=begun, first=first, take=take)
+    return lanes.used(wanted=wanted, begun=begun, first=first, take=[words.of(whose, each) for each in relays])
 
 
 async def _children(context: Context, pool: Object, spec: RelayPoolSpec, needs: Needs, relays: Objects) -> Outcome:

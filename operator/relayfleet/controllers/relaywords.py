@@ -1,4 +1,4 @@
-"""What relays say of matters that only they can look at: their DKIM keys, sealing, provider lanes, the suppression list. The operator reads no Secret of the
+"""What relays say of matters that only they can look at: their DKIM keys, sealing, provider lanes, parked mail, the suppression list. The operator reads no Secret of the
 user's, so that one is of no use is known by those who mount it.
 """
 
@@ -92,6 +92,15 @@ class LaneWords(RelayWords[bool]):
 
     def heard(self, window: Window) -> bool:
         return window.lanes
+
+
+class ParkingWords(RelayWords[bool]):
+    """On parked mail: whether it knows that."""
+
+    silent = False
+
+    def heard(self, window: Window) -> bool:
+        return window.parks
 
 
 class Suppression(NamedTuple):

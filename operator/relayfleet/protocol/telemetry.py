@@ -151,7 +151,7 @@ class Window:
     `dependencies` and `resolvers`: all that the relay asks, as it sees them now, which is no word about the relay; `opens`: it can open sealed
     records; `sealing`: why sealed mail waits, and what to do, or ""; `unpublished`: which DKIM key is not in DNS, and what to publish, or "";
     `suppression`: what is wrong with the suppression list, and what to do, or "", and `withholds`: no mail leaves for it; `usage`: what credentials with
-    limits have submitted, when there is something new; `lanes`: it takes mail from provider lanes, where there are some."""
+    limits have submitted, when there is something new; `lanes`: it takes mail from provider lanes, where there are some; `parks`: it parks mail where it is told to."""
 
     accepted: int = 0
     deferred: int = 0
@@ -172,6 +172,7 @@ class Window:
     withholds: bool = False
     usage: Usages | None = None
     lanes: bool = False
+    parks: bool = False
 
 
 Word = Hello | Order | PoolUsage
@@ -249,6 +250,7 @@ def _window(window: dict[str, Any]) -> Window:
         withholds=window.get("withholds") is True,
         usage=_usages(window.get("usage")),
         lanes=window.get("lanes") is True,
+        parks=window.get("parks") is True,
     )
 
 

@@ -18,7 +18,7 @@ from relayfleet.controllers.relaydependencies import Reports
 from relayfleet.controllers.relayfences import Fences
 from relayfleet.controllers.relayhealth import Health
 from relayfleet.controllers.relayusage import PoolUsages
-from relayfleet.controllers.relaywords import LaneWords, SealingWords, SigningWords, SuppressionWords
+from relayfleet.controllers.relaywords import LaneWords, ParkingWords, SealingWords, SigningWords, SuppressionWords
 from relayfleet.controllers.trouble import Reconcile, reconciled
 from relayfleet.decide.health.roster import Vantage
 from relayfleet.kube.client import Kube
@@ -59,13 +59,14 @@ class Leader:
         self._health = Health(self._changed)
         self._sights, self._fences = BrokerSights(self._glance), Fences(self._again)
         self._reports = Reports(self._again)
-        signing, sealing, suppression, lanes = (
+        signing, sealing, suppression, lanes, parking = (
             SigningWords(self._again),
             SealingWords(self._again),
             SuppressionWords(self._again),
             LaneWords(self._again),
+            ParkingWords(self._again),
         )
-        self._words, self._usage = (signing, sealing, suppression, lanes), PoolUsages()
+        self._words, self._usage = (signing, sealing, suppression, lanes, parking), PoolUsages()
         self.links = RelayLinks(telemetry.Hello(settings.identity, lease.epoch), self._take, self._usage.told)
         self._context = Context(
             kube,
@@ -78,6 +79,7 @@ class Leader:
             sealing=sealing,
             suppression=suppression,
             lanes=lanes,
+            parking=parking,
             usage=self._usage,
             brokers=self._sights,
             fences=self._fences,

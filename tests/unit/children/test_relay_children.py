@@ -251,7 +251,7 @@ def test_the_template_says_what_the_user_states_and_nothing_empty() -> None:
     found = template(template=stated)
     (container,) = found["spec"]["containers"]
     assert (container["image"], container["resources"]) == (stated["image"], stated["resources"])
-    assert found["metadata"]["annotations"] == {"a": "b", FOLLOWS: "DeliveryRules,Requeue,ProviderLanes"}
+    assert found["metadata"]["annotations"] == {"a": "b", FOLLOWS: "DeliveryRules,Requeue,ProviderLanes,Parking"}
     for key in ("imagePullSecrets", "nodeSelector", "tolerations", "priorityClassName"):
         assert found["spec"][key] == stated[key]
         assert key not in template()["spec"]

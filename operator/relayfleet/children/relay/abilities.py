@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from relayfleet.api.labels import FOLLOWS
-from relayfleet.api.relaypool import BY_PROVIDER, RelayPoolSpec
+from relayfleet.api.relaypool import BY_PROVIDER, PARK, RelayPoolSpec
 
-_RULES, _REQUEUE, _LANES = "DeliveryRules", "Requeue", "ProviderLanes"
-ABILITY = {FOLLOWS: f"{_RULES},{_REQUEUE},{_LANES}"}
+_RULES, _REQUEUE, _LANES, _PARKING = "DeliveryRules", "Requeue", "ProviderLanes", "Parking"
+ABILITY = {FOLLOWS: f"{_RULES},{_REQUEUE},{_LANES},{_PARKING}"}
 """Annotation of the pods of this operator, and with its own image of relays that follow all of these. What came later is named for itself."""
 
 
@@ -21,4 +21,6 @@ def followed(spec: RelayPoolSpec, template: dict[str, Any]) -> bool:
     needed = {_REQUEUE if each.action == _REQUEUE else _RULES for each in spec.delivery_rules}
     if spec.delivery.provider_lanes == BY_PROVIDER:
         needed.add(_LANES)
+    if spec.delivery.dead_destinations == PARK:
+        needed.add(_PARKING)
     return needed <= set(known)

@@ -40,9 +40,10 @@ def document(
     *,
     seal: bool = False,
     lanes: bool = False,
+    parks: bool = False,
 ) -> RelayConfig:
     """What the relays of a pool are told. `sources` are the SendingIPs of this region, with their names; `seal`: all relays can open sealed mail; `lanes`: all
-    take mail from provider lanes, and the user wants it there."""
+    take mail from provider lanes, and the user wants it there; `parks`: the same of parked mail."""
     proxy = spec.service.proxy_protocol
     return RelayConfig(
         pool=f"{pool['metadata']['namespace']}/{pool['metadata']['name']}",
@@ -57,6 +58,7 @@ def document(
             sessions_per_destination=spec.delivery.max_sessions_per_destination,
             resolvers=resolvers.told(spec.resolvers),
             lanes=lanes,
+            parks=parks,
         ),
         retry=Retry(
             seconds(spec.retry.first), spec.retry.factor_percent, seconds(spec.retry.max), seconds(spec.retry.lifetime)

@@ -1,4 +1,4 @@
-"""When the relays of a pool put mail into provider lanes: a relay of before takes none from there."""
+"""When the relays of a pool put mail into provider lanes, or park it: a relay of before takes none from there."""
 
 from __future__ import annotations
 
