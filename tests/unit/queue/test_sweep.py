@@ -38,7 +38,11 @@ def declared(name: str = "tx") -> list[Found]:
     """What the relays of a pool declare, by the relays' own code."""
     prefix = f"{SPACE}{name}"
     topology = Topology(prefix, 3)
-    made = [*(each for lane in LANES for each in topology.queues(lane)), *topology.provider_lanes()]
+    made = [
+        *(each for lane in LANES for each in topology.queues(lane)),
+        *topology.provider_lanes(),
+        *topology.parking()[1:],
+    ]
     quorum = [Found(each.name) for each in made]
     return [*quorum, Found(stream(Broker((), queue_prefix=prefix)).name, kind="stream", records=7)]
 
@@ -87,8 +91,8 @@ def test_names_that_are_not_of_the_scheme_are_nobodys(name: str) -> None:
 
 def test_queues_that_wait_go_first_and_those_in_which_records_end_last() -> None:
     order = [each.name.removeprefix(f"{SPACE}tx.v1.").split(".")[0] for each in queues_of("tx", SPACE, EMPTY)]
-    assert len(order) == 45
-    assert list(dict.fromkeys(order)) == ["wait", "lane", "look", "quarantine", "journal", "ready"]
+    assert len(order) == 46
+    assert list(dict.fromkeys(order)) == ["wait", "lane", "park", "look", "quarantine", "journal", "ready"]
     assert pools_of((each.name for each in EMPTY.queues), SPACE) == {"tx", "bulk"}
 
 
@@ -104,6 +108,7 @@ OBSTACLES = {
     "a record is ready": (changed(READY, records=1), "ready.a holds records"),
     "a record waits": (changed(f"{SPACE}tx.v1.wait.14400.b", records=1), "wait.14400.b holds records"),
     "a record is in a provider lane": (changed(f"{SPACE}tx.v1.lane.15", records=1), "lane.15 holds records"),
+    "a record is parked": (changed(f"{SPACE}tx.v1.park", records=1), "park holds records"),
     "a record is looked at": (changed(f"{SPACE}tx.v1.look", records=1), "look holds records"),
     "a record is for a human": (changed(f"{SPACE}tx.v1.quarantine", records=1), "quarantine holds records"),
     "one could not be counted": (changed(READY, records=None), "could not be counted"),

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from relayfleet.relay.spool.interface import NOTHING_SEEN
 from relayfleet.relay.spool.rabbitmq.entries import Entry, decode, encode, lines
 from relayfleet.relay.spool.rabbitmq.ledger import Ledger
 from relayfleet.relay.spool.record import message_id
@@ -18,6 +19,7 @@ OUTCOME = Entry("outcome", "k.0", ("a@x.test",), *PLACE, delivered=True, answer=
 PURGE = Entry("purge", "k.0", ("a@x.test",), *PLACE, rule="away", detail=DETAIL)
 WITHDRAWAL = Entry("withdrawal", "k.0", ("a@x.test",), *PLACE)
 MARK = Entry("mark", "", (), *PLACE)
+DESTINATION = Entry("destination", "", ("mx.a.test", "mx.b.test"), *PLACE, dead=True, answer="refused")
 EVENT = Entry("event", "k.0", ("a@x.test",), *PLACE, name="bounced", detail={"code": 550})
 OF_BEFORE = (
     ["claim", "k.0", ["a@x.test"], "r/1", 1.5, 7, "eu-1", "mx.x.test"],
@@ -30,9 +32,9 @@ OF_BEFORE = (
 
 
 def test_relays_go_by_all_entries_but_events_and_readers_of_events_see_all_with_their_lines() -> None:
-    body = encode([EVENT, CLAIM, OUTCOME, EVENT, PURGE, WITHDRAWAL, MARK])
-    assert decode(body) == [CLAIM, OUTCOME, PURGE, WITHDRAWAL, MARK]
-    assert list(lines(body)) == list(enumerate([EVENT, CLAIM, OUTCOME, EVENT, PURGE, WITHDRAWAL, MARK]))
+    body = encode([EVENT, CLAIM, OUTCOME, EVENT, PURGE, WITHDRAWAL, MARK, DESTINATION])
+    assert decode(body) == [CLAIM, OUTCOME, PURGE, WITHDRAWAL, MARK, DESTINATION]
+    assert list(lines(body)) == list(enumerate([EVENT, CLAIM, OUTCOME, EVENT, PURGE, WITHDRAWAL, MARK, DESTINATION]))
 
 
 def test_lines_of_before_are_read_without_a_detail() -> None:
@@ -46,7 +48,13 @@ def test_lines_of_before_are_read_without_a_detail() -> None:
 def test_relays_of_before_find_what_they_know_where_it_was_and_a_kind_that_they_leave_out() -> None:
     written = [json.loads(line) for line in encode([CLAIM, OUTCOME, PURGE, WITHDRAWAL, MARK]).split(b"\n")]
     assert [row[: len(old)] for row, old in zip(written, OF_BEFORE, strict=True)] == list(OF_BEFORE)
-    assert json.loads(encode([EVENT]))[0] not in {old[0] for old in OF_BEFORE}
+    assert not {json.loads(encode([each]))[0] for each in (EVENT, DESTINATION)} & {old[0] for old in OF_BEFORE}
+
+
+def test_a_word_on_a_destination_says_nothing_of_any_mail() -> None:
+    ledger = Ledger()
+    assert ledger.apply(DESTINATION, 0.0)
+    assert ledger.seen("", DESTINATION.recipients) == NOTHING_SEEN
 
 
 @pytest.mark.parametrize("behind", ["text", 5, None, [1]])

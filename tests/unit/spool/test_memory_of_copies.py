@@ -11,6 +11,7 @@ from relayfleet.relay.delivery.patience import PATIENCE
 from relayfleet.relay.spool.rabbitmq import journal
 from relayfleet.relay.spool.rabbitmq.ledger import KEEP
 from relayfleet.relay.spool.rabbitmq.requeue.plan import SHORTEST_RUNG, Plan, Visited, visit_seconds
+from relayfleet.relay.spool.rabbitmq.requeue.release import VISIT_SECONDS
 from relayfleet.relay.spool.rabbitmq.requeue.service import OTHERS_PAUSE
 from relayfleet.relay.spool.rabbitmq.topology import LADDER, LANE_SECONDS, LANES, LOOK_SECONDS, Lane, Topology
 from relayfleet.relay.spool.sealer import LONGEST
@@ -87,6 +88,14 @@ def test_a_copy_in_a_provider_lane_is_looked_at_while_it_is_known_what_became_of
     """However long the lane is, and also where nobody takes from it: twice a dead letter, of which each may be handed over again."""
     move = Broker(()).publish_timeout
     assert LANE_SECONDS + LOOK_SECONDS + 2 * DEAD_LETTERING + move + RESERVE <= KEEP
+
+
+def test_a_parked_copy_is_looked_at_while_it_is_known_what_became_of_its_twin() -> None:
+    """As in a lane, and later by the visit in whose hands it is when its time is over. However long its destination stays down, it goes on from one look to the next."""
+    ttl = {each.name: each.arguments["x-message-ttl"] / 1000 for each in POOL.parking()}
+    move = Broker(()).publish_timeout
+    assert sum(ttl.values()) == LANE_SECONDS + LOOK_SECONDS
+    assert sum(ttl.values()) + VISIT_SECONDS + 2 * DEAD_LETTERING + move + RESERVE <= KEEP
 
 
 @pytest.mark.parametrize("meant", LANES)

@@ -19,7 +19,7 @@ from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.delivery.telling import DeliveryCounters
 from relayfleet.relay.routing.providers import Providers
 from relayfleet.relay.spool.interface import SpoolError, SpoolUnavailable, Successor
-from relayfleet.relay.spool.places import FRONT, LANED, LOOK
+from relayfleet.relay.spool.places import FRONT, LANED, LOOK, PARK
 from relayfleet.relay.spool.rabbitmq import RabbitMQSpool
 from relayfleet.relay.spool.rabbitmq.consumer import Consumer, RabbitHeld
 from relayfleet.relay.spool.rabbitmq.lane import OVERDUE, PublishLane
@@ -328,3 +328,18 @@ def test_a_publisher_trusts_a_lane_that_confirms_in_time_or_is_due_for_a_trial()
     for way, trusted in ((Way("b"), True), (Way("b", overdue=True), False), (Way("b", is_up=False), False)):
         publisher.lanes["b"] = cast("PublishLane", way)
         assert publisher.trusts("b") is trusted
+
+
+async def test_a_mail_is_parked_in_its_queue_and_nowhere_else_and_what_fails_is_looked_at_first() -> None:
+    a, b = Way("a"), Way("b")
+    subject = spool(a, b)
+    subject._lanes._parks, subject._lanes._declared = True, frozenset({LOOK, PARK})
+    assert (subject.parks, subject.uses_lanes) == (True, False)
+    await subject._move(RECORD, PARK)
+    assert (a.got, b.got) == ([], ["p.v1.park"])
+    subject._watermark.counted({"p.v1.park": 7})
+    assert (subject.parked, subject.laned) == (7, {})
+    b.fails = Nacked("no majority")
+    with pytest.raises(SpoolUnavailable):
+        await subject._move(RECORD, PARK)
+    assert (a.got, subject.parks) == ([], False)

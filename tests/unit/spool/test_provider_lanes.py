@@ -14,7 +14,7 @@ from relayfleet.amqp.content import header_payload
 from relayfleet.amqp.errors import AmqpError, ChannelLost
 from relayfleet.protocol.relay_config import Broker
 from relayfleet.relay.delivery.hands import LANE_HANDS
-from relayfleet.relay.spool.places import LANED, LOOK
+from relayfleet.relay.spool.places import LANED, LOOK, PARK
 from relayfleet.relay.spool.rabbitmq import providerlanes
 from relayfleet.relay.spool.rabbitmq.declaring import MaybeLost
 from relayfleet.relay.spool.rabbitmq.link import Target
@@ -287,3 +287,56 @@ async def test_a_connection_that_is_lost_is_followed_by_one_that_takes_from_all(
     await until(lambda: len(brokers.channels) == 2)
     await consuming(brokers)
     assert brokers.going[POOL.place(3)] == max(PREFETCHES), "what is known of its records is kept"
+
+
+async def test_parked_mail_has_a_queue_that_nobody_consumes_and_ends_where_it_is_looked_at(
+    lanes: ProviderLanes, brokers: Brokers
+) -> None:
+    lanes.park(True)
+    lanes.start()
+    await consuming(brokers, {POOL.place(LOOK)})
+    assert (lanes.parks, lanes.usable) == (True, False)
+    assert brokers.there == set(lanes.queues) == {POOL.place(LOOK), POOL.place(PARK)}
+    lanes.use(True)
+    await consuming(brokers)
+    assert (lanes.parks, lanes.usable) == (True, True)
+    assert brokers.there == set(lanes.queues) == NAMES | {POOL.place(PARK)}
+    lanes.park(False)
+    assert not lanes.parks
+
+
+async def test_a_pool_with_lanes_parks_over_the_connection_that_it_has(lanes: ProviderLanes, brokers: Brokers) -> None:
+    lanes.use(True)
+    lanes.start()
+    await consuming(brokers)
+    lanes.park(True)
+    await until(lambda: lanes.parks)
+    assert (len(brokers.channels), lanes.usable) == (1, True)
+
+
+async def test_where_the_queue_of_parked_mail_cannot_be_made_lanes_go_on(
+    lanes: ProviderLanes, brokers: Brokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(providerlanes, "SEEK", 0.05)
+    brokers.there = set(NAMES)
+    brokers.agree = False
+    lanes.park(True)
+    lanes.start()
+    await consuming(brokers)
+    assert not lanes.parks
+    brokers.agree = True
+    await until(lambda: lanes.parks)
+
+
+async def test_a_queue_of_parked_mail_that_somebody_deletes_is_made_again(
+    lanes: ProviderLanes, brokers: Brokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(providerlanes, "RETRY", 0.05)
+    lanes.park(True)
+    lanes.start()
+    await until(lambda: lanes.parks)
+    brokers.there.discard(POOL.place(PARK))
+    lanes.doubt_parking()  # a move was not confirmed
+    assert not lanes.parks
+    await until(lambda: lanes.parks)
+    assert POOL.place(PARK) in brokers.there

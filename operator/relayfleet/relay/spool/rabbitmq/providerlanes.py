@@ -105,10 +105,12 @@ class ProviderLanes:
         """Whether the pool's mail may be parked, from now on."""
         if parks == self._parks:
             return
-        self._parks = parks
+        self._parks, self._parks_at = parks, 0.0
         self._changed.set()
-        if parks and self._link.connection is not None and PARK not in self._declared:
-            self._link.begin_again("mail is parked from now on")
+
+    def doubt_parking(self) -> None:
+        """Mail could not be parked. Nobody consumes that queue, so nobody is told when it is deleted: it is looked at again first."""
+        self._declared, self._parks_at = self._declared - {PARK}, time.monotonic() + RETRY
 
     @property
     def usable(self) -> bool:
@@ -170,8 +172,7 @@ class ProviderLanes:
             if channel is not None and channel.is_open:
                 with suppress(AmqpError):  # the channel is lost, and the link begins anew
                     await self._fit(channel)
-                if self._parks and PARK not in self._declared and time.monotonic() >= self._parks_at:
-                    self._link.begin_again("the queue of parked mail is asked for again")
+                    await self._look_for_parking(channel.connection)
 
     async def _are_left(self) -> bool | None:
         """None: nobody said."""
@@ -202,6 +203,14 @@ class ProviderLanes:
 
     async def _declare(self, connection: Connection, queues: list[Queue]) -> None:
         await declare(connection, queues, partial(self._target.dial_others, connection, "look"))
+
+    async def _look_for_parking(self, connection: Connection) -> None:
+        if not self._parks or PARK in self._declared or time.monotonic() < self._parks_at:
+            return
+        if await self._can_park(connection):
+            self._declared |= {PARK}
+        if self.parks and LOOK not in self._there:
+            self._link.begin_again("mail is parked from now on")
 
     async def _can_park(self, connection: Connection) -> bool:
         """Where the queue cannot be made now, since a node is away, lanes are taken from all the same, and mail is tried by its retries as without."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from relayfleet.protocol.relay_config import Broker
 from relayfleet.protocol.sealing import QUARANTINE
 from relayfleet.relay.control.tally import Tally
-from relayfleet.relay.spool.interface import SpoolFull, Successor
+from relayfleet.relay.spool.interface import SpoolError, SpoolFull, Successor
 from relayfleet.relay.spool.places import FRONT, PARK
 from relayfleet.relay.spool.rabbitmq.consumer import Consumer, RabbitHeld
 from relayfleet.relay.spool.rabbitmq.link import Target
@@ -207,7 +207,12 @@ class RabbitMQSpool:
     async def _move(self, record: Record, place: int) -> None:
         """Into the lane, or among what is parked, and nowhere else: from the front to the front it would go round for as long as the lanes' broker stands still."""
         body, queue = self._sealer.seal(record), self._topology.place(place)
-        await self._publisher.store(lambda _: queue, body, record.key, LED_BY, only=True)
+        try:
+            await self._publisher.store(lambda _: queue, body, record.key, LED_BY, only=True)
+        except SpoolError:
+            if place == PARK:
+                self._lanes.doubt_parking()
+            raise
 
     async def _put_off(self, body: bytes, message_id: str, delay: float) -> None:
         """What cannot be opened now, as it came: nobody knows more of it than its key."""

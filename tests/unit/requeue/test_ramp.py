@@ -1,0 +1,68 @@
+"""How many parked mails go on in a visit: few at first, twice as many each time, and none of a destination that failed again."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from relayfleet.relay.spool.rabbitmq.requeue.ramp import FEWEST, FIRST, MOST, Ramp
+
+HERE, THERE = ("mx.here.test",), ("mx.there.test",)
+
+
+def visit(ramp: Ramp, *mails: tuple[str, ...], whole: bool = True) -> int:
+    """A visit that meets these; how many go on."""
+    ramp.begin()
+    gone = sum(ramp.takes(each) for each in mails)
+    ramp.ended(whole=whole)
+    return gone
+
+
+def test_each_visit_lets_twice_as_many_go_up_to_a_bound() -> None:
+    ramp = Ramp()
+    ramp.follow({HERE: 1.0})
+    counts = [visit(ramp, *[HERE] * 5000) for _ in range(12)]
+    assert counts == [min(FIRST * 2**each, MOST) for each in range(12)]
+
+
+def test_each_destination_has_a_share_of_its_own_and_others_have_none() -> None:
+    ramp = Ramp()
+    ramp.follow({HERE: 1.0, THERE: 2.0})
+    ramp.begin()
+    assert sum(ramp.takes(HERE) for _ in range(99)) == FIRST
+    assert ramp.has_left
+    assert sum(ramp.takes(THERE) for _ in range(99)) == FIRST
+    assert not ramp.has_left
+    assert not ramp.takes(("mx.else.test",))
+
+
+def test_who_fails_and_answers_again_begins_with_few() -> None:
+    ramp = Ramp()
+    ramp.follow({HERE: 1.0})
+    for _ in range(5):
+        visit(ramp, *[HERE] * 5000)
+    ramp.follow({})
+    assert visit(ramp, HERE) == 0
+    ramp.follow({HERE: 1.0})
+    assert visit(ramp, *[HERE] * 5000) == FIRST
+
+
+def test_it_is_over_when_some_whole_visits_have_met_none_and_not_while_mail_is_behind_other_mail() -> None:
+    ramp, due = Ramp(), {HERE: 1.0}
+    for whole in (True, False, *[True] * (FEWEST - 1)):
+        assert ramp.follow(due)
+        visit(ramp, whole=whole)
+    assert ramp.follow(due)
+    visit(ramp)
+    assert not ramp.follow(due)
+    assert ramp.follow({HERE: 9.0}), "it was down in between"
+
+
+@given(st.lists(st.integers(0, 6000), max_size=30))
+def test_no_visit_lets_more_go_than_twice_the_most_of_those_before(mails: list[int]) -> None:
+    ramp, most = Ramp(), FIRST
+    ramp.follow({HERE: 1.0})
+    for each in mails:
+        gone = visit(ramp, *[HERE] * each)
+        assert gone <= min(most, MOST, each)
+        most *= 2
