@@ -91,10 +91,6 @@ class Pool:
         await asyncio.gather(*tasks, return_exceptions=True)
         assert not failed, failed
 
-    def waits(self, *peers: Peer) -> list[float]:
-        """Seconds from acceptance to delivery of their mail, in order."""
-        return sorted(at - mail.put_at for mail, at in self.delivered if mail.peer in peers)
-
     def calls(self, peer: Peer, since: float, until: float) -> int:
         """How often it was called in that time."""
         return sum(name == peer.name and since <= at < until for name, _, at in self.dials)
