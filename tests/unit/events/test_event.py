@@ -103,7 +103,11 @@ def test_an_event_of_the_journal_is_told_under_its_name() -> None:
 
 def test_withdrawals_and_purges_are_told_and_marks_are_not() -> None:
     purge = Entry("purge", "ID.0", TO, *PLACE, rule="away", detail=FIRST)
-    names = [event["event"] for event in found(Entry("withdrawal", "ID.0", TO, *PLACE), Entry("mark", "", (), *PLACE))]
+    silent = (
+        Entry("mark", "", (), *PLACE),
+        Entry("destination", "", ("mx.a.test",), *PLACE, dead=True, answer="refused"),
+    )
+    names = [event["event"] for event in found(Entry("withdrawal", "ID.0", TO, *PLACE), *silent)]
     assert names == ["withdrawn"]
     assert [(event["event"], event.get("rule")) for event in found(purge)] == [("accepted", None), ("purged", "away")]
 

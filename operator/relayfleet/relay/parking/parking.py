@@ -144,9 +144,15 @@ class Parking:
     async def _run(self) -> None:
         while True:
             await asyncio.sleep(LOOK)
-            if self._parks and (sources := self._sources()):
-                for destination, number in self._known.due(_now(), self._random.random()):
-                    self._begin(destination, sources[number % len(sources)], number, len(sources))
+            try:
+                self._begin_due()
+            except Exception:
+                log.exception("parking: a fault of ours")
+
+    def _begin_due(self) -> None:
+        if self._parks and (sources := self._sources()):
+            for destination, number in self._known.due(_now(), self._random.random()):
+                self._begin(destination, sources[number % len(sources)], number, len(sources))
 
     def _begin(self, destination: Hosts, source: Source, number: int, sources: int) -> None:
         if self._known.is_dead(destination, _now()):
