@@ -29,6 +29,7 @@ from relayfleet.relay.routing.router import Route, Router
 from relayfleet.relay.spool.interface import Journal, Word
 from relayfleet.relay.spool.rabbitmq.requeue.ramp import Ramp
 from relayfleet.relay.spool.rabbitmq.requeue.release import PAUSE
+from relayfleet.relay.spool.rabbitmq.spool import MOST_RELEASED
 from relayfleet.relay.spool.rabbitmq.topology import LANE_SECONDS
 from tests.fakes.journal import MemoryJournal
 from tests.fakes.laned import _Open
@@ -232,13 +233,14 @@ class Relay:
         self._ramp.begin()
         kept, gone = deque[Mail](), 0
         for mail in self._pool.park:
-            if self.parking.is_due(mail.peer.hosts) and self._ramp.takes(mail.peer.hosts):
+            has_room = self._pool.front.qsize() < MOST_RELEASED
+            if has_room and self.parking.is_due(mail.peer.hosts) and self._ramp.takes(mail.peer.hosts):
                 self._pool.front.put_nowait(mail)
                 gone += 1
             else:
                 kept.append(mail)
         self._pool.park = kept
-        self._ramp.ended(whole=True)
+        self._ramp.ended(whole=not kept)
         self._pool.released.append((now(), gone))
 
     async def _sweep(self) -> None:

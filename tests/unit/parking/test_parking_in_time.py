@@ -14,7 +14,7 @@ from tests.fakes.clock import in_virtual_time
 from tests.fakes.parked import Mail, Peer, Pool, arrive
 
 HOUR = 3600.0
-MAILS = 400
+MAILS = 1000
 
 
 def down(until: float = HOUR, addresses: tuple[str, ...] = ("a", "b"), silent: tuple[str, ...] = ()) -> Peer:

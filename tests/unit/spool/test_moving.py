@@ -26,6 +26,7 @@ from relayfleet.relay.spool.rabbitmq.lane import OVERDUE, PublishLane
 from relayfleet.relay.spool.rabbitmq.link import Target
 from relayfleet.relay.spool.rabbitmq.publisher import Publisher
 from relayfleet.relay.spool.rabbitmq.source import Memory, Source
+from relayfleet.relay.spool.rabbitmq.spool import MOST_RELEASED
 from relayfleet.relay.spool.rabbitmq.topology import Lane, Topology
 from relayfleet.relay.spool.rabbitmq.ways import Ways
 from relayfleet.relay.spool.record import Recipient, Record, decode, encode
@@ -343,3 +344,15 @@ async def test_a_mail_is_parked_in_its_queue_and_nowhere_else_and_what_fails_is_
     with pytest.raises(SpoolUnavailable):
         await subject._move(RECORD, PARK)
     assert (a.got, subject.parks) == ([], False)
+
+
+async def test_parked_mail_is_let_go_as_fast_as_it_is_taken_by_what_was_counted_and_what_was_let_go_since() -> None:
+    subject = spool(Way("a"), Way("b"))
+    subject._watermark.counted({"p.v1.ready.a": MOST_RELEASED - 2})
+    for _ in range(2):
+        assert subject._has_room_for_parked()
+        await subject._release("b", b"", "k.0")
+    assert not subject._has_room_for_parked()
+    assert subject._has_room()
+    subject._watermark.counted({"p.v1.ready.a": 0})
+    assert subject._has_room_for_parked()

@@ -32,6 +32,7 @@ class Watermark:
     since_count: int = 0
     counts: dict[str, int] = field(default_factory=dict)
     full: bool = False
+    looks: int = 0
 
     def limit(self, quota_bytes: int) -> None:
         """The quota is another one from now on."""
@@ -52,6 +53,7 @@ class Watermark:
     def counted(self, counts: dict[str, int]) -> None:
         """Fresh counts by queue; queues that could not be asked keep their last one."""
         self.counts.update(counts)
+        self.looks += 1
         self.since_count = 0
         self._judge()
 

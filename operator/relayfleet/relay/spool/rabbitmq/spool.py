@@ -24,6 +24,8 @@ from relayfleet.relay.spool.sealer import Sealer
 
 MOST_READY = 1000
 """Records in the ready queues beyond which no waiting mail is added to them by order: new mail would stand behind it."""
+MOST_RELEASED = 100
+"""The same for parked mail: there may be any number of it, and it goes on as fast as it is delivered."""
 
 
 class RabbitMQSpool:
@@ -68,8 +70,9 @@ class RabbitMQSpool:
             target, self._topology, self._sealer.open, self._requeue, self._may_requeue, self._has_room
         )
         self.releaser = Releaser(
-            target, self._topology, self._sealer.open, self._requeue, self._may_requeue, self._has_room
+            target, self._topology, self._sealer.open, self._release, self._may_requeue, self._has_room_for_parked
         )
+        self._released = self._counted = 0
 
     def start(self) -> None:
         """Connect in the background, for as long as it takes; `put` raises SpoolUnavailable until then."""
@@ -166,8 +169,21 @@ class RabbitMQSpool:
         return self._consumer.taking and not self._publisher.why_not and not self._publisher.blocked
 
     def _has_room(self) -> bool:
-        counts = self._watermark.counts
-        return sum(counts.get(self._topology.ready(each), 0) for each in LANES) < MOST_READY
+        return self._ready_records < MOST_READY
+
+    def _has_room_for_parked(self) -> bool:
+        """What was let go since the last count is not in that."""
+        if self._counted != self._watermark.looks:
+            self._counted, self._released = self._watermark.looks, 0
+        return self._ready_records + self._released < MOST_RELEASED
+
+    @property
+    def _ready_records(self) -> int:
+        return sum(self._watermark.counts.get(self._topology.ready(each), 0) for each in LANES)
+
+    async def _release(self, lane: Lane, body: bytes, message_id: str) -> None:
+        self._released += 1
+        await self._requeue(lane, body, message_id)
 
     async def _requeue(self, lane: Lane, body: bytes, message_id: str) -> None:
         await self._publisher.store(self._topology.ready, body, message_id, lane)
