@@ -20,7 +20,7 @@ from relayfleet.relay.spool.record import Record
 from tests.relay.rabbitmq.cluster import Cluster
 from tests.relay.spool.support import by_key, new_prefix, new_record, put_at_last, read_all, ready_queues, spool, until
 
-pytestmark = [pytest.mark.broker, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(200)]
 
 LEADER = 2
 """The node that side b, and so the queue of parked mail, prefers."""
@@ -123,7 +123,7 @@ async def test_what_is_parked_lies_there_as_it_was_and_is_let_go_few_at_first(ra
         queue.release(up)
         async with working(handled, queue):
             records = await accepted(queue, 200)
-            await until(lambda: queue.parked == len(records), 60, lambda: f"{queue.parked}, {handled.parked}")
+            await until(lambda: queue.parked >= len(records), 60, lambda: f"{queue.parked}, {handled.parked}")
             await asyncio.sleep(1.0)
             assert queue.releaser.released == 0
             handled.down, up.is_up = False, True

@@ -38,8 +38,7 @@ class Clock:
     def miss(self) -> None:
         self.known.missed(HERE, WHY, self.now)
 
-    @property
-    def dead(self) -> bool:
+    def is_dead(self) -> bool:
         return self.known.is_dead(HERE, self.now)
 
     def run(self, seconds: float) -> None:
@@ -66,7 +65,7 @@ def died(**how: bool) -> Clock:
     clock = Clock(**how)
     clock.miss()
     clock.run((TRIALS + 1) * (EVERY + SPREAD))
-    assert clock.dead
+    assert clock.is_dead()
     return clock
 
 
@@ -74,9 +73,9 @@ def test_it_takes_minutes_and_several_trials_until_it_is_dead() -> None:
     clock = Clock()
     clock.miss()
     clock.run(EVERY - 1)
-    assert (clock.dead, clock.trials) == (False, [])
+    assert (clock.is_dead(), clock.trials) == (False, [])
     clock.run(TRIALS * (EVERY + SPREAD))
-    assert clock.dead
+    assert clock.is_dead()
     assert clock.found_at - 1000 >= TRIALS * EVERY
 
 
@@ -85,16 +84,16 @@ def test_it_is_tried_about_once_a_minute_from_then_on() -> None:
     before = len(clock.trials)
     clock.run(600)
     assert 600 / (EVERY + SPREAD) - 1 <= len(clock.trials) - before <= 600 / EVERY + 1
-    assert clock.dead
+    assert clock.is_dead()
 
 
 def test_with_many_sources_each_has_its_turn_before() -> None:
     clock = Clock(sources=7)
     clock.miss()
     clock.run(6 * (EVERY + SPREAD))
-    assert not clock.dead
+    assert not clock.is_dead()
     clock.run(3 * (EVERY + SPREAD))
-    assert clock.dead
+    assert clock.is_dead()
     assert len(clock.trials) >= 7
 
 
@@ -103,7 +102,7 @@ def test_nobody_is_dead_while_nothing_else_is_reached_either() -> None:
     clock.miss()
     clock.run(1700)
     assert len(clock.trials) > TRIALS
-    assert not clock.dead
+    assert not clock.is_dead()
 
 
 def test_a_network_of_ours_that_fails_with_the_first_miss_makes_nobody_dead() -> None:
@@ -114,7 +113,7 @@ def test_a_network_of_ours_that_fails_with_the_first_miss_makes_nobody_dead() ->
     clock.run(EVERY - 1)
     clock.alive = False
     clock.run(1500)
-    assert not clock.dead
+    assert not clock.is_dead()
 
 
 def test_a_destination_does_not_speak_for_itself() -> None:
@@ -132,7 +131,7 @@ def test_any_answer_ends_the_suspicion() -> None:
     clock.run(TRIALS * EVERY)
     assert not clock.known.reached(HERE, clock.now), "nobody need hear of it"
     clock.run(1000)
-    assert (clock.dead, len(clock.trials)) == (False, TRIALS - 1)
+    assert (clock.is_dead(), len(clock.trials)) == (False, TRIALS - 1)
 
 
 def test_a_trial_that_is_answered_says_up_and_its_mail_is_released_for_as_long_as_it_may_lie() -> None:
@@ -140,7 +139,7 @@ def test_a_trial_that_is_answered_says_up_and_its_mail_is_released_for_as_long_a
     assert clock.known.up(clock.now) == {}
     clock.is_silent = False
     clock.run(EVERY + SPREAD + 1)
-    assert (clock.dead, clock.up_at > 0) == (False, True)
+    assert (clock.is_dead(), clock.up_at > 0) == (False, True)
     assert clock.known.up(clock.now) == {HERE: clock.up_at}
     clock.run(UP)
     assert clock.known.up(clock.now) == {}
@@ -149,7 +148,7 @@ def test_a_trial_that_is_answered_says_up_and_its_mail_is_released_for_as_long_a
 def test_any_mail_that_gets_through_says_up_too() -> None:
     clock = died()
     assert clock.known.reached(HERE, clock.now)
-    assert not clock.dead
+    assert not clock.is_dead()
     assert not clock.known.reached(HERE, clock.now), "said once"
 
 
@@ -168,9 +167,9 @@ def test_after_it_was_up_it_is_not_dead_again_for_a_while_so_relays_that_disagre
     up = clock.now
     clock.miss()
     clock.run(HOLDS - 1)
-    assert not clock.dead
+    assert not clock.is_dead()
     clock.run(2 * (EVERY + SPREAD))
-    assert clock.dead
+    assert clock.is_dead()
     assert clock.found_at - up >= HOLDS
 
 
@@ -210,7 +209,7 @@ def test_who_was_there_a_moment_ago_knows_better() -> None:
 def test_up_is_believed_whoever_says_it() -> None:
     clock = died()
     clock.known.heard(HERE, "", clock.now, dead=False, chance=0.0)
-    assert not clock.dead
+    assert not clock.is_dead()
     assert clock.known.is_up(HERE, clock.now)
     stranger = Known()
     stranger.heard(HERE, "", 5.0, dead=False, chance=0.0)

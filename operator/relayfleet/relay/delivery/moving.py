@@ -59,6 +59,8 @@ class Mover:
         return False
 
     async def _parked(self, held: Held, recipients: Sequence[Recipient]) -> bool:
+        if not self._parking.suspects:
+            return False  # nearly always
         destination = await self._parking.leads_to_nobody(self._attempts.untouched(held, recipients))
         if destination is None or not await self._goes(held, PARK):
             return False

@@ -71,6 +71,11 @@ class Parking:
         """How many destinations are known to be down."""
         return self._known.dead(_now())
 
+    @property
+    def suspects(self) -> bool:
+        """Whether anything is known of any destination."""
+        return self._known.any
+
     # What mail shows.
 
     def reached(self, destination: Hosts) -> None:
