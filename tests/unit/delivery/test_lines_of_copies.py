@@ -1,5 +1,5 @@
-"""Days in the life of one mail of which copies are left behind at each step, in a second: it arrives once, however its copies go, and when a Requeue moves
-them by relays that die."""
+"""Days in the life of one mail of which copies are left behind at each step, in a second: it arrives once, however its copies go, when a Requeue moves
+them by relays that die, and when they are parked."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from relayfleet.relay.spool.rabbitmq.ledger import GENERATION, Ledger
 from relayfleet.relay.spool.rabbitmq.requeue.plan import LATE as OVER
 from relayfleet.relay.spool.rabbitmq.requeue.plan import visit_seconds
 from relayfleet.relay.spool.rabbitmq.spool import _lane
-from relayfleet.relay.spool.rabbitmq.topology import LANES, Topology
+from relayfleet.relay.spool.rabbitmq.topology import LANE_SECONDS, LANES, LOOK_SECONDS, Topology
 from relayfleet.relay.spool.record import Recipient, Record, share
 
 POOL = Topology("p", 3)
@@ -34,6 +34,10 @@ TOP = POOL.ladder[-1]
 TAKEN_OVER = 900.0
 """Seconds after which the next relay has visited the rung at which one has died."""
 BEGIN = 1.7e9
+LOOKED_AT = LANE_SECONDS + LOOK_SECONDS + 2 * 360.0
+"""Seconds after which a parked copy is looked at, at the latest: both dead letters may be handed over again."""
+KNOWN_UP = 600.0
+"""Seconds after which no relay takes the destination for down any more."""
 MOST_TRIES = 12
 """Of one attempt, by two recipients and three relays that have copies at the same time, each of which may come back once more."""
 
@@ -41,12 +45,15 @@ MOST_TRIES = 12
 @dataclass
 class World:
     """Relays that share a journal, a destination that begins to answer at `opens_at` (Unix seconds; at first not always), and a queue that leaves copies.
-    `visits`: of a Requeue with the moment at which the first begins (Unix seconds); who makes one of the first `deaths` dies of it. Nobody else dies."""
+    `visits`: of a Requeue with the moment at which the first begins (Unix seconds); who makes one of the first `deaths` dies of it. `parks`: the
+    part of relays that know that it is down, and park its mail; `lost`: of them so many die when it is stored there and not let go of. Nobody else dies."""
 
     chance: Random
     opens_at: float
     visits: list[float] = field(default_factory=list)
     deaths: int = 0
+    parks: float = 0.0
+    lost: int = 0
     ledger: Ledger = field(default_factory=Ledger)
     told_at: float = BEGIN
     arrived: Counter[str] = field(default_factory=Counter)
@@ -101,6 +108,13 @@ class World:
 
     def _take(self, now: float, relay: str, record: Record) -> None:
         known, fresh = twins.before(record, self._seen(record, relay))
+        if (
+            len(fresh) == len(record.recipients)
+            and now < self.opens_at + KNOWN_UP
+            and self.chance.random() < self.parks
+        ):
+            self._park(now, record)
+            return
         for each in fresh:
             self.tries[record.key] += 1
             assert self.tries[record.key] <= MOST_TRIES, "copies become more and more"
@@ -112,6 +126,16 @@ class World:
                 self._say("outcome", record.key, each.address, relay, now, delivered=True)
         takes = self.chance.choice((0.1, 5.0, 300.0)) if fresh else 0.1
         self._at(now + takes, "settled", record, relay, known)
+
+    def _park(self, now: float, record: Record) -> None:
+        """It comes to be looked at, or is released, each copy at its own time."""
+        comes = now + self.chance.uniform(LANE_SECONDS, LOOKED_AT)
+        if comes > self.opens_at and self.chance.random() < 0.7:
+            comes = max(now, self.opens_at) + self.chance.uniform(0, comes - max(now, self.opens_at))
+        self._at(comes, "taken", record)
+        if self.lost and self.chance.random() < 0.1:
+            self.lost -= 1
+            self._at(now + self.chance.choice((1.0, 60.0)), "taken", record)
 
     def _settle(self, now: float, relay: str, record: Record, outcomes: list[Outcome]) -> None:
         left = twins.after(outcomes, self._seen(record, relay))
@@ -163,3 +187,17 @@ def test_a_mail_whose_copies_a_requeue_moves_arrives_once_however_many_relays_di
     while visits[-1] < last:
         visits.append(visits[-1] + TOP / 8)
     assert lived(World(Random(seed), BEGIN + opens, visits, len(deaths)), seed) == {"b@x.test": 1, "c@x.test": 1}
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    opens=st.floats(0, 350_000),
+    parks=st.sampled_from((0.3, 0.7, 0.95, 1.0)),
+    lost=st.integers(0, 3),
+)
+def test_a_mail_whose_copies_are_parked_by_some_relays_and_tried_by_others_arrives_once(
+    seed: int, opens: float, parks: float, lost: int
+) -> None:
+    world = World(Random(seed), BEGIN + opens, parks=parks, lost=lost)
+    assert lived(world, seed) == {"b@x.test": 1, "c@x.test": 1}

@@ -30,7 +30,7 @@ from relayfleet.relay.spool.rabbitmq.spool import MOST_RELEASED
 from relayfleet.relay.spool.rabbitmq.topology import Lane, Topology
 from relayfleet.relay.spool.rabbitmq.ways import Ways
 from relayfleet.relay.spool.record import Recipient, Record, decode, encode
-from relayfleet.relay.status import lane_metrics
+from relayfleet.relay.status import lane_metrics, parking_metrics
 
 POOL = Topology("p", 3)
 RECORD = Record("ID", "a@a.test", (Recipient("b@b.test"),), b"hello")
@@ -356,3 +356,20 @@ async def test_parked_mail_is_let_go_as_fast_as_it_is_taken_by_what_was_counted_
     assert subject._has_room()
     subject._watermark.counted({"p.v1.ready.a": 0})
     assert subject._has_room_for_parked()
+
+
+def test_metrics_tell_of_parked_mail_and_of_trials() -> None:
+    subject = spool(Way("a"), Way("b"))
+    subject._watermark.counted({"p.v1.park": 7})
+    subject.releaser.released = 3
+    parking = SimpleNamespace(dead=2, tried={"silent": 9})
+    delivery = SimpleNamespace(counters=DeliveryCounters(records_parked=5), parking=parking)
+    found = parking_metrics(cast("Any", delivery), subject)
+    told = {sample.name.removeprefix("relayfleet_relay_"): sample.value for each in found for sample in each.samples}
+    assert told == {
+        "parked_records": 7,
+        "parked_total": 5,
+        "released_total": 3,
+        "dead_destinations": 2,
+        "trials_total": 9,
+    }

@@ -55,6 +55,10 @@ class Connection:
     reading: bool = True
     lost: asyncio.Future[AmqpError] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
+    @property
+    def is_open(self) -> bool:
+        return not self.lost.done()
+
     def pause_reading(self) -> None:
         self.reading = False
 
@@ -317,7 +321,7 @@ async def test_a_pool_with_lanes_parks_over_the_connection_that_it_has(lanes: Pr
 async def test_where_the_queue_of_parked_mail_cannot_be_made_lanes_go_on(
     lanes: ProviderLanes, brokers: Brokers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(providerlanes, "SEEK", 0.05)
+    monkeypatch.setattr(providerlanes, "RETRY", 0.05)
     brokers.there = set(NAMES)
     brokers.agree = False
     lanes.park(True)

@@ -25,7 +25,7 @@ from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.consuming import ConsumeChannel, Consumer, Delivery
 from relayfleet.amqp.errors import AmqpError
 from relayfleet.relay.spool.places import LANED, LOOK, PARK
-from relayfleet.relay.spool.rabbitmq.declaring import MaybeLost, declare, exists
+from relayfleet.relay.spool.rabbitmq.declaring import declare, exists
 from relayfleet.relay.spool.rabbitmq.link import Link, Target
 from relayfleet.relay.spool.rabbitmq.source import LANED_BYTES, Memory, Source
 from relayfleet.relay.spool.rabbitmq.topology import LANES, LED_BY, Queue, Topology
@@ -84,8 +84,8 @@ class ProviderLanes:
         self._memory: Memory | None = None
         self._used = self._parks = False
         self._declared: frozenset[int] = frozenset()
-        self._fails = False
         self._parks_at = 0.0
+        self._why_not_parking = ""
         self._taking = True
         self._there: tuple[int, ...] = ()
         self._changed = asyncio.Event()
@@ -205,25 +205,31 @@ class ProviderLanes:
         await declare(connection, queues, partial(self._target.dial_others, connection, "look"))
 
     async def _look_for_parking(self, connection: Connection) -> None:
-        if not self._parks or PARK in self._declared or time.monotonic() < self._parks_at:
+        memory = self._memory
+        if not self._parks or PARK in self._declared or memory is None:
             return
-        if await self._can_park(connection):
+        async with self._changing:
+            with memory.asking():
+                can_park = await self._can_park(connection)
+        if can_park:
             self._declared |= {PARK}
-        if self.parks and LOOK not in self._there:
+        if can_park and LOOK not in self._there:
             self._link.begin_again("mail is parked from now on")
 
     async def _can_park(self, connection: Connection) -> bool:
         """Where the queue cannot be made now, since a node is away, lanes are taken from all the same, and mail is tried by its retries as without."""
-        self._parks_at = time.monotonic() + SEEK
-        if self._fails:  # a broker that cannot make a queue may close the connection for it: the next one is for lanes
-            self._fails = False
+        if time.monotonic() < self._parks_at:
             return False
         try:
             await self._declare(connection, self._topology.parking())
         except AmqpError as error:
-            self._fails = not isinstance(error, MaybeLost)
-            log.warning("no mail is parked yet: %s", error)
+            # A broker that cannot make a queue may close the connection for it: the next ones are for lanes.
+            self._parks_at = time.monotonic() + (RETRY if connection.is_open else SEEK)
+            if str(error) != self._why_not_parking:
+                log.warning("no mail is parked now: %s", error)
+            self._why_not_parking = str(error)
             return False
+        self._why_not_parking = ""
         return True
 
     def _lost(self) -> None:
