@@ -60,11 +60,6 @@ class SessionError(SmtpError):
     """The session is of no use any more."""
 
 
-def is_silence(error: BaseException) -> bool:
-    """Nobody was there: no connection, or no greeting. Who says no is there."""
-    return isinstance(error, ConnectError) or (isinstance(error, SessionError) and error.phase == "banner")
-
-
 class LostError(SessionError):
     """The connection is gone."""
 
@@ -75,3 +70,8 @@ class PeerTimeoutError(SessionError):
 
 class ProtocolError(SessionError):
     """Garbage, an endless reply, or one that nobody asked for."""
+
+
+def is_silence(error: BaseException) -> bool:
+    """Nobody was there: no connection, or no greeting. Who says no is there."""
+    return isinstance(error, ConnectError) or (isinstance(error, SessionError) and error.phase == "banner")
