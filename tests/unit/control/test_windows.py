@@ -114,9 +114,9 @@ def test_a_window_is_told_at_once_when_something_happened_and_once_a_beat_otherw
     scene = Scene()
     assert scene.windows.next(100.0 + PERIOD) is None
     scene.intake = (9, 4)
-    assert rounded(scene.next(100.4)) == Window(accepted=2, deferred=1, strain=0.01, lanes=True, age=0.2)
+    assert rounded(scene.next(100.4)) == Window(accepted=2, deferred=1, strain=0.01, lanes=True, parks=True, age=0.2)
     assert scene.windows.next(100.4 + BEAT - 0.01) is None
-    assert rounded(scene.next(100.4 + BEAT)) == Window(strain=0.01, lanes=True, age=BEAT / 2)
+    assert rounded(scene.next(100.4 + BEAT)) == Window(strain=0.01, lanes=True, parks=True, age=BEAT / 2)
     assert scene.windows.next(101.5, at_once=True) is not None
 
 
@@ -156,7 +156,7 @@ def test_a_new_leader_hears_only_what_happens_from_now_on() -> None:
     scene.intake = (9, 9)
     scene.tally.confirm("b:1", False)
     scene.windows.begin(200.0)
-    assert scene.next(201.0) == Window(strain=0.01, lanes=True, age=0.5)
+    assert scene.next(201.0) == Window(strain=0.01, lanes=True, parks=True, age=0.5)
 
 
 def test_a_window_in_which_we_were_away_blames_nobody_for_being_late() -> None:
