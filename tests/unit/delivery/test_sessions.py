@@ -10,9 +10,10 @@ import pytest
 
 from relayfleet.protocol.relay_config import Delivery, Source
 from relayfleet.relay.delivery.concurrency import Signal
-from relayfleet.relay.delivery.errors import BusyError, LocalError, SmtpError
+from relayfleet.relay.delivery.errors import BusyError, ConnectError, LocalError, RefusedError, SmtpError
 from relayfleet.relay.delivery.session import Session
 from relayfleet.relay.delivery.sessions import Destination, SessionPool
+from relayfleet.relay.replies.reply import Reply
 from relayfleet.relay.routing.errors import DnsTemporary
 from relayfleet.relay.routing.lookup import Answer
 from relayfleet.relay.routing.resolver import Resolver
@@ -22,10 +23,13 @@ from tests.fakes.peer import Talk, peer
 
 
 class Loopback:
-    """Every host is 127.0.0.1."""
+    """Every host has these addresses."""
+
+    def __init__(self, *addresses: str) -> None:
+        self._addresses = addresses or ("127.0.0.1",)
 
     async def ask(self, name: str, kind: str) -> Answer:
-        return Answer(("127.0.0.1",) if kind == "A" else (), 60.0)
+        return Answer(self._addresses if kind == "A" else (), 60.0)
 
 
 async def quiet(talk: Talk) -> None:
@@ -92,6 +96,58 @@ async def test_nobody_home_is_told_to_all_who_wait_after_one_call() -> None:
     assert len({str(each) for each in results}) == 1
     assert subject.pool.counters.dialed == 1
     assert subject.unused
+
+
+class Ears:
+    """Fits Watcher."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def reached(self, destination: tuple[str, ...]) -> None:
+        self.heard.append("reached")
+
+    def missed(self, destination: tuple[str, ...], why: str) -> None:
+        self.heard.append("missed")
+
+
+BLOCKED = RefusedError("banner", Reply(554, ("5.7.1 blocked",)))
+
+
+async def test_only_who_was_called_speaks_of_a_destination_and_no_mark() -> None:
+    """A mark is up to a minute old: by it one that has died just now would be up, and one that is back would be down."""
+    subject = destination(ports.unused()[0])
+    subject.pool.watcher = ears = Ears()
+    for _ in range(3):
+        with pytest.raises(ConnectError):
+            await subject.acquire(soon())
+    assert (ears.heard, subject.pool.counters.dialed) == (["missed"], 1)
+    subject.pool.marks.put(subject.source, "127.0.0.1", BLOCKED)
+    with pytest.raises(RefusedError):
+        await subject.acquire(soon())
+    assert ears.heard == ["missed"]
+
+
+async def test_who_refuses_when_called_was_reached_whatever_marks_say_of_others() -> None:
+    async def refuses(talk: Talk) -> None:
+        talk.say(b"554 5.7.1 blocked\r\n")
+
+    async with peer(refuses) as running:
+        subject = destination(running.port)
+        subject.pool.watcher = ears = Ears()
+        with pytest.raises(RefusedError):
+            await subject.acquire(soon())
+    assert ears.heard == ["reached"]
+
+
+async def test_nobody_is_missed_where_one_address_was_silent_and_another_one_refused_a_moment_ago() -> None:
+    subject = destination(ports.unused()[0])
+    subject.pool.router = Router(Resolver(Loopback("127.0.0.1", "127.0.0.9")), (), (), Random(1))
+    subject.pool.watcher = ears = Ears()
+    subject.pool.marks.put(subject.source, "127.0.0.9", BLOCKED)
+    with pytest.raises(RefusedError):
+        await subject.acquire(soon())
+    assert (ears.heard, subject.pool.counters.dialed) == ([], 1)
 
 
 async def test_idle_sessions_are_left_politely_and_forgotten() -> None:

@@ -12,6 +12,7 @@ import asyncio
 import ssl
 import time
 from collections import Counter, deque
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -253,7 +254,6 @@ class Destination:
         except BaseException as error:
             self.open -= 1
             self._opening -= 1
-            self._tell(error)
             if self._proven and isinstance(error, SmtpError) and not isinstance(error, LocalError):
                 self.concurrency = self.concurrency.capped(self.open, _now())
                 return None
@@ -270,14 +270,19 @@ class Destination:
         self.pool.counters.encrypted += session.tls
         return session
 
-    def _tell(self, error: BaseException) -> None:
-        if isinstance(error, RefusedError):
+    def _tell(self, called: Sequence[SmtpError | DnsError], marked: Sequence[SmtpError | DnsError]) -> None:
+        """Only of what was called now: a mark is up to a minute old. But nobody is missed where a mark says that somebody was there."""
+        if any(isinstance(each, RefusedError) for each in called):
             self.pool.watcher.reached(self.route.key)
-        elif isinstance(error, SmtpError) and is_silence(error) and not self._proven:
-            self.pool.watcher.missed(self.route.key, error.text)
+            return
+        seen = [each for each in called if isinstance(each, SmtpError)]
+        others = [each for each in marked if not is_silence(each)]
+        if seen and all(map(is_silence, seen)) and not others and not self._proven:
+            self.pool.watcher.missed(self.route.key, seen[0].text)
 
     async def _try_hosts(self, deadline: float) -> Session:
         failures: list[SmtpError | DnsError] = []
+        marked: list[SmtpError | DnsError] = []
         tries = MOST_ADDRESSES
         for host in self.route.hosts:
             try:
@@ -287,17 +292,23 @@ class Destination:
                 continue
             for address in addresses[:tries]:
                 tries -= 1
-                session = await self._try_address(host, address, deadline, failures)
+                session = await self._try_address(host, address, deadline, failures, marked)
                 if session is not None:
                     return session
-        raise max(failures, key=_weight).with_traceback(None)
+        self._tell(failures, marked)
+        raise max(failures + marked, key=_weight).with_traceback(None)
 
     async def _try_address(
-        self, host: str, address: str, deadline: float, failures: list[SmtpError | DnsError]
+        self,
+        host: str,
+        address: str,
+        deadline: float,
+        failures: list[SmtpError | DnsError],
+        marked: list[SmtpError | DnsError],
     ) -> Session | None:
         if (known := self.pool.marks.get(self.source, address)) is not None:
             self.pool.counters.skipped += 1
-            failures.append(known)
+            marked.append(known)
             return None
         try:
             session = await self.pool.dial(self.source, host, address, deadline)
