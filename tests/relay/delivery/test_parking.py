@@ -14,7 +14,7 @@ from relayfleet.protocol.relay_config import Delivery, DeliveryRule, Retry
 from relayfleet.relay.delivery import sessions
 from relayfleet.relay.parking import known
 from relayfleet.relay.spool.interface import Seen, SpoolUnavailable, Word
-from relayfleet.relay.spool.places import FRONT, LANED, LOOK, PARK
+from relayfleet.relay.spool.places import FRONT, LANED, LOOK, LOOKED_AT_SECONDS, PARK
 from relayfleet.relay.spool.record import Recipient, Record
 from tests.fakes.peer import Peer, peer
 from tests.relay.delivery.desk import Desk, a_record, desk, until
@@ -114,6 +114,29 @@ async def test_what_expired_or_is_too_old_ends_with_a_report() -> None:
         await lay(subject, a_record("bob@dead.test", accepted_at=now - 2 * HOUR))
         await until(lambda: len(reports(receiver)) == 2)
         assert (parked(subject), subject.later) == ([], [])
+
+
+@pytest.mark.parametrize("left", [600.0, LOOKED_AT_SECONDS - 60, LOOKED_AT_SECONDS + 60])
+@pytest.mark.parametrize("ends", ["by the pool's lifetime", "by its sender's wish"])
+async def test_what_would_be_looked_at_after_its_end_is_not_parked_but_tried_until_then(ends: str, left: float) -> None:
+    accepted = time.time() - 2 * HOUR
+    is_own = ends == "by its sender's wish"
+    retry = Retry(lifetime=5 * HOUR if is_own else 2 * HOUR + left, first=2 * HOUR)
+    async with scene(retry=retry) as (subject, _, _):
+        record = a_record("bob@dead.test", accepted_at=accepted, expires_at=accepted + 2 * HOUR + left if is_own else 0)
+        await lay(subject, record, FRONT)
+        is_parked = left > LOOKED_AT_SECONDS
+        assert (len(parked(subject)), len(subject.later)) == (is_parked, not is_parked)
+        for each in subject.later:
+            assert each.next_at == pytest.approx(accepted + 2 * HOUR + left, abs=10.0), "and once more at its end"
+
+
+async def test_a_relay_that_is_paused_leaves_trials_to_others() -> None:
+    async with scene() as (subject, _, _):
+        await subject.service.pause()
+        assert subject.service.parking.is_paused
+        await subject.service.resume()
+        assert not subject.service.parking.is_paused
 
 
 async def test_a_delay_that_a_sender_wants_to_hear_of_is_told_once_with_what_was_seen_last() -> None:

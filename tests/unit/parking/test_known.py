@@ -22,6 +22,8 @@ from relayfleet.relay.parking.known import (
     WANTED,
     Known,
 )
+from relayfleet.relay.spool.places import LOOKED_AT_SECONDS
+from relayfleet.relay.spool.rabbitmq.topology import LANE_SECONDS, LOOK_SECONDS
 
 HERE, ELSEWHERE = ("mx.a.test", "mx.b.test"), ("mx.else.test",)
 WHY = "no answer"
@@ -179,7 +181,7 @@ def test_a_word_of_another_relay_counts_until_nobody_repeats_it() -> None:
     assert (known.is_dead(HERE, GOOD - 1), known.is_dead(HERE, GOOD)) == (True, False)
     assert known.due(GOOD - 1, 0.0) == [], "who has no mail for it leaves trials to others"
     assert known.due(GOOD, 0.0) == []
-    assert not known.any, "and it is forgotten"
+    assert not known._states, "and it is forgotten"
 
 
 def test_who_has_parked_a_mail_takes_his_turn_when_nobody_else_was_first() -> None:
@@ -187,14 +189,77 @@ def test_who_has_parked_a_mail_takes_his_turn_when_nobody_else_was_first() -> No
     known.heard(HERE, WHY, 0.0, dead=True, chance=0.0)
     known.parked(HERE, 1.0)
     assert known.due(EVERY - 1, 0.0) == []
-    known.heard(HERE, WHY, EVERY - 1, dead=True, chance=0.0)
+    known.put_off(HERE, EVERY - 1, 0.0)
     assert known.due(EVERY + 1, 0.0) == []
     assert known.due(2 * EVERY, 0.0) == [(HERE, 1)]
-    assert known.is_dead(HERE, 2 * EVERY + GOOD - 1), "that is a word as well"
     now = 2 * EVERY
-    while known.due(now, 0.0) or known.any:
+    while known._states:
+        for each, _ in known.due(now, 0.0):
+            known.silent(each, WHY, now, now, 1)
         now += 30.0
         assert now < 2 * WANTED, "it goes on for ever"
+
+
+def test_trials_that_show_nothing_and_those_that_others_begin_make_nobody_dead_for_longer() -> None:
+    """Its records are gone, say: the mail must hear that from DNS."""
+    clock = died()
+    clock.known.parked(HERE, clock.now)
+    tried = 0
+    for _ in range(int(GOOD)):
+        clock.now += 1.0
+        tried += len(clock.known.due(clock.now, 0.5))
+    clock.known.put_off(HERE, clock.now - 1, 0.5)
+    assert tried > 1
+    assert not clock.is_dead()
+    assert not clock.known.any_dead(clock.now)
+
+
+def test_a_word_that_another_relay_tries_it_says_nothing_of_it() -> None:
+    known = Known()
+    known.put_off(HERE, 0.0, 0.0)
+    assert not known._states
+    known.missed(HERE, WHY, 0.0)
+    known.put_off(HERE, EVERY - 1, 0.0)
+    assert known.due(EVERY, 0.0) == [(HERE, 1)], "a suspicion is each relay's own"
+
+
+def test_a_trial_that_takes_longer_than_a_word_lasts_keeps_it_dead_unless_somebody_was_reached_meanwhile() -> None:
+    for reached in (False, True):
+        clock = died()
+        while not (begun := clock.known.due(clock.now, 0.0)):
+            clock.now += 1.0
+        began, clock.now = clock.now, clock.now + GOOD + 20
+        assert clock.known.due(clock.now, 0.0, running=[HERE]) == []
+        assert (len(begun), clock.is_dead()) == (1, False)
+        if reached:
+            clock.known.reached(HERE, clock.now - 1)
+        assert not clock.known.silent(HERE, WHY, began, clock.now, 1)
+        assert clock.is_dead() is not reached
+
+
+def test_only_trials_that_begin_are_counted_so_all_sources_have_their_turn() -> None:
+    known, now, numbers = Known(), 0.0, list[int]()
+    known.missed(HERE, WHY, now)
+    while now < 600:
+        now += 1.0
+        numbers += [number for _, number in known.due(now, 0.0, running=[HERE] if now % 121 else [])]
+    assert numbers == [1, 2, 3, 4]
+
+
+def test_whether_any_is_dead_is_never_wrongly_denied() -> None:
+    clock = Clock()
+    clock.miss()
+    clock.run(EVERY)
+    assert not clock.known.any_dead(clock.now), "a suspicion is none"
+    clock = died()
+    assert clock.known.any_dead(clock.now)
+    known = Known()
+    known.heard(HERE, WHY, 5.0, dead=True, chance=0.0)
+    assert (known.any_dead(6.0), known.any_dead(5.0 + GOOD)) == (True, False)
+
+
+def test_what_is_parked_is_looked_at_as_soon_as_the_delivery_counts_with() -> None:
+    assert LANE_SECONDS + LOOK_SECONDS <= LOOKED_AT_SECONDS
 
 
 def test_who_was_there_a_moment_ago_knows_better() -> None:
@@ -225,7 +290,7 @@ def test_what_is_remembered_is_bounded_and_what_is_too_much_is_tried_by_its_retr
     assert (len(known._states), len(known._reached)) == (MOST, MOST_REACHED)
     assert len(known.due(EVERY + SPREAD, 0.0)) <= MOST
     assert known.due(10 * WANTED, 0.0) == []
-    assert not known.any
+    assert not known._states
 
 
 STEPS = st.lists(

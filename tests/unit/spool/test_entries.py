@@ -19,7 +19,7 @@ OUTCOME = Entry("outcome", "k.0", ("a@x.test",), *PLACE, delivered=True, answer=
 PURGE = Entry("purge", "k.0", ("a@x.test",), *PLACE, rule="away", detail=DETAIL)
 WITHDRAWAL = Entry("withdrawal", "k.0", ("a@x.test",), *PLACE)
 MARK = Entry("mark", "", (), *PLACE)
-DESTINATION = Entry("destination", "", ("mx.a.test", "mx.b.test"), *PLACE, dead=True, answer="refused")
+DESTINATION = Entry("destination", "", ("mx.a.test", "mx.b.test"), *PLACE, dead=True, answer="refused", tries=True)
 EVENT = Entry("event", "k.0", ("a@x.test",), *PLACE, name="bounced", detail={"code": 550})
 OF_BEFORE = (
     ["claim", "k.0", ["a@x.test"], "r/1", 1.5, 7, "eu-1", "mx.x.test"],

@@ -37,14 +37,14 @@ class Mover:
         self._spool, self._finder, self._hands, self._parking = spool, finder, hands, parking
         self._attempts, self._counters = attempts, counters
 
-    async def moved(self, held: Held, recipients: Sequence[Recipient]) -> bool:
+    async def moved(self, held: Held, recipients: Sequence[Recipient], *, may_wait: bool) -> bool:
         """Whether the record has gone to its lane, or is parked, and is not ours any more. `recipients`: those who are left; the journal and nobody else was asked yet. Raises
-        SpoolError when it is with others.
+        SpoolError when it is with others. `may_wait`: its life is not over before it would be looked at; else it is not parked, since its end would come too late.
 
         A record of which somebody is done already is not moved: the journal forgets that after an hour, and lanes may be longer. It is settled here."""
         if len(recipients) < len(held.record.recipients) or owes_word(held):
             return False
-        if self._spool.parks and await self._parked(held, recipients):
+        if may_wait and self._spool.parks and await self._parked(held, recipients):
             return True
         if held.place in range(NAMED) or not self._spool.uses_lanes:
             return False
@@ -59,7 +59,7 @@ class Mover:
         return False
 
     async def _parked(self, held: Held, recipients: Sequence[Recipient]) -> bool:
-        if not self._parking.suspects:
+        if not self._parking.any_dead:
             return False  # nearly always
         destination = await self._parking.leads_to_nobody(self._attempts.untouched(held, recipients))
         if destination is None or not await self._goes(held, PARK):

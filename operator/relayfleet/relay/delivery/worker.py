@@ -50,8 +50,8 @@ from relayfleet.relay.spool.interface import (
     Spool,
     SpoolError,
 )
-from relayfleet.relay.spool.places import PLACES
-from relayfleet.relay.spool.record import Record, share
+from relayfleet.relay.spool.places import LOOKED_AT_SECONDS, PLACES
+from relayfleet.relay.spool.record import Recipient, Record, share
 from relayfleet.relay.suppression.suppression import SuppressionList
 
 SWEEP_SECONDS = 5.0
@@ -149,7 +149,7 @@ class DeliveryService:
         """Take no new records until `resume`, and hand back those that are not begun; the others finish. Without effect on a drain."""
         if self._draining:
             return
-        self._paused = True
+        self._paused = self.parking.is_paused = True
         await self._stop_taking()
         log.info(
             "paused: %d records handed back, %d are finished here", await self._hands.give_back(), len(self._hands)
@@ -159,7 +159,7 @@ class DeliveryService:
         """Take records again after `pause`. Without effect on a drain."""
         if self._draining:
             return
-        self._paused = False
+        self._paused = self.parking.is_paused = False
         self._take()
         await self._spool.resume_taking()
 
@@ -260,7 +260,7 @@ class DeliveryService:
         self.counters.duplicates_dropped += len(record.recipients) - len(known) - len(fresh)
         if known:
             tell(self.counters, record, known, 0.0)
-        elif fresh and not self._is_over(record) and await self._mover.moved(held, fresh):
+        elif fresh and not self._is_over(record) and await self._moved(held, fresh):
             return False
         outcomes = await self._left_by_twins(held, known + await self._attempts.attempt(held, fresh))
         decision = settlement.decide(
@@ -278,6 +278,9 @@ class DeliveryService:
         ended = twins.unfinished(outcomes)
         await patiently(held, lambda: held.settle(decision.successors, partial(self._settled, held, ended)))
         return True
+
+    async def _moved(self, held: Held, fresh: Sequence[Recipient]) -> bool:
+        return await self._mover.moved(held, fresh, may_wait=not self._is_over(held.record, LOOKED_AT_SECONDS))
 
     async def _left_by_twins(self, held: Held, outcomes: list[Outcome]) -> list[Outcome]:
         if not twins.unfinished(outcomes):
@@ -328,10 +331,10 @@ class DeliveryService:
             finally:
                 share.looking -= 1
 
-    def _is_over(self, record: Record) -> bool:
-        """Whether its life is over if it is not delivered now: that is found out by an attempt, and must not wait in a lane."""
+    def _is_over(self, record: Record, seconds: float = 0.0) -> bool:
+        """Whether its life is over if it is not delivered now, or so many seconds later: that is found out by an attempt, and must not wait in a lane."""
         retry = shortened(self._config.retry, record.accepted_at, record.expires_at)
-        return expired(retry, max(time.time() - record.accepted_at, 0.0))
+        return expired(retry, max(time.time() - record.accepted_at, 0.0) + seconds)
 
     def _router(self, config: RelayConfig) -> Router:
         names = {self._hostname, *(source.helo_name for source in config.sources)}

@@ -4,6 +4,8 @@
     `TRIALS` trials in a row, one from each source, reach nobody,
       and others were reached within the minute before each         it is dead: its mail is parked
     another relay says that it is dead                               it is dead, for as long as somebody repeats it
+    a trial of one that is dead reaches nobody                       it is dead for longer, which is said to the others
+    a trial shows nothing (DNS, or a fault of ours)                  nothing: it is not dead any more when the last word has lapsed, and its mail is tried
     anybody answers, here or as another relay says                   it is up: its mail is released
     mail reaches nobody there again                                  it is suspected, and nothing more is released
 
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import Enum
 
@@ -24,14 +27,14 @@ EVERY, SPREAD = 60.0, 10.0
 """Seconds between two trials of a destination, and by which they may come later: who is first tries it for all relays of the pool."""
 TRIALS = 3
 GOOD = 180.0
-"""Seconds for which it is dead after a word that says so; each trial repeats it."""
+"""Seconds for which it is dead after a trial that reached nobody, or a word that says so."""
 WANTED = 1800.0
 """Seconds for which a relay that had mail for it goes on with trials: longer than mail is parked before it is looked at."""
 UP = 1500.0
 """Seconds for which parked mail is released; by then all of it has been looked at."""
 FRESH, HOLDS = 300.0, 600.0
 """Seconds for which a relay that has reached a destination believes nobody who says that it is dead, and in which none is found dead after it was up."""
-MOST, MOST_REACHED = 500, 2000
+MOST, MOST_REACHED = 500, 20_000
 """Destinations that are remembered."""
 NEVER = -math.inf
 
@@ -46,7 +49,7 @@ class Answer(Enum):
 
 @dataclass(slots=True)
 class _State:
-    """`wanted_at`: when a mail of ours wanted to go there; `silent`: trials in a row that count; `trials`: all of them, for turns; `why`: the last failure."""
+    """`wanted_at`: when a mail of ours wanted to go there; `silent`: trials in a row that count; `trials`: all that began, for turns; `why`: the last failure."""
 
     wanted_at: float = NEVER
     next_trial: float = NEVER
@@ -77,11 +80,11 @@ class Known:
     def __init__(self) -> None:
         self._states: dict[Hosts, _State] = {}
         self._reached: OrderedDict[Hosts, float] = OrderedDict()
+        self._dead_until = NEVER
 
-    @property
-    def any(self) -> bool:
-        """Whether anything is known of anybody."""
-        return bool(self._states)
+    def any_dead(self, now: float) -> bool:
+        """Whether somebody may be dead; never wrongly not. Asked for each mail, so it looks at nobody."""
+        return now < self._dead_until
 
     def is_dead(self, destination: Hosts, now: float) -> bool:
         """Whether its mail is parked."""
@@ -133,35 +136,42 @@ class Known:
             state.rise(now)
         return was_dead
 
-    def due(self, now: float, chance: float) -> list[tuple[Hosts, int]]:
-        """Destinations to be tried now, each with the number of the trial; `chance` in [0, 1). Of those that are dead this is the word that they are, to be said to others."""
-        self._states = {each: state for each, state in self._states.items() if state.is_of_use(now)}
+    def due(self, now: float, chance: float, running: Collection[Hosts] = ()) -> list[tuple[Hosts, int]]:
+        """Destinations to be tried now, each with the number of the trial; `chance` in [0, 1). `running`: those whose last trial has not ended, which wait for that."""
+        self._states = {each: state for each, state in self._states.items() if state.is_of_use(now) or each in running}
         found = []
         for destination, state in self._states.items():
-            if state.is_tried(now) and now >= state.next_trial:
+            if state.is_tried(now) and now >= state.next_trial and destination not in running:
                 state.next_trial = now + EVERY + SPREAD * chance
                 state.trials += 1
-                if state.is_dead(now):
-                    state.dead_until = now + GOOD
                 found.append((destination, state.trials))
         return found
 
+    def put_off(self, destination: Hosts, now: float, chance: float) -> None:
+        """Another relay tries it, which shows nothing yet. What is only suspected each tries for itself."""
+        if (state := self._states.get(destination)) and state.is_dead(now):
+            state.next_trial = now + EVERY + SPREAD * chance
+
     def silent(self, destination: Hosts, why: str, began: float, now: float, sources: int) -> bool:
-        """A trial that began then reached nobody; whether it is dead since this moment. `sources`: how many there are, which take turns."""
+        """A trial that began then reached nobody; whether it is dead since this moment. `sources`: how many there are, which take turns. If it was dead when the trial
+        began and nobody was reached since, it is dead for longer, also when the trial took so long that the last word has lapsed."""
         state = self._states.get(destination)
         if state is None:
             return False
         state.why = why
+        if state.is_dead(began) and self._reached.get(destination, NEVER) < began:
+            self._dies(state, now)
+            return False
         if not state.suspected or not self._others_were_reached(destination, began - EVERY):
             return False
         state.silent += 1
         if state.silent < max(TRIALS, sources) or now - state.up_at < HOLDS:
             return False
-        state.suspected, state.dead_until = False, now + GOOD
+        self._dies(state, now)
         return True
 
     def heard(self, destination: Hosts, why: str, now: float, *, dead: bool, chance: float) -> bool:
-        """Another relay says so; whether we know better, and should say that it is up."""
+        """Another relay says so, or said so then; whether we know better, and should say that it is up."""
         if dead and now - self._reached.get(destination, NEVER) < FRESH:
             return True
         if (state := self._state(destination, now)) is None:
@@ -169,9 +179,15 @@ class Known:
         if not dead:
             state.rise(now)
             return False
-        state.suspected, state.dead_until, state.why = False, now + GOOD, why
-        state.next_trial = now + EVERY + SPREAD * chance
+        if not state.is_dead(now):
+            state.next_trial = now + EVERY + SPREAD * chance
+        state.why = why
+        self._dies(state, now)
         return False
+
+    def _dies(self, state: _State, now: float) -> None:
+        state.suspected, state.silent, state.dead_until = False, 0, max(state.dead_until, now + GOOD)
+        self._dead_until = max(self._dead_until, state.dead_until)
 
     def _state(self, destination: Hosts, now: float) -> _State | None:
         """None: there are too many. Its mail goes by its retries."""

@@ -1,7 +1,7 @@
 """Whose mail is parked: watches destinations, tries those that nobody reaches, and tells the pool's other relays over the journal.
 
 A destination is its set of MX hosts. Each relay suspects and tries for itself, until one of them finds that it is dead; from then on whoever is first tries it for all
-(`known.SPREAD`), says so before, and says when somebody answers.
+(`known.SPREAD`), says before that it does, and afterwards that nobody is there, or somebody.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from random import Random
 from relayfleet.protocol.relay_config import Source
 from relayfleet.relay.delivery.sessions import Nobody, SessionPool
 from relayfleet.relay.parking import trial
-from relayfleet.relay.parking.known import Answer, Known
+from relayfleet.relay.parking.known import GOOD, Answer, Known
 from relayfleet.relay.routing.errors import DnsError, DnsPermanent
 from relayfleet.relay.routing.mx import domain_of
 from relayfleet.relay.spool.interface import Hosts, Journal, Word
@@ -26,12 +26,15 @@ LOOK = 1.0
 PATIENCE = 1.0
 """Seconds that a record waits to be told where it leads."""
 TRIALS_AT_ONCE, MOST_ASKED = 20, 200
+NEWS = 10.0
+"""Seconds after which a word is none: a relay that begins reads those of before."""
 
 log = logging.getLogger(__name__)
 
 
 class Parking:
-    """Fits `sessions.Watcher` and `requeue.Releases`. `sources`: those that can send from this relay now. `tried` counts trials by what they came to."""
+    """Fits `sessions.Watcher` and `requeue.Releases`. `sources`: those that can send from this relay now. `tried` counts trials by what they came to.
+    `is_paused`: it tries nobody itself, as a relay must not that is taken out of traffic; it may not reach what others do."""
 
     def __init__(
         self, pool: SessionPool, sources: Callable[[], Sequence[Source]], journal: Journal, random: Random
@@ -44,6 +47,7 @@ class Parking:
         self._asked: dict[str, asyncio.Task[None]] = {}
         self._task: asyncio.Task[None] | None = None
         self.tried: Counter[str] = Counter()
+        self.is_paused = False
         journal.listen(self._hear)
 
     def use(self, parks: bool) -> None:
@@ -72,9 +76,9 @@ class Parking:
         return self._known.dead(_now())
 
     @property
-    def suspects(self) -> bool:
-        """Whether anything is known of any destination."""
-        return self._known.any
+    def any_dead(self) -> bool:
+        """Whether any destination may be down: nearly never, and then nothing need be asked of mail."""
+        return self._known.any_dead(_now())
 
     # What mail shows.
 
@@ -95,7 +99,7 @@ class Parking:
         found: Hosts | None = None
         try:
             async with asyncio.timeout(PATIENCE):
-                for each in domains if self._known.any else ():
+                for each in domains if self.any_dead else ():
                     destination = (await self._pool.router.route(each)).key
                     if (found is not None and destination != found) or not self._known.is_dead(destination, _now()):
                         return None
@@ -155,17 +159,15 @@ class Parking:
                 log.exception("parking: a fault of ours")
 
     def _begin_due(self) -> None:
-        if self._parks and (sources := self._sources()):
-            for destination, number in self._known.due(_now(), self._random.random()):
+        if self._parks and not self.is_paused and (sources := self._sources()):
+            for destination, number in self._known.due(_now(), self._random.random(), self._trials):
                 self._begin(destination, sources[number % len(sources)], number, len(sources))
 
     def _begin(self, destination: Hosts, source: Source, number: int, sources: int) -> None:
         if self._known.is_dead(destination, _now()):
-            self._journal.say(Word(destination, dead=True, why=self._known.why(destination)))
-        if destination not in self._trials:  # one may let us wait for longer than until the next
-            task = asyncio.create_task(self._try(destination, source, number, sources))
-            self._trials[destination] = task
-            task.add_done_callback(lambda _: self._trials.pop(destination, None))
+            self._journal.say(Word(destination, dead=True, tries=True))
+        task = self._trials[destination] = asyncio.create_task(self._try(destination, source, number, sources))
+        task.add_done_callback(lambda _: self._trials.pop(destination, None))
 
     async def _try(self, destination: Hosts, source: Source, number: int, sources: int) -> None:
         try:
@@ -186,16 +188,23 @@ class Parking:
             log.warning(
                 "%s is down, its mail is parked: nobody answers at any address, last: %s", _name(destination), why
             )
+        if self._known.is_dead(destination, _now()):
             self._journal.say(Word(destination, dead=True, why=why))
 
     def _hear(self, word: Word) -> None:
-        if not self._parks or not word.destination:
+        if not self._parks or not word.destination or word.age > GOOD:
             return
+        if word.tries:
+            self._known.put_off(word.destination, _now() - word.age, self._random.random())
+        else:
+            self._believe(word)
+
+    def _believe(self, word: Word) -> None:
         destination, before = word.destination, self._known.is_dead(word.destination, _now())
-        chance = self._random.random()
-        if self._known.heard(destination, word.why, _now(), dead=word.dead, chance=chance):
+        said, chance = _now() - word.age, self._random.random()
+        if self._known.heard(destination, word.why, said, dead=word.dead, chance=chance):
             self._journal.say(Word(destination, dead=False))
-        elif before is not self._known.is_dead(destination, _now()):
+        elif word.age < NEWS and before is not self._known.is_dead(destination, _now()):
             log.info("another relay says that %s %s", _name(destination), "is down" if word.dead else "answers again")
 
 

@@ -170,11 +170,14 @@ Hosts = tuple[str, ...]
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """On a destination: nobody there is reached (`dead`), or somebody is. `why`: the last answer, for people."""
+    """On a destination: nobody there is reached (`dead`), or somebody is. `why`: the last answer, for people. `tries`: a relay is about to find out, and nothing else is
+    said. `age`: seconds since it was said."""
 
     destination: Hosts
     dead: bool
     why: str = ""
+    tries: bool = False
+    age: float = 0.0
 
 
 class Journal(Protocol):

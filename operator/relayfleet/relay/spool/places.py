@@ -14,6 +14,8 @@ LANED = (*PROVIDER_LANES, LOOK)
 PLACES = (FRONT, *LANED)
 """From where records are taken."""
 PARK = LOOK + 1
+LOOKED_AT_SECONDS = 1500.0
+"""Within which what lies in a lane or is parked is taken again: `LANE_SECONDS` and `LOOK_SECONDS` of the topology."""
 
 
 def leads_to(place: int, lane: int) -> bool:

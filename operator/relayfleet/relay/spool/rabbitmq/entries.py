@@ -10,7 +10,7 @@ second are some dozens of messages. The lines are the pool's event stream as wel
     ["purge",   key, [recipients], holder, time, number, rule, {…}]         a rule of the pool's ended them without a word
     ["mark",    "",  [],           holder, time, number]                    a relay looks where it stands
     ["event",   key, [recipients], holder, time, number, name, {…}]         what became of an attempt, for people and programs only
-    ["destination", "", [hosts],   holder, time, number, dead, why]         nobody of these MX hosts is reached, or somebody is
+    ["destination", "", [hosts],   holder, time, number, dead, why, tries]  nobody of these MX hosts is reached, or somebody is, or a relay tries now
 
 `{…}` is the detail, which events are made of and no relay asks for. Relays of before this read claims, outcomes and purges without it, and
 leave out events, what is settled and destinations; lines without it are theirs.
@@ -43,6 +43,7 @@ class Entry:
     answer: str = ""
     rule: str = ""
     dead: bool = False
+    tries: bool = False
     name: str = ""
     detail: Mapping[str, Any] = field(default_factory=dict, hash=False)
 
@@ -83,7 +84,7 @@ def _row(entry: Entry) -> list[Any]:
     if entry.kind == "event":
         return [*common, entry.name, *detail]
     if entry.kind == "destination":
-        return [*common, entry.dead, entry.answer]
+        return [*common, entry.dead, entry.answer, entry.tries]
     return common
 
 
@@ -99,7 +100,7 @@ def _entry(row: list[Any]) -> Entry:
     if kind == "event":
         return Entry("event", *common, name=str(row[6]), detail=_detail(row, 7))
     if kind == "destination":
-        return Entry("destination", *common, dead=bool(row[6]), answer=str(row[7]))
+        return Entry("destination", *common, dead=bool(row[6]), answer=str(row[7]), tries=bool(row[8]))
     if kind in ("withdrawal", "settled", "mark"):
         return Entry(kind, *common)
     raise ValueError(f"no entry: {kind!r}")

@@ -10,6 +10,7 @@ Records themselves are in quorum queues, which are synced.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -37,6 +38,8 @@ LOOK_BACK = "60m"
 PREFETCH = 200
 _ANSWER = 300
 _MARK_PAUSE = 0.3
+
+log = logging.getLogger(__name__)
 
 
 class RabbitMQJournal:
@@ -171,8 +174,8 @@ class RabbitMQJournal:
 
     def say(self, word: Word) -> None:
         """See `interface.Journal.say`."""
-        entry = Entry("destination", "", word.destination, *self._place(), dead=word.dead, answer=word.why[:_ANSWER])
-        self._statements.owe(entry)
+        common = ("", word.destination, *self._place())
+        self._statements.owe(Entry("destination", *common, dead=word.dead, answer=word.why[:_ANSWER], tries=word.tries))
 
     def listen(self, heard: Callable[[Word], None]) -> None:
         """See `interface.Journal.listen`."""
@@ -219,12 +222,21 @@ class RabbitMQJournal:
         if self._offset is not None and offset <= self._offset:
             return
         self._offset = offset
-        for entry in decode(delivery.body):
+        entries = decode(delivery.body)
+        for entry in entries:
             granted = self._ledger.apply(entry, time.monotonic())
             if entry.holder == self.holder:
                 self._own(entry, granted)
-            elif entry.kind == "destination":
-                self._heard(Word(entry.recipients, entry.dead, entry.answer))
+        for entry in entries:  # after all claims: a fault there must hide none
+            if entry.kind == "destination" and entry.holder != self.holder:
+                self._hand_on(entry)
+
+    def _hand_on(self, entry: Entry) -> None:
+        age = max(time.time() - entry.time, 0.0)
+        try:
+            self._heard(Word(entry.recipients, entry.dead, entry.answer, entry.tries, age))
+        except Exception:
+            log.exception("a word on %s: a fault of ours", entry.recipients)
 
     def _own(self, entry: Entry, granted: bool) -> None:
         if entry.kind == "mark" and entry.number == self._mark:
