@@ -19,8 +19,9 @@ RECORD = Record("ID", "a@sender.test", (Recipient("b@one.test"),), b"")
 HOSTS = ("mx.a.test", "mx.b.test")
 
 
-def said(seconds_ago: float, **what: bool) -> Entry:
-    return Entry("destination", "", HOSTS, "other/1", time.time() - seconds_ago, 1, answer="refused", **what)
+def said(seconds_ago: float, *, tries: bool = False) -> Entry:
+    at = time.time() - seconds_ago
+    return Entry("destination", "", HOSTS, "other/1", at, 1, answer="refused", dead=True, tries=tries)
 
 
 def read(subject: RabbitMQJournal, *entries: Entry) -> None:
@@ -37,7 +38,7 @@ def test_a_word_comes_with_its_age_and_none_of_our_own_comes() -> None:
     subject, heard = journal(), list[Word]()
     subject.listen(heard.append)
     ours = Entry("destination", "", HOSTS, subject.holder, time.time(), 2, dead=True)
-    read(subject, said(100.0, dead=True), said(-5.0, dead=True, tries=True), ours)
+    read(subject, said(100.0), said(-5.0, tries=True), ours)
     assert [(each.destination, each.dead, each.tries) for each in heard] == [(HOSTS, True, False), (HOSTS, True, True)]
     assert [each.age for each in heard] == pytest.approx([100.0, 0.0], abs=2.0)
 
@@ -51,6 +52,6 @@ def test_a_fault_of_who_listens_hides_no_claim() -> None:
 
     subject.listen(fails)
     claim = Entry("claim", RECORD.key, ("b@one.test",), "other/1", time.time(), 2, source="eu-1", host="mx.one.test")
-    read(subject, said(0.0, dead=True), claim)
+    read(subject, said(0.0), claim)
     assert [each.uncertain for each in known] == [{"b@one.test"}], "claims come first"
     assert subject._ledger.seen(RECORD.key, ["b@one.test"]).uncertain
