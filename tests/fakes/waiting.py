@@ -47,6 +47,7 @@ class _Client:
         self._tags = itertools.count(1)
         self.consumes: dict[str, tuple[int, str, int]] = {}
         self._prefetch = 0
+        self._closing: set[int] = set()
         self.gone = asyncio.Event()
 
     async def serve(self) -> None:
@@ -83,6 +84,10 @@ class _Client:
         self._writer.write(codec.marshal(frame, channel))
 
     def _answer(self, channel: int, frame: object) -> None:
+        if isinstance(frame, commands.Channel.CloseOk):
+            self._closing.discard(channel)
+        if channel in self._closing:
+            return
         match frame:
             case commands.Connection.StartOk():
                 self._send(commands.Connection.Tune(100, 131072, 30), 0)
@@ -121,6 +126,7 @@ class _Client:
     def _declare(self, channel: int, frame: commands.Queue.Declare) -> None:
         broker, name = self._broker, frame.queue
         if not frame.exclusive and not self._sees(name):
+            self._closing.add(channel)
             self._send(commands.Channel.Close(404, f"NOT_FOUND - no queue '{name}' in vhost '/'", 50, 10), channel)
         elif not frame.exclusive:
             readers = sum(name in each.consumes for each in broker.clients)

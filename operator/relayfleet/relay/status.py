@@ -268,6 +268,7 @@ def lane_metrics(providers: Providers, delivery: DeliveryService, spool: RabbitM
 
 def parking_metrics(delivery: DeliveryService, spool: RabbitMQSpool) -> Iterable[Metric]:
     """Mail for destinations that nobody reaches."""
+    yield GaugeMetricFamily("relayfleet_relay_parks", "1 while mail of this relay can be parked.", float(spool.parks))
     yield GaugeMetricFamily(
         "relayfleet_relay_parked_records",
         "Records of the pool that are parked, as this relay counted them last.",

@@ -13,7 +13,7 @@ import pytest
 
 from relayfleet.amqp.consuming import ConsumeChannel, Delivery
 from relayfleet.amqp.content import header_payload
-from relayfleet.amqp.errors import AmqpError, ConnectionLost, Nacked
+from relayfleet.amqp.errors import AmqpError, ConnectionLost, Nacked, Returned
 from relayfleet.protocol.relay_config import Broker
 from relayfleet.relay.control.tally import Tally
 from relayfleet.relay.delivery.telling import DeliveryCounters
@@ -346,6 +346,27 @@ async def test_a_mail_is_parked_in_its_queue_and_nowhere_else_and_what_fails_is_
     assert (a.got, subject.parks) == ([], False)
 
 
+async def test_a_move_to_a_queue_that_is_gone_fails_at_once_and_leaves_the_connection_to_others() -> None:
+    a, b = Way("a"), Way("b", fails=Returned("no queue"))
+    begun = list[str]()
+    b.link.begin_again = begun.append
+    subject = spool(a, b)
+    subject._lanes._parks, subject._lanes._declared = True, frozenset({LOOK, PARK})
+    subject._publisher._up_at = began = time.monotonic()
+    with pytest.raises(SpoolUnavailable, match="no queue"):
+        await subject._move(RECORD, PARK)
+    assert time.monotonic() - began < 1.0
+    assert (begun, b.got, subject.parks) == ([], ["p.v1.park"], False)
+
+
+async def test_the_quota_hears_of_a_queue_of_parked_mail_that_is_gone() -> None:
+    subject = spool(Way("a"), Way("b"))
+    subject._lanes._park_is_there = True
+    assert list(subject._census._more("b")) == ["p.v1.park"]
+    subject._census._gone("p.v1.park")
+    assert list(subject._census._more("b")) == []
+
+
 async def test_parked_mail_is_let_go_as_fast_as_it_is_taken_by_what_was_counted_and_what_was_let_go_since() -> None:
     subject = spool(Way("a"), Way("b"))
     subject._watermark.counted({"p.v1.ready.a": MOST_RELEASED - 2})
@@ -367,6 +388,7 @@ def test_metrics_tell_of_parked_mail_and_of_trials() -> None:
     found = parking_metrics(cast("Any", delivery), subject)
     told = {sample.name.removeprefix("relayfleet_relay_"): sample.value for each in found for sample in each.samples}
     assert told == {
+        "parks": 0,
         "parked_records": 7,
         "parked_total": 5,
         "released_total": 3,

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -11,14 +12,22 @@ import pytest
 
 from relayfleet.amqp.consuming import ConsumeChannel, Delivery
 from relayfleet.amqp.content import header_payload
-from relayfleet.amqp.errors import AmqpError, ChannelLost
+from relayfleet.amqp.errors import AmqpError, ChannelLost, ConnectionLost
 from relayfleet.protocol.relay_config import Broker
 from relayfleet.relay.delivery.hands import LANE_HANDS
 from relayfleet.relay.spool.places import LANED, LOOK, PARK
 from relayfleet.relay.spool.rabbitmq import providerlanes
 from relayfleet.relay.spool.rabbitmq.declaring import MaybeLost
 from relayfleet.relay.spool.rabbitmq.link import Target
-from relayfleet.relay.spool.rabbitmq.providerlanes import KEPT, PREFETCHES, UNKNOWN, ProviderLanes, fitting
+from relayfleet.relay.spool.rabbitmq.providerlanes import (
+    KEPT,
+    PREFETCHES,
+    RETRY,
+    SEEK,
+    UNKNOWN,
+    ProviderLanes,
+    fitting,
+)
 from relayfleet.relay.spool.rabbitmq.source import LANED_BYTES, Source
 from relayfleet.relay.spool.rabbitmq.topology import Queue, Topology
 
@@ -107,16 +116,21 @@ class Channel:
 
 
 class Brokers:
-    """`there`: names of the queues that exist. `agree`: all nodes answer, so that queues can be made. `channels`: all that were ever opened, in order."""
+    """`there`: names of the queues that exist. `agree`: all nodes answer, so that queues can be made. `fault`: what happens, once, to who asks for the queue of
+    parked mail. `channels`: all that were ever opened, in order."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.there, self.agree, self.channels, self.dials = set[str](), True, list[Channel](), 0
+        self.fault: Callable[[Any], Awaitable[None]] | None = None
 
         async def dial(target: Target, address: object, purpose: str) -> Connection:
             self.dials += 1
             return Connection()
 
         async def declare(connection: object, queues: list[Queue], others: object) -> None:
+            if self.fault is not None and POOL.place(PARK) in {each.name for each in queues}:
+                fault, self.fault = self.fault, None
+                await fault(connection)
             if not self.agree:
                 raise MaybeLost("a node does not answer")
             self.there |= {each.name for each in queues}
@@ -344,3 +358,108 @@ async def test_a_queue_of_parked_mail_that_somebody_deletes_is_made_again(
     assert not lanes.parks
     await until(lambda: lanes.parks)
     assert POOL.place(PARK) in brokers.there
+
+
+async def test_parked_mail_is_counted_until_its_queue_is_gone_and_not_only_while_mail_is_parked(
+    lanes: ProviderLanes, brokers: Brokers
+) -> None:
+    parked = POOL.place(PARK)
+    lanes.park(True)
+    lanes.start()
+    await until(lambda: lanes.parks)
+    lanes.doubt_parking()
+    assert parked in lanes.queues
+    lanes.park(False)
+    brokers.channels[-1].connection.lose(ChannelLost(0, "killed"))
+    assert parked in lanes.queues
+    await until(lambda: len(brokers.channels) == 2)
+    await consuming(brokers, {POOL.place(LOOK)})
+    assert parked in lanes.queues
+    lanes.is_gone(POOL.place(LOOK))
+    assert parked in lanes.queues
+    lanes.is_gone(parked)
+    assert parked not in lanes.queues
+
+
+async def test_what_an_earlier_life_of_the_pool_has_parked_is_counted(lanes: ProviderLanes, brokers: Brokers) -> None:
+    brokers.there = {POOL.place(LOOK), POOL.place(PARK)}
+    lanes.start()
+    await consuming(brokers, {POOL.place(LOOK)})
+    assert set(lanes.queues) == brokers.there
+    assert not lanes.parks
+
+
+async def test_a_queue_of_parked_mail_that_is_said_to_be_gone_is_made_again(
+    lanes: ProviderLanes, brokers: Brokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(providerlanes, "RETRY", 0.05)
+    lanes.park(True)
+    lanes.start()
+    await until(lambda: lanes.parks)
+    brokers.there.discard(POOL.place(PARK))
+    lanes.is_gone(POOL.place(PARK))
+    assert not lanes.parks
+    await until(lambda: lanes.parks)
+    assert POOL.place(PARK) in brokers.there & set(lanes.queues)
+
+
+async def test_parking_outlives_credentials_that_cannot_be_read_and_a_connection_that_is_lost_by_a_restart(
+    lanes: ProviderLanes, brokers: Brokers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(providerlanes, "RETRY", 0.05)
+
+    async def unreadable(connection: Connection) -> None:
+        raise PermissionError("ca.crt")
+
+    async def restarts(connection: Connection) -> None:
+        connection.lose(ConnectionLost("320 CONNECTION_FORCED"))
+        raise ConnectionLost("320 CONNECTION_FORCED")
+
+    lanes.use(True)
+    lanes.start()
+    await consuming(brokers)
+    for fault in (unreadable, restarts):
+        lanes.park(False)
+        lanes.doubt_parking()
+        brokers.fault = fault
+        lanes.park(True)
+        await until(lambda: brokers.fault is None)
+        assert not lanes.parks
+        await until(lambda: lanes.parks)
+
+
+async def test_a_broker_that_answers_by_closing_the_connection_is_asked_more_and_more_seldom(
+    lanes: ProviderLanes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = Connection()
+    connection.lose(ConnectionLost("541 INTERNAL_ERROR"))
+    pauses = []
+    for _ in range(30):
+        lanes._put_off_parking(cast("Any", connection), "541")
+        pauses.append(lanes._parks_at - time.monotonic())
+    assert pauses[:3] == pytest.approx([RETRY, 2 * RETRY, 4 * RETRY], abs=1.0)
+    assert pauses[-1] == pytest.approx(SEEK, abs=1.0)
+    lanes._put_off_parking(cast("Any", Connection()), "a node does not answer")
+    assert lanes._parks_at - time.monotonic() == pytest.approx(RETRY, abs=1.0)
+
+
+async def test_a_relay_stands_aside_at_once_while_a_broker_thinks_about_the_queue_of_parked_mail(
+    lanes: ProviderLanes, brokers: Brokers
+) -> None:
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def thinks(connection: Connection) -> None:
+        asked.set()
+        await answered.wait()
+
+    lanes.use(True)
+    lanes.start()
+    await consuming(brokers)
+    brokers.fault = thinks
+    lanes.park(True)
+    await asked.wait()
+    async with asyncio.timeout(5):
+        await lanes.stop_taking()
+    assert brokers.going == {}
+    answered.set()
+    await until(lambda: lanes.parks)

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from relayfleet.relay.spool.rabbitmq.quota import Watermark
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+from relayfleet.amqp.dial import Address, Login, connect
+from relayfleet.relay.spool.rabbitmq.lane import PublishLane
+from relayfleet.relay.spool.rabbitmq.quota import Census, Watermark
+from relayfleet.relay.spool.rabbitmq.topology import Lane
+from tests.fakes.waiting import WaitingBroker, waiting_broker
 
 
 def test_the_estimate_is_records_times_their_mean_size() -> None:
@@ -65,3 +74,30 @@ def test_another_quota_counts_at_once() -> None:
     assert not mark.full
     mark.limit(500)
     assert mark.full
+
+
+@asynccontextmanager
+async def lanes_of(broker: WaitingBroker) -> AsyncIterator[dict[Lane, PublishLane]]:
+    """Two publishing lanes at a broker, as much of them as is asked, with a ready queue each."""
+    connection = await connect(Address.parse(broker.address), Login("relay", "secret"), 5)
+    link = SimpleNamespace(connection=connection)
+    try:
+        yield cast("Any", {each: SimpleNamespace(link=link, is_up=True, queues=[each]) for each in ("a", "b")})
+    finally:
+        await connection.close()
+
+
+async def test_what_was_in_a_queue_that_is_gone_counts_no_more_and_others_are_counted_again() -> None:
+    mark, more, gone = Watermark(1_000), ["lane", "park", "look"], list[str]()
+    mark.counted({"b": 1, "park": 100_000, "lane": 1})
+
+    async with waiting_broker() as broker, lanes_of(broker) as lanes:
+        broker.queues |= {each: [("k", b"")] * 2 for each in ("a", "b", "lane", "look")}
+        census = Census(mark, lanes, lambda lane: more if lane == "b" else (), gone.append)
+        mark.counted(dict(await census._count("b")))
+        assert gone == ["park"]
+        assert mark.counts == {"b": 2, "lane": 2}
+        more.remove("park")
+        mark.counted(dict(await census._count("b")))
+        assert mark.counts == {"b": 2, "lane": 2, "look": 2}
+        assert gone == ["park"]

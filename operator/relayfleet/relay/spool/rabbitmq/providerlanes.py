@@ -38,7 +38,8 @@ UNKNOWN = 8
 FIT, KEPT = 1.0, 10.0
 """Seconds between two looks at the prefetches, and for which one that was changed is not raised again."""
 SEEK, RETRY = 600.0, 10.0
-"""Seconds between two looks for lanes that another relay, or an earlier life of the pool, has left, and after one that failed."""
+"""Seconds between two looks for lanes that another relay, or an earlier life of the pool, has left, and after one that failed. Questions for the queue of
+parked mail that cost the connection are asked again after `RETRY`, each time twice as many, and `SEEK` at most."""
 _WEIGHT = 1 / 8
 
 log = logging.getLogger(__name__)
@@ -84,7 +85,9 @@ class ProviderLanes:
         self._memory: Memory | None = None
         self._used = self._parks = False
         self._declared: frozenset[int] = frozenset()
+        self._park_is_there = False
         self._parks_at = 0.0
+        self._cuts = 0
         self._why_not_parking = ""
         self._taking = True
         self._there: tuple[int, ...] = ()
@@ -112,6 +115,14 @@ class ProviderLanes:
         """Mail could not be parked. Nobody consumes that queue, so nobody is told when it is deleted: it is looked at again first."""
         self._declared, self._parks_at = self._declared - {PARK}, time.monotonic() + RETRY
 
+    def is_gone(self, queue: str) -> None:
+        """The broker says that one of `queues` does not exist. Who consumes one hears that too, which leaves parked mail."""
+        if queue != self._topology.place(PARK):
+            return
+        log.warning("the broker knows no queue %s any more", queue)
+        self._park_is_there = False
+        self.doubt_parking()
+
     @property
     def usable(self) -> bool:
         """Whether mail may be put there: the pool wants it, and all queues are known to exist."""
@@ -124,8 +135,9 @@ class ProviderLanes:
 
     @property
     def queues(self) -> list[str]:
-        """Names of the queues that are known to exist."""
-        return [self._topology.place(each) for each in (*self._there, *self._declared.intersection({PARK}))]
+        """Names of the queues that are known to exist. What is parked is counted until the broker says that its queue is gone, also where mail cannot be
+        parked now, or is not any more: what was counted last would count for ever."""
+        return [self._topology.place(each) for each in (*self._there, *([PARK] if self._park_is_there else []))]
 
     def start(self) -> None:
         """Begin, in the background."""
@@ -170,7 +182,7 @@ class ProviderLanes:
             await asyncio.sleep(FIT)
             channel = self._channel
             if channel is not None and channel.is_open:
-                with suppress(AmqpError):  # the channel is lost, and the link begins anew
+                with suppress(AmqpError, OSError, ValueError):  # the channel is lost, and the link begins anew
                     await self._fit(channel)
                     await self._look_for_parking(channel.connection)
 
@@ -193,6 +205,8 @@ class ProviderLanes:
             self._declared = frozenset(LANED)
         if self._parks and await self._can_park(connection):
             self._declared |= {LOOK, PARK}
+        elif not self._park_is_there:
+            await self._look_for_parked(connection)
         there = [each in self._declared or await exists(connection, self._topology.place(each)) for each in LANED]
         self._there = tuple(each for each, is_there in zip(LANED, there, strict=True) if is_there)
         channel = await ConsumeChannel.open(connection, DEADLINE)
@@ -208,9 +222,8 @@ class ProviderLanes:
         memory = self._memory
         if not self._parks or PARK in self._declared or memory is None:
             return
-        async with self._changing:
-            with memory.asking():
-                can_park = await self._can_park(connection)
+        with memory.asking():  # a relay that stands aside does not wait for this
+            can_park = await self._can_park(connection)
         if can_park:
             self._declared |= {PARK}
         if can_park and LOOK not in self._there:
@@ -222,15 +235,26 @@ class ProviderLanes:
             return False
         try:
             await self._declare(connection, self._topology.parking())
-        except AmqpError as error:
-            # A broker that cannot make a queue may close the connection for it: the next ones are for lanes.
-            self._parks_at = time.monotonic() + (RETRY if connection.is_open else SEEK)
-            if str(error) != self._why_not_parking:
-                log.warning("no mail is parked now: %s", error)
-            self._why_not_parking = str(error)
+        except (AmqpError, OSError, ValueError) as error:
+            self._put_off_parking(connection, str(error))
             return False
-        self._why_not_parking = ""
+        if self._why_not_parking:
+            log.info("mail is parked again")
+        self._park_is_there, self._cuts, self._why_not_parking = True, 0, ""
         return True
+
+    def _put_off_parking(self, connection: Connection, why: str) -> None:
+        """A broker that cannot make a queue may close the connection for it, each time: the next ones are for lanes. One that restarts does so once."""
+        self._cuts = 0 if connection.is_open else self._cuts + 1
+        self._parks_at = time.monotonic() + min(RETRY * 2 ** min(max(self._cuts - 1, 0), 16), SEEK)
+        if why != self._why_not_parking:
+            log.warning("no mail is parked now: %s", why)
+        self._why_not_parking = why
+
+    async def _look_for_parked(self, connection: Connection) -> None:
+        """What an earlier life of the pool, or another relay, has parked is counted as well. Lanes do not need the answer."""
+        with suppress(AmqpError):
+            self._park_is_there = await exists(connection, self._topology.place(PARK))
 
     def _lost(self) -> None:
         self._channel = self._memory = None

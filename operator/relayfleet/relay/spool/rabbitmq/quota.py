@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from relayfleet.amqp.channel import Channel
-from relayfleet.amqp.errors import AmqpError
+from relayfleet.amqp.errors import AmqpError, NotFound
 from relayfleet.relay.spool.rabbitmq.lane import PublishLane
 from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane
 
@@ -57,6 +57,10 @@ class Watermark:
         self.since_count = 0
         self._judge()
 
+    def forget(self, queue: str) -> None:
+        """It is gone, with what was in it."""
+        self.counts.pop(queue, None)
+
     @property
     def estimate(self) -> int:
         """Bytes that wait in the pool's queues."""
@@ -68,17 +72,19 @@ class Watermark:
 
 class Census:
     """Counts the lanes' queues in the background, on a channel of its own: a queue that does not answer holds up no publish. `more`: names of other queues
-    that are known to exist, by lane."""
+    that are known to exist, by lane; `gone` hears of one of these that does not."""
 
     def __init__(
         self,
         watermark: Watermark,
         lanes: dict[Lane, PublishLane],
         more: Callable[[Lane], Sequence[str]] = lambda lane: (),
+        gone: Callable[[str], None] = lambda queue: None,
     ) -> None:
         self._watermark = watermark
         self._lanes = lanes
         self._more = more
+        self._gone = gone
         self._channels: dict[Lane, Channel] = {}
         self._task: asyncio.Task[None] | None = None
 
@@ -108,13 +114,23 @@ class Census:
             channel = self._channels.get(lane)
             if channel is None or not channel.is_open:
                 channel = self._channels[lane] = await Channel.open(connection, TIMEOUT)
-            names = (*self._lanes[lane].queues, *self._more(lane))  # one that is missing closes the channel for all
+            more = self._more(lane)
+            names = (*self._lanes[lane].queues, *more)  # one that is missing closes the channel for all
             asked = (channel.declare(each, TIMEOUT, passive=True) for each in names)
             answers = await asyncio.gather(*asked, return_exceptions=True)
         except AmqpError:
             return ()
+        self._note_gone(more, answers)
         return [
             (name, each.messages)
             for name, each in zip(names, answers, strict=True)
             if not isinstance(each, BaseException)
         ]
+
+    def _note_gone(self, names: Iterable[str], answers: Iterable[object]) -> None:
+        """All that were asked after the one that is missing have its error for an answer; it says which one that is."""
+        said = "".join(each.text for each in answers if isinstance(each, NotFound))
+        for each in names:
+            if f"no queue '{each}'" in said:
+                self._watermark.forget(each)
+                self._gone(each)

@@ -19,7 +19,7 @@ class Memory:
 
     def __init__(self, connection: Connection, most: int = LANED_BYTES) -> None:
         self._connection, self._most = connection, most
-        self._asking = False
+        self._asking = 0
         self.bytes = 0
 
     def came(self, size: int) -> None:
@@ -34,13 +34,13 @@ class Memory:
 
     @contextmanager
     def asking(self) -> Iterator[None]:
-        """An answer of the broker is waited for, which stands behind what it has sent before: all that is read. One at a time."""
-        self._asking = True
+        """An answer of the broker is waited for, which stands behind what it has sent before: all that is read."""
+        self._asking += 1
         self._connection.resume_reading()
         try:
             yield
         finally:
-            self._asking = False
+            self._asking -= 1
             self._fit()
 
     def _fit(self) -> None:

@@ -64,7 +64,7 @@ class RabbitMQSpool:
         )
         self._lanes = lanes = self._consumer.provider_lanes
         self._census = Census(
-            self._watermark, self._publisher.lanes, lambda lane: lanes.queues if lane == LED_BY else ()
+            self._watermark, self._publisher.lanes, lambda lane: lanes.queues if lane == LED_BY else (), lanes.is_gone
         )
         self.requeuer = Requeuer(
             target, self._topology, self._sealer.open, self._requeue, self._may_requeue, self._has_room
