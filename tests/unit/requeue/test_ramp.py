@@ -52,13 +52,33 @@ def test_who_fails_and_answers_again_begins_with_few() -> None:
 
 def test_it_is_over_when_some_whole_visits_have_met_none_and_not_while_mail_is_behind_other_mail() -> None:
     ramp, due = Ramp(), {HERE: 1.0}
-    for whole in (True, False, *[True] * (FEWEST - 1)):
+    for whole in (True, False, *[True] * (FEWEST - 2)):
         assert ramp.follow(due)
         visit(ramp, whole=whole)
     assert ramp.follow(due)
     visit(ramp)
     assert not ramp.follow(due)
     assert ramp.follow({HERE: 9.0}), "it was down in between"
+
+
+def test_a_visit_reads_on_for_those_that_may_have_mail_and_not_for_those_that_seem_to_have_none() -> None:
+    ramp = Ramp()
+    ramp.follow({HERE: 1.0, THERE: 2.0})
+    for number in range(FEWEST):
+        ramp.begin()
+        assert all(ramp.takes(HERE) for _ in range(FIRST * 2**number))
+        assert (ramp.has_left, ramp.has_found) == (True, True)
+        ramp.ended(whole=True)
+    for _ in range(2):
+        assert ramp.follow({HERE: 1.0, THERE: 2.0})
+        ramp.begin()
+        while ramp.takes(HERE):
+            pass
+        assert not ramp.has_left
+        ramp.ended(whole=False)  # it was cut short, by that
+    assert visit(ramp, THERE) == 1, "what is met all the same goes"
+    ramp.begin()
+    assert ramp.has_left
 
 
 @given(st.lists(st.integers(0, 6000), max_size=30))

@@ -15,6 +15,7 @@ from relayfleet.relay.spool.interface import Hosts, SpoolUnavailable
 from relayfleet.relay.spool.places import PARK
 from relayfleet.relay.spool.rabbitmq.link import Target
 from relayfleet.relay.spool.rabbitmq.requeue import Releaser, release, visit
+from relayfleet.relay.spool.rabbitmq.requeue.plan import Visited
 from relayfleet.relay.spool.rabbitmq.requeue.ramp import FIRST
 from relayfleet.relay.spool.rabbitmq.topology import Lane, Topology
 from relayfleet.relay.spool.record import Recipient, Record, decode, encode
@@ -158,3 +159,25 @@ async def test_a_pool_without_the_queue_has_nothing_to_release() -> None:
         relay.up.domains.add("one.test")
         await until(lambda: not relay.releaser._ramp.follow(relay.up.due()))
         assert relay.ready == []
+
+
+async def test_a_queue_that_no_visit_reads_to_its_end_is_left_alone_when_nothing_in_reach_is_meant(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for module in (visit, release):
+        monkeypatch.setattr(module, "MOST_IN_HAND", 40)
+    others = [mail(f"N{n}", "two.test") for n in range(200)]
+    async with scene([*(mail(f"M{n}") for n in range(20)), *others]) as relay:
+        relay.up.domains.add("one.test")
+        await until(lambda: len(relay.ready) == 20)
+        await until(lambda: not relay.releaser._ramp.follow(relay.up.due()))
+        await until(lambda: not relay.broker.clients)
+        assert relay.broker.queues[QUEUE] == others
+
+
+async def test_a_visit_that_could_not_go_on_says_nothing_of_what_is_there() -> None:
+    async with scene([]) as relay:
+        relay.releaser._ramp.follow({("one.test",): 1.0})
+        relay.releaser._ramp.begin()
+        assert not relay.releaser._has_seen_all(Visited(30, 0, whole=False)), "the name is another relay's"
+        assert relay.releaser._has_seen_all(Visited(30, 0, whole=True))

@@ -18,7 +18,7 @@ FEWEST = 3
 
 @dataclass(slots=True)
 class _Release:
-    """`since`: when the destination answered; `left`: mails that may still go in this visit; `found` and `withheld`: in this visit; `quiet`: visits in a row without any."""
+    """`since`: when the destination answered; `left`: mails that may still go in this visit; `found`: any in this visit; `quiet`: visits without any since."""
 
     since: float
     visits: int = 0
@@ -61,11 +61,16 @@ class Ramp:
 
     @property
     def has_left(self) -> bool:
-        """Whether this visit may still release anything."""
-        return any(each.left > 0 for each in self._releases.values())
+        """Whether this visit may still release anything. It does not read on for those that seem to have none."""
+        return any(each.left > 0 and each.quiet < FEWEST for each in self._releases.values())
+
+    @property
+    def has_found(self) -> bool:
+        """Whether this visit has met any."""
+        return any(each.found for each in self._releases.values())
 
     def ended(self, *, whole: bool) -> None:
-        """The visit is over; `whole`: nothing was left unseen."""
+        """The visit is over; `whole`: nothing was left unseen that a visit can see."""
         for each in self._releases.values():
             each.visits += each.found
-            each.quiet = each.quiet + 1 if whole and not each.found else 0
+            each.quiet = 0 if each.found else each.quiet + whole

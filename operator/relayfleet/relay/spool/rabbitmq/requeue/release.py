@@ -21,8 +21,9 @@ from relayfleet.relay.spool.interface import Hosts
 from relayfleet.relay.spool.places import PARK
 from relayfleet.relay.spool.rabbitmq.link import Target
 from relayfleet.relay.spool.rabbitmq.requeue.onereader import OneReader
+from relayfleet.relay.spool.rabbitmq.requeue.plan import Visited
 from relayfleet.relay.spool.rabbitmq.requeue.ramp import Ramp
-from relayfleet.relay.spool.rabbitmq.requeue.visit import Judged, Visit, Ways
+from relayfleet.relay.spool.rabbitmq.requeue.visit import MOST_IN_HAND, Judged, Visit, Ways
 from relayfleet.relay.spool.rabbitmq.topology import LED_BY, Lane, Topology
 from relayfleet.relay.spool.record import Record
 
@@ -130,9 +131,16 @@ class Releaser(OneReader):
         finally:
             self.released += moved.total()
             await connection.close()
-        self._ramp.ended(whole=found.whole)
+        self._ramp.ended(whole=self._has_seen_all(found))
         if found.moved:
             log.info("release: of %d parked mails %d are tried now", found.looked, found.moved)
+
+    def _has_seen_all(self, found: Visited) -> bool:
+        """Whether another visit would see no more: also when so much other mail lies there that its hands were full, or nothing but its time was up. It was not
+        when there was no room to go on, or it was not ours to go on."""
+        full = found.looked - found.moved >= MOST_IN_HAND
+        unhindered = self._may_work() and self._is_ours and self._has_room()
+        return found.whole or full or (found.looked > 0 and not self._ramp.has_found and unhindered)
 
     def _judge(self, releases: Releases) -> Callable[[Record], Judged]:
         """There is one queue, so order is all that its lockstep needs: each is from before the next."""
