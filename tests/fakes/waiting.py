@@ -61,7 +61,7 @@ class _Client:
                 while len(data) >= 7 and len(data) >= 8 + int.from_bytes(data[3:7], "big"):
                     size, channel, frame = codec.unmarshal(data)
                     data = data[size:]
-                    self._answer(channel, frame)
+                    self._hear(channel, frame)
         except (ConnectionError, asyncio.IncompleteReadError):
             pass
         finally:
@@ -83,11 +83,14 @@ class _Client:
     def _send(self, frame: base.Frame | header.ContentHeader | body.ContentBody, channel: int) -> None:
         self._writer.write(codec.marshal(frame, channel))
 
-    def _answer(self, channel: int, frame: object) -> None:
+    def _hear(self, channel: int, frame: object) -> None:
+        """What comes on a channel that was closed for an error is not answered."""
         if isinstance(frame, commands.Channel.CloseOk):
             self._closing.discard(channel)
-        if channel in self._closing:
-            return
+        elif channel not in self._closing:
+            self._answer(channel, frame)
+
+    def _answer(self, channel: int, frame: object) -> None:
         match frame:
             case commands.Connection.StartOk():
                 self._send(commands.Connection.Tune(100, 131072, 30), 0)

@@ -178,11 +178,9 @@ class Publisher:
 
     def _note(self, attempt: _Attempt, lane: PublishLane, error: BaseException) -> None:
         attempt.failures.append(str(error))
-        if (
-            isinstance(error, Returned) and attempt.excluded
-        ):  # a new connection of ours would not make that queue either
-            raise SpoolUnavailable(f"the broker cannot store{_words(attempt.failures)}")
         if isinstance(error, Returned):
+            if attempt.excluded:  # a new connection of ours would not make that queue
+                raise SpoolUnavailable(f"the broker cannot store{_words(attempt.failures)}")
             lane.link.begin_again("a queue is gone and is declared again")
         if not isinstance(error, PreconditionFailed) or not (found := _LIMIT.search(error.text)):
             return
