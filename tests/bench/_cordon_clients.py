@@ -8,11 +8,13 @@ end, own port, result; and `quiet` when no attempt is open after all rates becam
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import socket
 import sys
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 PATIENCE = 2.0
 """Seconds for a whole mail, or for one connect."""
@@ -26,6 +28,11 @@ DIALOGUE = (
     (BODY, 250),
     (b"QUIT\r\n", 221),
 )
+
+
+PORTS = itertools.cycle(range(10_000, 60_000))
+"""Own ports, each again after minutes only: a node remembers for that long where it sent a connection that nobody answered, and a SYN from the same port goes
+there whatever kube-proxy says."""
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not a mistake
@@ -50,6 +57,15 @@ async def mail(own: socket.socket) -> None:
 async def touch(own: socket.socket) -> None:
     """One connection without a word."""
     own.close()
+
+
+def _bound(own: socket.socket) -> int:
+    """To the next port that is free."""
+    for port in PORTS:
+        with suppress(OSError):
+            own.bind(("", port))
+            return port
+    raise AssertionError("ports never end")
 
 
 class Steady:
@@ -78,8 +94,8 @@ class Steady:
     async def _one(self) -> None:
         own = socket.socket()
         own.setblocking(False)
-        own.bind(("", 0))  # so that its port is known even if it is never connected
-        port, start, result = own.getsockname()[1], time.monotonic(), "ok"
+        port = _bound(own)
+        start, result = time.monotonic(), "ok"
         try:
             async with asyncio.timeout(PATIENCE):
                 await self._connected(own)
