@@ -150,6 +150,23 @@ async def test_nobody_is_missed_where_one_address_was_silent_and_another_one_ref
     assert (ears.heard, subject.pool.counters.dialed) == ([], 1)
 
 
+async def test_of_two_hosts_that_refuse_the_better_one_says_what_becomes_of_mail_also_when_that_is_a_mark() -> None:
+    """A decoy of a worse preference takes no mail at all (RFC 7504), and says so for good."""
+    busy = RefusedError("banner", Reply(421, ("4.3.2 busy",)))
+
+    async def decoy(talk: Talk) -> None:
+        talk.say(b"521 5.3.2 no mail here\r\n")
+
+    async with peer(decoy) as running:
+        subject = destination(running.port)
+        subject.pool.router = Router(Resolver(Loopback("127.0.0.9", "127.0.0.1")), (), (), Random(1))
+        subject.pool.marks.put(subject.source, "127.0.0.9", busy)
+        with pytest.raises(RefusedError) as raised:
+            await subject.acquire(soon())
+    assert raised.value.reply.code == 421
+    assert subject.pool.counters.dialed == 1
+
+
 async def test_idle_sessions_are_left_politely_and_forgotten() -> None:
     async with peer(quiet) as running:
         subject = destination(running.port)

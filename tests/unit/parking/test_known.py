@@ -271,6 +271,19 @@ def test_who_was_there_a_moment_ago_knows_better() -> None:
     assert known.is_dead(HERE, FRESH + 1)
 
 
+def test_who_was_there_until_it_died_believes_the_one_who_found_it() -> None:
+    """All relays of a busy destination reached it a moment before its end; were they to contradict, nobody would park its mail for ten minutes more."""
+    clock, other = Clock(), Known()
+    clock.known.reached(HERE, clock.now)
+    other.reached(HERE, clock.now)
+    clock.miss()
+    other.missed(HERE, WHY, clock.now)
+    clock.run((TRIALS + 1) * (EVERY + SPREAD))
+    assert clock.is_dead()
+    assert not other.heard(HERE, WHY, clock.found_at, dead=True, chance=0.0)
+    assert other.is_dead(HERE, clock.found_at)
+
+
 def test_up_is_believed_whoever_says_it() -> None:
     clock = died()
     clock.known.heard(HERE, "", clock.now, dead=False, chance=0.0)

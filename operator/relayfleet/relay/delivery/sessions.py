@@ -15,7 +15,7 @@ from collections import Counter, deque
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from relayfleet.protocol.relay_config import Delivery, Source
 from relayfleet.relay.control.tally import Tally
@@ -69,6 +69,13 @@ class Marks:
 
     def clear(self, source: Source, address: str) -> None:
         self._marks.pop((source.name, address), None)
+
+
+class _Failure(NamedTuple):
+    """Why an address, or a host, was of no use in one attempt; `marked`: it was not called, and this is from a mark."""
+
+    error: SmtpError | DnsError
+    marked: bool = False
 
 
 class Watcher(Protocol):
@@ -270,8 +277,9 @@ class Destination:
         self.pool.counters.encrypted += session.tls
         return session
 
-    def _tell(self, called: Sequence[SmtpError | DnsError], marked: Sequence[SmtpError | DnsError]) -> None:
+    def _tell(self, failures: Sequence[_Failure]) -> None:
         """Only of what was called now: a mark is up to a minute old. But nobody is missed where a mark says that somebody was there."""
+        called, marked = ([each.error for each in failures if each.marked is by] for by in (False, True))
         if any(isinstance(each, RefusedError) for each in called):
             self.pool.watcher.reached(self.route.key)
             return
@@ -281,34 +289,27 @@ class Destination:
             self.pool.watcher.missed(self.route.key, seen[0].text)
 
     async def _try_hosts(self, deadline: float) -> Session:
-        failures: list[SmtpError | DnsError] = []
-        marked: list[SmtpError | DnsError] = []
+        failures: list[_Failure] = []
         tries = MOST_ADDRESSES
         for host in self.route.hosts:
             try:
                 addresses = await self.pool.router.addresses(host, family_of(self.source))
             except DnsError as error:
-                failures.append(error)
+                failures.append(_Failure(error))
                 continue
             for address in addresses[:tries]:
                 tries -= 1
-                session = await self._try_address(host, address, deadline, failures, marked)
+                session = await self._try_address(host, address, deadline, failures)
                 if session is not None:
                     return session
-        self._tell(failures, marked)
-        raise max(failures + marked, key=_weight).with_traceback(None)
+        self._tell(failures)
+        # Of two that tell as much the better host's, also when that is a mark.
+        raise max((each.error for each in failures), key=_weight).with_traceback(None)
 
-    async def _try_address(
-        self,
-        host: str,
-        address: str,
-        deadline: float,
-        failures: list[SmtpError | DnsError],
-        marked: list[SmtpError | DnsError],
-    ) -> Session | None:
+    async def _try_address(self, host: str, address: str, deadline: float, failures: list[_Failure]) -> Session | None:
         if (known := self.pool.marks.get(self.source, address)) is not None:
             self.pool.counters.skipped += 1
-            marked.append(known)
+            failures.append(_Failure(known, marked=True))
             return None
         try:
             session = await self.pool.dial(self.source, host, address, deadline)
@@ -319,7 +320,7 @@ class Destination:
             count_attempt(self.pool.tally, self.source.name, host, error)
             if not self._at[address]:
                 self.pool.marks.put(self.source, address, error)
-            failures.append(error)
+            failures.append(_Failure(error))
             return None
         self.pool.marks.clear(self.source, address)
         return session

@@ -32,8 +32,11 @@ WANTED = 1800.0
 """Seconds for which a relay that had mail for it goes on with trials: longer than mail is parked before it is looked at."""
 UP = 1500.0
 """Seconds for which parked mail is released; by then all of it has been looked at."""
-FRESH, HOLDS = 300.0, 600.0
-"""Seconds for which a relay that has reached a destination believes nobody who says that it is dead, and in which none is found dead after it was up."""
+HOLDS = 600.0
+"""Seconds in which none is found dead after it was up."""
+FRESH = (TRIALS - 1) * EVERY
+"""Seconds for which a relay that has reached a destination believes nobody who says that it is dead: what it saw before the trials that found that contradicts
+none of them."""
 MOST, MOST_REACHED = 500, 20_000
 """Destinations that are remembered."""
 NEVER = -math.inf
