@@ -172,11 +172,12 @@ class ProviderLanes:
                 await self._fit(self._channel)
 
     async def _run(self) -> None:
+        self._changed.clear()
         while not (self._used or self._parks) and not (found := await self._are_left()):
-            self._changed.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(RETRY if found is None else SEEK):
-                    await self._changed.wait()
+                    await self._changed.wait()  # what came while we looked counts too
+            self._changed.clear()
         self._link.start()
         while True:
             await asyncio.sleep(FIT)
