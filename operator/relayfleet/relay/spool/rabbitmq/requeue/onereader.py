@@ -6,6 +6,8 @@ that asks.
 
 from __future__ import annotations
 
+import asyncio
+from abc import ABC, abstractmethod
 from contextlib import suppress
 
 from relayfleet.amqp.channel import Channel
@@ -15,13 +17,30 @@ from relayfleet.relay.spool.rabbitmq.link import Target
 from relayfleet.relay.spool.rabbitmq.requeue.visit import DEADLINE
 
 
-class OneReader:
+class OneReader(ABC):
     """`name`: what is taken at the broker; `purpose`: what the broker's operators see."""
 
     def __init__(self, target: Target, name: str, purpose: str) -> None:
         self._target, self._name, self._purpose = target, name, purpose
         self._lock: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
         self._turn = 0
+
+    def start(self) -> None:
+        """Begin in the background."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._run(), name=self._purpose)
+
+    async def stop(self) -> None:
+        """End it; what is in hand goes back."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+            self._task = None
+
+    @abstractmethod
+    async def _run(self) -> None:
+        """Work until it is cancelled, and let the name go then."""
 
     @property
     def _is_ours(self) -> bool:

@@ -70,21 +70,8 @@ class Releaser(OneReader):
         self._open, self._move, self._may_work, self._has_room = open_record, move, may_work, has_room
         self._ramp = Ramp()
         self._releases: Releases | None = None
-        self._task: asyncio.Task[None] | None = None
         self._why = ""
         self.released = 0
-
-    def start(self) -> None:
-        """Begin in the background."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="release")
-
-    async def stop(self) -> None:
-        """End it; what is in hand goes back."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
 
     def follow(self, releases: Releases) -> None:
         """Release what these say, from now on."""

@@ -69,22 +69,9 @@ class Requeuer(OneReader):
         self._plan = Plan(topology.ladder)
         self._orders: Orders | None = None
         self._changed = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
         self._why = ""
         self.looked = 0
         self.moved: Counter[str] = Counter()
-
-    def start(self) -> None:
-        """Begin to follow orders in the background."""
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="requeue")
-
-    async def stop(self) -> None:
-        """End it; what is in hand goes back."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
-            self._task = None
 
     def follow(self, orders: Orders) -> None:
         """These are the orders now; all that waits is looked through for them."""
