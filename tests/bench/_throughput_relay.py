@@ -43,7 +43,8 @@ PORT = 2526
 QUOTA_BYTES = 16 * 1024**3
 """Above what the bench ever leaves in the queue."""
 READY_SECONDS, LEAVE_SECONDS = 60.0, 60.0
-SESSIONS_OUT = Delivery().sessions_per_destination
+TO_SINK = Delivery(port=SINK_PORT)
+SESSIONS_OUT = TO_SINK.sessions_per_destination
 DKIM = (SigningDomain(SENDER_DOMAIN, (SigningKey("bench", "bench", "private.pem"),)),)
 _SAMPLE = re.compile(rb"^(\w+)(?:\{[^}]*\})? ([0-9.e+]+)$", re.MULTILINE)
 
@@ -60,7 +61,7 @@ class Brokers(FaultBrokers):
 
 
 class Relay:
-    """One relay process; `pool` names its queues. Mail to any domain goes to `sink_port`."""
+    """One relay process; `pool` names its queues. `delivery`: where its mail goes, and how."""
 
     name, port = "relayfleet", PORT
 
@@ -71,17 +72,14 @@ class Relay:
         pool: str,
         *,
         dkim: bool = False,
-        sink_port: int = SINK_PORT,
-        sessions: int = SESSIONS_OUT,
+        delivery: Delivery = TO_SINK,
     ) -> None:
         self._brokers = brokers
         self._folder = folder / pool
         broker = dataclasses.replace(brokers.as_told_to_relays(), queue_prefix=pool, quota_bytes=QUOTA_BYTES)
         texts = {f"broker/{name}": text for name, text in CLIENT.items()}
         texts["broker/ca.crt"] = brokers.admin["ca.crt"]
-        texts["relay/relay.json"] = dump(
-            _config(broker, Delivery(port=sink_port, sessions_per_destination=sessions), dkim)
-        )
+        texts["relay/relay.json"] = dump(_config(broker, delivery, dkim))
         texts["dkim/bench/private.pem"] = _key()
         for place, text in texts.items():
             path = self._folder / place
@@ -123,10 +121,11 @@ class Relay:
             sums[key] = sums.get(key, 0.0) + float(value)
         return sums
 
-    async def ready(self) -> None:
-        """Wait until it has its queue. Raises RuntimeError."""
+    async def ready(self, *more: str) -> None:
+        """Wait until it has its queue, and these metrics are 1 too. Raises RuntimeError."""
         for _ in range(int(READY_SECONDS / 0.2)):
-            if (await asyncio.to_thread(self.metrics)).get("queue_ready") == 1.0:
+            found = await asyncio.to_thread(self.metrics)
+            if all(found.get(each) == 1.0 for each in ("queue_ready", *more)):
                 return
             if self._process.poll() is not None:
                 break
