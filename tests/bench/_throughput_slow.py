@@ -29,6 +29,8 @@ from tests.sink.client import SinkClient
 HOLD_SECONDS = END_SECONDS - 10.0
 OPEN_SECONDS = 10.0
 """For which all sessions are waited for; then those that are open are held."""
+SETTLE_SECONDS = 10.0
+"""After so much mail was put at once, which is nothing that a provider does: brokers still write it where it stays."""
 _LOOK, WATCH_SECONDS = 0.05, 5.0
 RECIPIENTS = tuple(each.recipient for each in OTHERS)
 
@@ -75,6 +77,7 @@ async def beside_slow_provider(made: World, count: int, minutes: float, *, lanes
             without = await _alone(relay, sink, min(bursts(minutes), ALONE_BURSTS))
             hold = Hold(slow)
             seconds = await _queue(made, pool, hold, count, lanes=lanes)
+            await asyncio.sleep(SETTLE_SECONDS)
             loaded = await _beside(relay, sink, hold, bursts(minutes))
             moved = relay.metrics().get("moved_total", 0.0)
     if not any(hold.looks):
