@@ -1,4 +1,4 @@
-"""A Requeue tries what waits for its retry now, and leaves all else where it is."""
+"""A Requeue tries what waits for its retry now, and leaves all else where it is; and `relayfleet find` tells the history of both."""
 
 from __future__ import annotations
 
@@ -73,6 +73,19 @@ async def wait_still(region: Region, pool: Fleet, fewest: int, less_than: int) -
     await wait_for(holds, SAID, f"{fewest} records wait in {begin}*")
 
 
+async def found_with_history(region: Region, pool: Fleet, record: str, what: str) -> None:
+    """Return when the command that the README tells of says so, in any relay's pod."""
+    relay = min(await relays(region, pool))
+
+    async def holds() -> bool:
+        history = await region.execute(pool.namespace, relay, "relayfleet", "find", record)
+        if what not in history:
+            raise NotYet(history)
+        return True
+
+    await wait_for(holds, SAID, f"relayfleet find {record} tells: {what}")
+
+
 async def test_what_a_requeue_means_is_tried_at_once_and_other_mail_waits_on(
     eu: Region, fleet: Fleet, sink: SinkClient
 ) -> None:
@@ -81,14 +94,16 @@ async def test_what_a_requeue_means_is_tried_at_once_and_other_mail_waits_on(
         manifest = relay_pool(pool.namespace, pool.pool, pool.queue)
         await sink.put_rules({"stage": "rcpt", "recipient": f"*.isp.{DOMAIN}", "code": 451, "text": "4.3.0 later"})
         await greets(eu, pool.namespace, pool.inside)
-        for each in (*meant, *others):
-            await send_from_inside(eu, pool.namespace, pool.inside, USER, [each], MAIL)
+        said = [
+            await send_from_inside(eu, pool.namespace, pool.inside, USER, [each], MAIL) for each in (*meant, *others)
+        ]
+        ids = [each.rpartition(" ")[2] for each in said]
         await put_off(sink, *meant, *others)
         await sink.put_rules()
         before = await relays(eu, pool)
         await eu.api.patch("RelayPool", pool.namespace, pool.pool, {"spec": {"deliveryRules": [requeue(MEANT)]}})
-        said = await waiting.condition(eu.api, manifest, "Ready", "True", SAID)
-        [message] = [each["message"] for each in said["status"]["conditions"] if each["type"] == "Ready"]
+        found = await waiting.condition(eu.api, manifest, "Ready", "True", SAID)
+        [message] = [each["message"] for each in found["status"]["conditions"] if each["type"] == "Ready"]
         assert f"waiting mail is tried sooner: {RULE} (Requeue)" in message
         await sink.wait_for(len(meant), MOUNTED + REQUEUED, lambda each: each["recipients"][0]["address"] in meant)
         # When a visit is over, all that it looked at is either moved or in its place.
@@ -102,3 +117,5 @@ async def test_what_a_requeue_means_is_tried_at_once_and_other_mail_waits_on(
         await wait_still(eu, pool, len(others), looked)
         assert await arrived(sink) == dict.fromkeys(meant, 1)
         assert await relays(eu, pool) == before
+        await found_with_history(eu, pool, ids[0], f"attempt 1: delivered to {meant[0]}")
+        await found_with_history(eu, pool, ids[-1], f"attempt 0: deferred for {others[0]}")
