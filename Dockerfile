@@ -24,5 +24,8 @@ COPY --from=build /opt/relayfleet /opt/relayfleet
 COPY operator/relayfleet /opt/relayfleet/app/relayfleet
 RUN /opt/relayfleet/bin/python -m compileall -q /opt/relayfleet/app
 ENV PYTHONPATH=/opt/relayfleet/app PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# For people and programs: `kubectl exec … -- relayfleet find ID`.
+RUN printf '#!/bin/sh\nexec /opt/relayfleet/bin/python -m relayfleet "$@"\n' > /usr/local/bin/relayfleet \
+ && chmod 755 /usr/local/bin/relayfleet
 USER 65532:65532
 ENTRYPOINT ["/opt/relayfleet/bin/python", "-m", "relayfleet"]

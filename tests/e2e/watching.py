@@ -27,6 +27,8 @@ FIRST_RETURN = 30.0
 """Seconds in which one that left for the first time is back: ten, if it is well, and some on busy cores."""
 SEEN = 2.0
 """Seconds in which the operator sees a word on a relay that is listed as before, so that there is nothing to ask."""
+STAYS = {"annotations": {CORDON: "None"}}
+"""A pool's `template` by which its relays stay in traffic whatever busy cores do: for tests of something else."""
 FROZEN = 150.0
 """Seconds after which a relay goes on although its test has not come that far: longer than any waits for it (at most 120, see `test_faults`)."""
 

@@ -2,6 +2,7 @@
 
 example.test, equal.…       two exchangers by preference; two that are equal
 *.isp.example.test          any number of providers, all at mx1
+second.…                    mx2 alone, which others have second at most: one that may be away and is missed by nobody else
 fallback.…, refusing.…      the preferred exchanger does not answer (dead); refuses connections; mx1 is next
 dead.…                      the only exchanger does not answer
 nomx.…                      no MX, only an address (RFC 5321 5.1)
@@ -27,6 +28,7 @@ _DOMAINS: Mapping[str, tuple[tuple[int, str], ...]] = {
     "@": ((10, "mx1"), (20, "mx2")),
     "equal": ((10, "mx1"), (10, "mx2")),
     "*.isp": ((10, "mx1"),),
+    "second": ((10, "mx2"),),
     "fallback": ((10, "host-dead"), (20, "mx1")),
     "refusing": ((10, "host-refusing"), (20, "mx1")),
     "dead": ((10, "host-dead"),),

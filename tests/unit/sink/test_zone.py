@@ -14,6 +14,7 @@ EXCHANGERS: dict[str, list[str]] = {
     "@": ["10 mx1", "20 mx2"],
     "equal": ["10 mx1", "10 mx2"],
     "*.isp": ["10 mx1"],
+    "second": ["10 mx2"],
     "fallback": ["10 host-dead", "20 mx1"],
     "refusing": ["10 host-refusing", "20 mx1"],
     "dead": ["10 host-dead"],
