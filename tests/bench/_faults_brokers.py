@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from relayfleet.act.broker.errors import BrokerError
@@ -14,6 +14,7 @@ from relayfleet.controllers.queuememory import QueueMemory
 from relayfleet.decide.queue.facts import Brokers as Seen
 from relayfleet.decide.queue.facts import Pod
 from relayfleet.protocol.relay_config import Broker
+from tests.bench._faults_disks import Disk
 from tests.relay.broker.cluster import BROKERS, QUEUE, Brokers
 from tests.testbed.bounded import fault
 from tests.testbed.shell import TestbedError, run
@@ -30,17 +31,34 @@ ra:transfer_leadership({Name, Leader}, {Name, '%s'}).
 
 
 class FaultBrokers(Brokers):
-    """Numbers 0 to 2."""
+    """Numbers 0 to 2. `disks`: one for each, when faults are to hit these too."""
 
-    def __init__(self, network: str = NETWORK, prefix: str = PREFIX) -> None:
+    def __init__(self, network: str = NETWORK, prefix: str = PREFIX, disks: Sequence[Disk] = ()) -> None:
         super().__init__(network, prefix)
+        self.disks = disks
 
     @contextmanager
     def started(self, longest: float) -> Iterator[None]:
         """Running; after `longest` seconds they are removed whatever happens."""
-        containers = [self.container(each) for each in BROKERS]
-        with fault(self.start, ("docker", "rm", "-f", "-v", *containers), longest):
+        containers = " ".join(self.container(each) for each in BROKERS)
+        undo = "; ".join([f"docker rm -f -v {containers}", *(each.gone for each in self.disks)])
+        with fault(self.start, ("sh", "-c", undo), longest):
             yield
+
+    def start(self) -> None:
+        """With disks that are new."""
+        for each in self.disks:
+            each.make()
+        super().start()
+
+    def stop(self) -> None:
+        """And the disks."""
+        super().stop()
+        for each in self.disks:
+            each.remove()
+
+    def _volume(self, number: int) -> list[str]:
+        return ["-v", f"{self.disks[number].data}:{names.DATA}"] if self.disks else []
 
     @property
     def gateway(self) -> str:

@@ -18,6 +18,7 @@ from itertools import pairwise
 
 from tests.bench._faults_scene import Struck
 
+ATTEMPTS = ("rcpt", "refused")
 BEGUN_SECONDS = 5.0
 """A relay that began with a record longer ago has it in hand no more: the sink answers within 2 s, the journal too."""
 AFTERMATH_SECONDS = 10.0
@@ -26,7 +27,8 @@ AFTERMATH_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Something that the sink saw or did. `stage`: rcpt (an attempt begins), dot (past the final dot) or stored. Unix seconds."""
+    """Something that the sink saw or did. `stage`: rcpt (an attempt begins), refused (it ends at once, by a 451), dot (past the final dot) or stored.
+    Unix seconds."""
 
     id: str
     stage: str
@@ -86,7 +88,7 @@ def takeover(
     for name, its in steps.items():
         if name in uncertain or not _in_hand(struck, its):
             continue
-        after = [each for each in its if each.at > struck.began and each.stage == "rcpt"]
+        after = [each for each in its if each.at > struck.began and each.stage in ATTEMPTS]
         own = [each.at for each in its if each.at > struck.began and each.helo in struck.relays]
         own += [at for at, helo in deferred.get(name, ()) if at > struck.began and helo in struck.relays]
         others = [each for each in after if each.helo not in struck.relays or (killed and each.at > struck.ended)]

@@ -6,13 +6,14 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from tests.bench import _faults_at_brokers as at_brokers
+from tests.bench import _faults_at_disks as at_disks
 from tests.bench import _faults_at_relays as at_relays
 from tests.bench._faults_scene import Scene
 
 
 @dataclass(frozen=True)
 class Kind:
-    """`weight`: how many of 26 faults are of this kind. `brokers`: it hurts one, so all must be well before."""
+    """`weight`: how many of 29 faults are of this kind. `brokers`: it hurts one, so all must be well before."""
 
     strike: Callable[[Scene], Awaitable[None]]
     weight: int
@@ -34,4 +35,9 @@ KINDS = {
     "leader.moved": Kind(at_brokers.leader_moved, 2, brokers=True),
     "broker-and-relay.killed": Kind(at_brokers.broker_and_relay_killed, 1, brokers=True),
     "majority.lost": Kind(at_brokers.majority_lost, 1, brokers=True),
+    "disk.full": Kind(at_disks.disk_full, 1, brokers=True),
+    "disk.stalled": Kind(at_disks.disk_stalled, 1, brokers=True),
+    "power.lost": Kind(at_disks.power_lost, 1, brokers=True),
 }
+STOPPING = ("majority.lost", "power.lost")
+"""No queue has a majority meanwhile, so no mail can be stored."""

@@ -17,13 +17,15 @@ from pathlib import Path
 
 import aiohttp
 
-from relayfleet.protocol.relay_config import Broker, Delivery, Drain, Limits, Listener, RelayConfig, Source, dump
+from relayfleet.protocol.relay_config import Broker, Delivery, Drain, Limits, Listener, RelayConfig, Retry, Source, dump
 from relayfleet.relay.main import STATUS_PORT
 from tests.testbed.shell import TestbedError, run
 
 SMTP_PORT = 2525
 SESSIONS = 200
 """To the sink, for each relay: as many as it has records in hand, so that what waits is soon done when a fault is over."""
+RETRY_SECONDS = 15.0
+"""The first wait, the shortest that there is."""
 _GAUGE = re.compile(r"^(relayfleet_relay_\w+) ([0-9.e+]+)$", re.MULTILINE)
 
 
@@ -151,6 +153,7 @@ class Relay:
             allowed_networks=(f"{domain_address}/32",),
             limits=Limits(sessions_per_address=500),
             delivery=Delivery(port=SMTP_PORT, sessions_per_destination=SESSIONS, resolvers=(domain_address,)),
+            retry=Retry(first=RETRY_SECONDS),
             drain=Drain(unlist=1.0, grace=10.0),
         )
 

@@ -8,17 +8,20 @@ from typing import Any
 
 from tests.bench import _faults_traces as traces
 from tests.bench._faults_evidence import Evidence
-from tests.bench._faults_judge import Takeover, pauses, spans_at, takeover
+from tests.bench._faults_judge import Takeover, pauses, takeover
+from tests.bench._faults_kinds import STOPPING
 from tests.bench._faults_run import Plan
 from tests.bench._faults_scene import Struck
+from tests.bench._faults_windows import past_dot, windows
 from tests.ledger.judge import percentiles
 
 HOW_LOST = "answered with 250, and after the settling time neither stored by the sink, nor reported to its sender, nor in any queue of the pool"
 HOW_DUPLICATE = "stored by the sink more than once under the id of one try; without_reason: no relay had called it uncertain, which is a fault of ours"
 KILLED, FROZEN, GONE = ("relay.killed",), ("relay.frozen",), ("relay.gone",)
 BOTH_KILLED = "broker-and-relay.killed"
-MAJORITY_LOST = "majority.lost"
-FOREVER = float("inf")
+POWER_LOST = "power.lost"
+UNSYNCED_SECONDS = 40.0
+"""Within which a kernel writes what nobody synced: 30 s until it is old, and 5 s between looks."""
 
 
 def rows(plan: Plan, evidence: Evidence) -> list[dict[str, Any]]:
@@ -48,6 +51,7 @@ def _verdict(plan: Plan, evidence: Evidence) -> Iterator[dict[str, Any]]:
         "how": HOW_DUPLICATE, "without_reason": len(found.duplicates), "ids": found.duplicates[:20],
         "after_uncertain": len(found.repeated), "called_uncertain": len(evidence.told.uncertain),
         "past_dot_of_killed_or_frozen": _past_dot_of_struck(evidence),
+        "without_reason_and_stored_before_power_was_lost": _before_power_was_lost(found.duplicates, evidence),
     }  # fmt: skip
     yield _row("faults.duplicates", len(found.duplicates) + len(found.repeated), "mails", count, double)
     tries = {"without_250_at_sink": len(found.unclaimed), "tries": evidence.client.get("outcomes")}
@@ -61,11 +65,11 @@ def _pause_row(evidence: Evidence) -> dict[str, Any]:
     by_kind: dict[str, list[float]] = defaultdict(list)
     for struck, pause in zip(faults, longest, strict=True):
         by_kind[struck.kind].append(round(pause, 3))
-    counted = [pause for name, its in by_kind.items() if name != MAJORITY_LOST for pause in its]
+    counted = [pause for name, its in by_kind.items() if name not in STOPPING for pause in its]
     worst = sorted(zip(longest, faults, strict=True), key=lambda each: -each[0])[:10]
     stalls = [(at, at + seconds) for at, seconds in evidence.client.get("stalls", ())]
     detail = {
-        "counts_not": MAJORITY_LOST,
+        "counts_not": STOPPING,
         "client_itself_stood_still": {"times": len(stalls), "max": max((end - at for at, end in stalls), default=0.0)},
         "by_kind": {name: {"max": max(its), "n": len(its)} for name, its in sorted(by_kind.items())},
         "worst": [f"{pause:.2f} s: {each.kind} {each.relays} {each.note}" for pause, each in worst],
@@ -101,65 +105,27 @@ def _course(plan: Plan, evidence: Evidence) -> dict[str, Any]:
         "ended_by": course.ended_by, "seconds": round(course.ended - course.began, 1),
         "kinds": Counter(each.kind for each in course.faults), "relays_that_crashed": evidence.crashes,
         "not_whole_before": [each.note for each in course.faults if "before" in each.note or "bench" in each.note],
-        "windows": _windows(evidence),
+        "windows": windows(evidence),
     }  # fmt: skip
-
-
-def _windows(evidence: Evidence) -> dict[str, dict[str, float]]:
-    """How many records were where when faults struck: smallest, median and sum over all faults."""
-    faults = evidence.course.faults
-    moments = [each.began for each in faults]
-    own = [sum(each.in_hand.get(name, 0.0) for name in each.relays) for each in faults if each.relays]
-    unconfirmed = ((each.at - each.seconds, each.at) for each in evidence.entries if each.stage == "dot")
-    found: dict[str, Sequence[float]] = {
-        "unconfirmed_at_client": spans_at(moments, unconfirmed),
-        "in_hand_of_all_relays": [sum(each.in_hand.values()) for each in faults],
-        "in_hand_of_struck_relay": own,
-        "claimed": spans_at(moments, _claims(evidence).values()),
-        "past_dot": spans_at(moments, [(at, end) for _, at, end in _dots(evidence)]),
-    }
-    return {name: _spread(values) for name, values in found.items() if values}
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    return {"min": min(values), "median": sorted(values)[len(values) // 2], "sum": sum(values)}
-
-
-def _claims(evidence: Evidence) -> dict[tuple[str, str], tuple[float, float]]:
-    """When each claim was made and when its outcome came, by key and holder."""
-    spans: dict[tuple[str, str], tuple[float, float]] = {}
-    for each in evidence.said:
-        key = each.key, each.holder
-        if each.kind == "claim":
-            spans[key] = each.time, FOREVER
-        elif each.kind == "outcome" and key in spans:
-            spans[key] = spans[key][0], each.time
-    return spans
-
-
-def _dots(evidence: Evidence) -> Iterator[tuple[str, float, float]]:
-    """HELO name, final dot at the sink, outcome in the journal; for ever when there is none."""
-    ends: dict[tuple[str, str], float] = {}
-    for each in evidence.said:
-        if each.kind == "outcome":
-            name = each.holder.partition("/")[0]
-            ends.update({(traces.id_of(to), name): each.time for to in each.recipients})
-    for name, its in evidence.steps.items():
-        for step in its:
-            if step.stage == "dot":
-                yield step.helo, step.at, ends.get((name, step.helo.partition(".")[0]), FOREVER)
 
 
 def _past_dot_of_struck(evidence: Evidence) -> int:
     """Records past their dot at a killed or frozen relay: only these may come twice."""
     kinds = (*KILLED, *FROZEN, *GONE, BOTH_KILLED)
     struck: list[Struck] = [each for each in evidence.course.faults if each.kind in kinds]
-    dots = list(_dots(evidence))
+    dots = list(past_dot(evidence))
     return sum(
         helo in each.relays and at <= each.began < end and each.began - at < 600
         for each in struck
         for helo, at, end in dots
     )
+
+
+def _before_power_was_lost(ids: Sequence[str], evidence: Evidence) -> int:
+    """The journal is on several brokers, but not synced: what it said last is gone with the power of all."""
+    moments = [each.began for each in evidence.course.faults if each.kind == POWER_LOST]
+    first = [min(each.at for each in evidence.steps[name] if each.stage == "stored") for name in ids]
+    return sum(any(0 <= moment - at <= UNSYNCED_SECONDS for moment in moments) for at in first)
 
 
 def _row(name: str, value: float | None, unit: str, n: int, detail: dict[str, Any]) -> dict[str, Any]:

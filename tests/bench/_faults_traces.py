@@ -48,8 +48,9 @@ def id_of(address: str) -> str:
 def steps(deeds: Iterable[Line], messages: Iterable[Line]) -> Iterator[Step]:
     """What the sink saw."""
     for each in deeds:
+        refused = each["stage"] == "rcpt" and each["deed"].startswith("reply")
         for address in each["recipients"]:
-            yield Step(id_of(address), each["stage"], each["time"], each["helo"])
+            yield Step(id_of(address), "refused" if refused else each["stage"], each["time"], each["helo"])
     for each in messages:
         if each["from"]:
             for recipient in each["recipients"]:

@@ -15,15 +15,17 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench._faults_brokers import CLIENT, FaultBrokers
+from tests.bench._faults_disks import Disk
 from tests.bench._faults_relays import SMTP_PORT, Relay, free_space
 from tests.relay.broker.cluster import BROKERS
 from tests.sink.client import Line, SinkClient
-from tests.testbed.bounded import fault
 from tests.testbed.shell import TestbedError, run
 
 READY_SECONDS = 60.0
 LATE = (0.2, 2.0)
 """Seconds after which the sink answers to half of the RCPTs and to all final dots."""
+REFUSED = 0.3
+"""Of all recipients, each time they are tried: their mail is copied to a queue where it waits, and is dead-lettered from there."""
 SINK_HTTP = 2526
 
 
@@ -45,9 +47,10 @@ class World:
         return f"[{self.brokers.gateway}]"
 
     async def script_sink(self) -> None:
-        """Late answers; half of the mails are stored before theirs, so that who is cut off meanwhile has delivered, and half after it."""
+        """Recipients that are to come back later; and late answers: half of the mails are stored before theirs, so that who is cut off meanwhile has delivered, and half after it."""
         late = list(LATE)
         await self.sink.put_rules(
+            {"stage": "rcpt", "share": REFUSED, "seed": self._seed + 2, "code": 451, "text": "4.7.1 greylisted"},
             {"stage": "rcpt", "share": 0.5, "seed": self._seed, "delay": late},
             {"stage": "rcpt"},
             {"stage": "dot", "share": 0.5, "seed": self._seed + 1, "delay": late, "early": True},
@@ -102,12 +105,14 @@ class World:
 @asynccontextmanager
 async def world(folder: Path, seed: int, longest: float) -> AsyncIterator[World]:
     """All but the client, ready. `longest`: seconds after which the brokers are removed whatever happens."""
+    disks = [Disk(folder, number) for number in BROKERS]
+    for each in disks:
+        each.remove()  # of a run with the same seed that was killed
     free_space(folder)
-    brokers = FaultBrokers()
-    names = [brokers.container(number) for number in BROKERS]
+    brokers = FaultBrokers(disks=disks)
     with ExitStack() as stack:
         stack.callback(brokers.stop)
-        stack.enter_context(fault(brokers.start, ("docker", "rm", "-f", "-v", *names), longest))
+        stack.enter_context(brokers.started(longest))
         stack.callback(_keep_logs, brokers, folder)
         await brokers.set_up()
         made = World(brokers, folder, seed)

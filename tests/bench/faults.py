@@ -1,4 +1,5 @@
-"""What faults cost: mail flows while relays and brokers are killed, frozen, cut off, restarted, and leaders moved, at random from a seed.
+"""What faults cost: mail flows while relays and brokers are killed, frozen, cut off, restarted, leaders moved, and the brokers' disks are full, stand still
+or lose, all at once, what was not synced; at random from a seed.
 
 FAULTS and MAILS choose how many, at least; FAULTS_MINUTES bounds the traffic, FAULTS_SETTLE_MINUTES the time after it (ten minutes pass
 before an uncertain mail is tried again); FAULTS_RATE is what the client offers a second, FAULTS_SEED repeats a run. It ends early but honest.

@@ -143,6 +143,7 @@ class Brokers:
     def _run(self, number: int, image: str) -> None:
         folders = {"config": names.CONFIG, "tls": names.TLS, "secrets": names.SECRETS}
         mounts = [word for name, place in folders.items() for word in ("-v", f"{self.folder / name}:{place}:ro")]
+        mounts += self._volume(number)
         host = f"{names.pod(QUEUE, number)}.{names.base(QUEUE)}.{QUEUE['metadata']['namespace']}"
         run(
             "docker", "run", "-d", "--label", self.label, "--name", self.container(number), "--network", self.network,
@@ -152,6 +153,10 @@ class Brokers:
             "--user", f"{names.UID}:{names.UID}", "--entrypoint", "sh", image,
             "-c", f"{pod.SETUP}\nexec rabbitmq-server",
         )  # fmt: skip
+
+    def _volume(self, number: int) -> list[str]:
+        """Words of the engine for the broker's data; none: a volume that the engine makes."""
+        return []
 
     def _environment(self, number: int) -> list[str]:
         """The container's variables, filled in as the kubelet would."""

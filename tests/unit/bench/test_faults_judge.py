@@ -48,6 +48,10 @@ def rcpt(at: float, helo: str = VICTIM) -> Step:
     return Step("a", "rcpt", at, helo)
 
 
+def refused(at: float, helo: str = VICTIM) -> Step:
+    return Step("a", "refused", at, helo)
+
+
 def dot(at: float, helo: str = VICTIM) -> Step:
     return Step("a", "dot", at, helo)
 
@@ -69,6 +73,8 @@ TAKEOVERS = {
         Takeover({"a": 1.0}, (), ()),
     ),
     "past its dot: it must wait": (KILLED, [rcpt(98), dot(99), rcpt(700, OTHER)], NOTHING),
+    "refused, and it waits for its next attempt": (KILLED, [refused(99), rcpt(115, OTHER)], NOTHING),
+    "another relay tries it, and is refused": (KILLED, [rcpt(99), refused(101, OTHER)], Takeover({"a": 1.0}, (), ())),
     "delivered before": (KILLED, [rcpt(98), dot(98.5), stored(99)], NOTHING),
     "in another relay's hand": (KILLED, [rcpt(99, OTHER), rcpt(101, OTHER)], NOTHING),
     "begun long ago and deferred since": (KILLED, [rcpt(60), rcpt(120, OTHER)], NOTHING),
