@@ -8,7 +8,7 @@ from tests.bench._faults_brokers import FaultBrokers
 from tests.bench._faults_scene import LONGEST, Scene
 from tests.relay.broker.cluster import BROKERS
 from tests.testbed.bounded import fault
-from tests.testbed.shell import run
+from tests.testbed.shell import TestbedError, run
 
 STALL_SECONDS = 5.0
 
@@ -20,8 +20,10 @@ async def disk_full(scene: Scene) -> None:
     scene.begin()
     with fault(disk.fill, ("sh", "-c", f"{disk.room_again}; docker start {container}"), LONGEST):
         await asyncio.sleep(seconds)
+        scene.struck.note += f"{disk.room >> 20} MiB free in the end; "
         if not scene.brokers.runs(broker):
             scene.struck.note += "it ended by itself; "
+    _see(scene, broker)
 
 
 async def disk_stalled(scene: Scene) -> None:
@@ -31,17 +33,21 @@ async def disk_stalled(scene: Scene) -> None:
     scene.begin()
     with fault(disk.stand_still, disk.go_on, LONGEST):
         await asyncio.sleep(STALL_SECONDS)
+    _see(scene, broker)
 
 
 async def power_lost(scene: Scene) -> None:
     """At all brokers at once. Each is stopped before its disk is, so that none goes on with one that lies to it."""
     scene.struck.brokers, seconds = tuple(BROKERS), scene.seconds(1, 3)
-    containers = " ".join(scene.brokers.container(each) for each in BROKERS)
-    again = "; ".join([*(each.power_again for each in scene.brokers.disks), f"docker start {containers}"])
     scene.begin()
-    with fault(lambda: _lose_power(scene.brokers), ("sh", "-c", again), LONGEST):
+    with fault(lambda: _lose_power(scene.brokers), ("sh", "-c", _power_again(scene.brokers)), LONGEST):
         await asyncio.sleep(seconds)
-    await scene.brokers.well(LONGEST)  # what comes next shall not be blamed for this
+    _see(scene, *BROKERS)
+    kept = [each for each in BROKERS if not scene.brokers.disks[each].lost_what_was_not_synced]
+    if kept:
+        raise TestbedError(f"what was not synced is still on the disks of brokers {kept}")
+    if not await scene.brokers.well(LONGEST):  # what comes next shall not be blamed for this
+        scene.struck.note += f"not well {LONGEST:.0f} s later; "
 
 
 def _lose_power(brokers: FaultBrokers) -> None:
@@ -51,3 +57,17 @@ def _lose_power(brokers: FaultBrokers) -> None:
         each.lose_power()
     run("docker", "kill", *containers)
     run("docker", "wait", *containers)
+
+
+def _power_again(brokers: FaultBrokers) -> str:
+    """Whatever of `_lose_power` was done."""
+    containers = [brokers.container(each) for each in BROKERS]
+    disks = [disk.power_again(container) for disk, container in zip(brokers.disks, containers, strict=True)]
+    return "; ".join([f"docker unpause {' '.join(containers)}", *disks, f"docker start {' '.join(containers)}"])
+
+
+def _see(scene: Scene, *brokers: int) -> None:
+    """That the disks are as before. Raises TestbedError: no fault after this would mean what it says."""
+    troubles = [f"broker {each}: {why}" for each in brokers if (why := scene.brokers.disks[each].trouble)]
+    if troubles:
+        raise TestbedError("; ".join(troubles))

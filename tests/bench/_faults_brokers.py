@@ -53,9 +53,11 @@ class FaultBrokers(Brokers):
 
     def stop(self) -> None:
         """And the disks."""
-        super().stop()
-        for each in self.disks:
-            each.remove()
+        try:
+            super().stop()
+        finally:
+            for each in self.disks:
+                each.remove()
 
     def _volume(self, number: int) -> list[str]:
         return ["-v", f"{self.disks[number].data}:{names.DATA}"] if self.disks else []

@@ -17,8 +17,9 @@ from tests.testbed.shell import TestbedError, run
 SIZE = 8 * 2**30
 """Bytes; the file is sparse. More than the brokers' own limit of free disk, with room for the mail of an hour."""
 BALLAST, BLOCK = "ballast", 4096
+MARKER = "not-synced"
 _SHUTDOWN, _WITHOUT_FLUSH = 0x8004587D, 2
-"""EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH (include/uapi/linux/ext4.h): nothing more is written, neither data nor the filesystem's own journal."""
+"""EXT4_IOC_SHUTDOWN with EXT4_GOING_FLAGS_NOLOGFLUSH (include/uapi/linux/ext4.h): the filesystem writes nothing more, neither data nor its own journal."""
 
 
 class Disk:
@@ -53,7 +54,7 @@ class Disk:
         with suppress(TestbedError):
             run("umount", self.place)
         self.image.unlink(missing_ok=True)
-        with suppress(FileNotFoundError):
+        with suppress(OSError):  # who cannot be unmounted stays, and says so when it is made again
             self.place.rmdir()
 
     @property
@@ -75,6 +76,12 @@ class Disk:
                     step //= 2
 
     @property
+    def room(self) -> int:
+        """Bytes that are free."""
+        state = os.statvfs(self.place)
+        return state.f_bavail * state.f_frsize
+
+    @property
     def room_again(self) -> str:
         """The shell command that undoes it."""
         return f"rm -f {shlex.quote(str(self.place / BALLAST))}"
@@ -90,14 +97,31 @@ class Disk:
 
     def lose_power(self) -> None:
         """What is not synced is gone, and whatever its users do now fails. Come back by `power_again`, when they are gone."""
+        (self.place / MARKER).write_text("a file that nobody syncs")
         handle = os.open(self.place, os.O_RDONLY | os.O_DIRECTORY)
         try:
             fcntl.ioctl(handle, _SHUTDOWN, struct.pack("I", _WITHOUT_FLUSH))
         finally:
             os.close(handle)
 
-    @property
-    def power_again(self) -> str:
-        """The shell command that mounts it anew; it does no harm when that was done before."""
+    def power_again(self, container: str) -> str:
+        """The shell command that mounts it anew, without its user; it does no harm when that was done before."""
         place, image = shlex.quote(str(self.place)), shlex.quote(str(self.image))
-        return f"touch {place}/lives 2>/dev/null || {{ umount {place}; mount -o loop {image} {place}; }}"
+        lives = f"{{ mountpoint -q {place} && touch {place}/lives 2>/dev/null; }}"
+        return f"{lives} || {{ docker kill {container}; docker wait {container}; umount {place}; mount -o loop {image} {place}; }}"
+
+    @property
+    def trouble(self) -> str:
+        """Why a broker cannot use it, in words; empty when it can."""
+        if not self.place.is_mount():
+            return f"{self.place} is not mounted"
+        try:
+            (self.place / "lives").touch()
+        except OSError as error:
+            return str(error)
+        return ""
+
+    @property
+    def lost_what_was_not_synced(self) -> bool:
+        """Whether the last `lose_power` did what it says."""
+        return not (self.place / MARKER).exists()

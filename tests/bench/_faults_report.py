@@ -47,11 +47,13 @@ def _verdict(plan: Plan, evidence: Evidence) -> Iterator[dict[str, Any]]:
         "reported": len(traces.reported(evidence.messages)),
     }  # fmt: skip
     yield _row("faults.lost", len(found.lost), "mails", count, lost)
+    stored = {name for name, its in evidence.steps.items() if any(each.stage == "stored" for each in its)}
     double = {
         "how": HOW_DUPLICATE, "without_reason": len(found.duplicates), "ids": found.duplicates[:20],
+        "stored_and_still_in_queues": len(stored & evidence.left.all),
         "after_uncertain": len(found.repeated), "called_uncertain": len(evidence.told.uncertain),
         "past_dot_of_killed_or_frozen": _past_dot_of_struck(evidence),
-        "without_reason_and_stored_before_power_was_lost": _before_power_was_lost(found.duplicates, evidence),
+        "without_reason_and_stored_before_power_was_lost": before_power_was_lost(found.duplicates, evidence),
     }  # fmt: skip
     yield _row("faults.duplicates", len(found.duplicates) + len(found.repeated), "mails", count, double)
     tries = {"without_250_at_sink": len(found.unclaimed), "tries": evidence.client.get("outcomes")}
@@ -121,11 +123,13 @@ def _past_dot_of_struck(evidence: Evidence) -> int:
     )
 
 
-def _before_power_was_lost(ids: Sequence[str], evidence: Evidence) -> int:
-    """The journal is on several brokers, but not synced: what it said last is gone with the power of all."""
+def before_power_was_lost(ids: Sequence[str], evidence: Evidence) -> int:
+    """The journal is on several brokers, but not synced: what it said last is gone with the power of all. The first copy came shortly before that, all others after it."""
     moments = [each.began for each in evidence.course.faults if each.kind == POWER_LOST]
-    first = [min(each.at for each in evidence.steps[name] if each.stage == "stored") for name in ids]
-    return sum(any(0 <= moment - at <= UNSYNCED_SECONDS for moment in moments) for at in first)
+    copies = [[each.at for each in evidence.steps[name] if each.stage == "stored"] for name in ids]
+    return sum(
+        any(its[0] <= moment < its[1] and moment - its[0] <= UNSYNCED_SECONDS for moment in moments) for its in copies
+    )
 
 
 def _row(name: str, value: float | None, unit: str, n: int, detail: dict[str, Any]) -> dict[str, Any]:

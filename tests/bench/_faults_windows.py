@@ -26,7 +26,7 @@ def windows(evidence: Evidence) -> dict[str, dict[str, float]]:
     claimed                 from the claim to its outcome
     past_dot                from the final dot at the sink to the outcome
     being_copied            put off, until the journal says that the copy which waits is stored; the acknowledgement comes with that
-    coming_back             their time-to-live is over, and the next attempt has not begun: dead-lettered, or with a relay again
+    coming_back             their time-to-live is over, and the next attempt has not begun: dead-lettered, or with a relay again. What was not tried again is not counted
     """
     faults = evidence.course.faults
     moments = [each.began for each in faults]
@@ -71,7 +71,7 @@ def _claims(evidence: Evidence) -> dict[tuple[str, str], Span]:
 
 
 def _copied(evidence: Evidence) -> Iterator[tuple[str, Span]]:
-    """By id; without the journal's word it is not known whether there is a copy, and it is left out."""
+    """By id; where the journal has no word before the next attempt it is not known whether there was a copy, and it is left out."""
     stored: dict[tuple[str, str], list[float]] = defaultdict(list)
     for each in evidence.said:
         if each.kind == "settled":
@@ -82,7 +82,8 @@ def _copied(evidence: Evidence) -> Iterator[tuple[str, Span]]:
     for name, deferrals in evidence.told.deferred.items():
         for at, helo in deferrals:
             times = stored.get((name, helo.partition(".")[0]), [])
-            if (after := bisect_left(times, at)) < len(times):
+            attempts = (each.at for each in evidence.steps.get(name, ()) if each.stage in ATTEMPTS and each.at > at)
+            if (after := bisect_left(times, at)) < len(times) and times[after] < next(attempts, FOREVER):
                 yield name, (at, times[after])
 
 

@@ -1,5 +1,5 @@
-"""How long new mail takes from the client's final dot to that of the sink. It comes at a pace that is far from the relay's limit, or what is
-measured would be the client's queue.
+"""How long new mail takes, from the moment at which the client means to send it to the final dot at the sink. It comes at a pace that is far from the
+relay's limit, or what is measured would be the client's queue; and a client that is held up does not send less, so its waiting counts.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds from dot to dot. Of `mails` so many are `missing`: they count as having waited until they were given up, so that p99 is more
+    """Milliseconds. Of `mails` so many are `missing`: they count as having waited until they were given up, so that p99 is more
     than it says when they are more than one in a hundred. `bursts`: p99 of each, in order."""
 
     p50: float
@@ -56,7 +56,7 @@ async def measure(
 
 
 def summary(bursts: Sequence[Mapping[str, float]], came: Mapping[str, float], given_up: float) -> Latency:
-    """Of the mails of each burst, by id when they were sent, and all that came. Unix seconds. Pure."""
+    """Of the mails of each burst, by id when they were to be sent, and all that came. Unix seconds. Pure."""
     waits = [[(came.get(name, given_up) - sent) * 1000 for name, sent in burst.items()] for burst in bursts]
     every = list(itertools.chain.from_iterable(waits))
     return Latency(
@@ -116,9 +116,18 @@ def _p99(waits: Sequence[float]) -> float:
 
 async def _burst(port: int, run: str, recipients: Sequence[str]) -> dict[str, float]:
     sent: dict[str, float] = {}
-    began = time.monotonic() + 0.1
-    await asyncio.gather(*(_session(port, began, f"{run}-{each}", recipients, sent) for each in range(SESSIONS)))
+    began = time.time() + 0.1
+    sessions = (
+        _session(port, began + each / RATE, f"{run}-{each}", _from(each, recipients), sent) for each in range(SESSIONS)
+    )
+    await asyncio.gather(*sessions)
     return sent
+
+
+def _from(place: int, recipients: Sequence[str]) -> Sequence[str]:
+    """So that sessions do not all send to the same one at a time."""
+    place %= len(recipients)
+    return [*recipients[place:], *recipients[:place]]
 
 
 async def _session(port: int, began: float, run: str, recipients: Sequence[str], sent: dict[str, float]) -> None:
@@ -126,12 +135,13 @@ async def _session(port: int, began: float, run: str, recipients: Sequence[str],
     await reader.readline()
     await _say(reader, writer, "HELO client.bench.example")
     for number, recipient in zip(range(RATE * BURST_SECONDS // SESSIONS), itertools.cycle(recipients), strict=False):
-        await asyncio.sleep(max(began + number * SESSIONS / RATE - time.monotonic(), 0))
+        meant = began + number * SESSIONS / RATE
+        await asyncio.sleep(max(meant - time.time(), 0))
         for command in (f"MAIL FROM:<from@{SENDER_DOMAIN}>", f"RCPT TO:<{recipient}>", "DATA"):
             await _say(reader, writer, command)
         name = f"{run}-{number}"
         writer.write(f"From: <from@{SENDER_DOMAIN}>\r\nX-Test-Id: {name}\r\n\r\n".encode() + TEXT + b".\r\n")
-        sent[name] = time.time()
+        sent[name] = meant
         await _positive(reader)
     writer.close()
     await writer.wait_closed()

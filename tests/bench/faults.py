@@ -36,8 +36,8 @@ async def run() -> list[dict[str, Any]]:
     async with world(folder, plan.seed, plan.seconds + plan.settle + START_SECONDS) as made:
         course = await drive(made, plan)
         evidence = await _collect(made, course)
-    result = rows(plan, evidence)
-    write(folder, evidence)
+        result = rows(plan, evidence)
+        write(folder, evidence)  # before anything can stumble over what it removes
     return result
 
 

@@ -58,7 +58,7 @@ SMALL, LARGE = Load("2k", 2048, MAILS), Load("50k", 51_200, MAILS // 4)
 WARM_UP = Load("warm-up", 2048, min(MAILS, 1000))
 SILENT_PORT = 2530
 POSTFIX_SESSIONS_OUT = 20
-START_SECONDS = 300.0
+START_SECONDS = 600.0
 """For all that stands before the first part begins, and for it to be removed again."""
 
 Rounds = Sequence[Round]

@@ -115,6 +115,10 @@ async def test_what_a_requeue_means_is_tried_at_once_and_other_mail_waits_on(
             eu, pool, "relayfleet_relay_requeued_total", lambda counts: sum(counts) >= len(meant), REQUEUED
         )
         await wait_still(eu, pool, len(others), looked)
+        # And another look at what is left, or at copies of it, changes nothing.
+        await counted_at_last(
+            eu, pool, "relayfleet_relay_requeue_looked_total", lambda counts: sum(counts) > looked, REQUEUED
+        )
         assert await arrived(sink) == dict.fromkeys(meant, 1)
         assert await relays(eu, pool) == before
         await found_with_history(eu, pool, ids[0], f"attempt 1: delivered to {meant[0]}")
