@@ -60,7 +60,8 @@ async def arrived(sink: SinkClient) -> dict[str, int]:
 
 
 async def wait_still(region: Region, pool: Fleet, fewest: int, less_than: int) -> None:
-    """Return when a broker counts so many records that wait; a late confirm leaves a second copy now and then."""
+    """Return when a broker counts so many records that wait; a late confirm leaves a second copy now and then. The command asks all brokers for what they
+    lead, and they answer it by connections of their own."""
     begin = f"{queue_space(pool.namespace, region.name)}{pool.pool}.v1.wait."
     command = ("rabbitmqctl", "list_queues", "--quiet", "-p", VHOST, "--formatter", "json", "name", "messages")
 

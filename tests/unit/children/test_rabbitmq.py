@@ -197,16 +197,17 @@ def test_relays_mount_the_client_secret() -> None:
 def test_only_relays_and_the_operator_reach_a_broker() -> None:
     ingress = networkpolicy.network_policy(RESOURCE, "relayfleet-system")["spec"]["ingress"]
     by_port = {port["port"]: rule["from"] for rule in ingress for port in rule["ports"]}
-    assert set(by_port) == {5671, 15671, 4369, 25672, 6000}
+    assert set(by_port) == {5671, 15671, 4369, 25672, 6000, 35672}
     relays, operator = by_port[5671]
     assert relays == {"podSelector": {"matchLabels": {NAME: "relayfleet", COMPONENT: "relay"}}}
     assert by_port[15671] == [operator]
     assert operator["namespaceSelector"]["matchLabels"] == {"kubernetes.io/metadata.name": "relayfleet-system"}
 
 
-def test_brokers_may_copy_streams_to_each_other() -> None:
+@pytest.mark.parametrize("ports", [names.STREAMS, names.COMMANDS], ids=["copies of streams", "answers to commands"])
+def test_brokers_may_send_each_other(ports: tuple[int, int]) -> None:
     spec = networkpolicy.network_policy(RESOURCE, "relayfleet-system")["spec"]
-    wanted = {"protocol": "TCP", "port": names.STREAMS[0], "endPort": names.STREAMS[1]}
+    wanted = {"protocol": "TCP", "port": ports[0], "endPort": ports[1]}
     assert all(any(wanted in rule["ports"] for rule in spec[way]) for way in ("ingress", "egress"))
 
 

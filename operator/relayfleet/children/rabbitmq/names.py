@@ -13,6 +13,10 @@ EPMD, DISTRIBUTION = 4369, 25672
 STREAMS = (6000, 6500)
 """First and last port on which a broker takes copies of streams (the journal is one) from another."""
 
+COMMANDS = (35672, 35682)
+"""First and last port on which `rabbitmqctl` and its like, in one broker's pod, take the answers of other brokers. Those that ask all of them
+(`list_queues`) would wait for ever without."""
+
 UID = 999
 """User and group of the broker in the official image and in the test bed's."""
 

@@ -17,8 +17,8 @@ def network_policy(queue: dict[str, Any], operators_namespace: str) -> dict[str,
         "namespaceSelector": {"matchLabels": {NAMESPACE_NAME: operators_namespace}},
         "podSelector": {"matchLabels": {NAME: "relayfleet", COMPONENT: "operator"}},
     }
-    first, last = names.STREAMS
-    peers = [_tcp(names.EPMD), _tcp(names.DISTRIBUTION), _tcp(first) | {"endPort": last}]
+    ranges = [_tcp(first) | {"endPort": last} for first, last in (names.STREAMS, names.COMMANDS)]
+    peers = [_tcp(names.EPMD), _tcp(names.DISTRIBUTION), *ranges]
     return {
         "apiVersion": "networking.k8s.io/v1",
         "kind": "NetworkPolicy",
