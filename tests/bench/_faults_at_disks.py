@@ -51,19 +51,20 @@ async def power_lost(scene: Scene) -> None:
 
 
 def _lose_power(brokers: FaultBrokers) -> None:
-    containers = [brokers.container(each) for each in BROKERS]
-    run("docker", "pause", *containers)
+    for number in BROKERS:
+        brokers.stand_still(number)
     for each in brokers.disks:
         each.lose_power()
+    containers = [brokers.container(each) for each in BROKERS]
     run("docker", "kill", *containers)
     run("docker", "wait", *containers)
 
 
 def _power_again(brokers: FaultBrokers) -> str:
     """Whatever of `_lose_power` was done."""
-    containers = [brokers.container(each) for each in BROKERS]
-    disks = [disk.power_again(container) for disk, container in zip(brokers.disks, containers, strict=True)]
-    return "; ".join([f"docker unpause {' '.join(containers)}", *disks, f"docker start {' '.join(containers)}"])
+    containers = " ".join(brokers.container(each) for each in BROKERS)
+    disks = [each.power_again for each in brokers.disks]
+    return "; ".join([f"docker kill {containers}", f"docker wait {containers}", *disks, f"docker start {containers}"])
 
 
 def _see(scene: Scene, *brokers: int) -> None:

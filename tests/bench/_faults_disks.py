@@ -104,11 +104,12 @@ class Disk:
         finally:
             os.close(handle)
 
-    def power_again(self, container: str) -> str:
-        """The shell command that mounts it anew, without its user; it does no harm when that was done before."""
+    @property
+    def power_again(self) -> str:
+        """The shell command that mounts it anew, once its user is gone; it does no harm when that was done before."""
         place, image = shlex.quote(str(self.place)), shlex.quote(str(self.image))
         lives = f"{{ mountpoint -q {place} && touch {place}/lives 2>/dev/null; }}"
-        return f"{lives} || {{ docker kill {container}; docker wait {container}; umount {place}; mount -o loop {image} {place}; }}"
+        return f"{lives} || {{ umount {place}; mount -o loop {image} {place}; }}"
 
     @property
     def trouble(self) -> str:
