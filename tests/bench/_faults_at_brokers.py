@@ -30,9 +30,9 @@ async def broker_and_relay_killed(scene: Scene) -> None:
 
 async def broker_frozen(scene: Scene) -> None:
     broker, seconds = await scene.broker(), scene.seconds(2, 15)
-    container = scene.brokers.container(broker)
+    frozen = scene.brokers.stand_still(broker)
     scene.begin()
-    with fault(lambda: run("docker", "pause", container), ("docker", "unpause", container), LONGEST):
+    with frozen:
         await asyncio.sleep(seconds)
 
 

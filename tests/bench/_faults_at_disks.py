@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import ExitStack
 
 from tests.bench._faults_brokers import FaultBrokers
 from tests.bench._faults_scene import LONGEST, Scene
@@ -51,13 +52,14 @@ async def power_lost(scene: Scene) -> None:
 
 
 def _lose_power(brokers: FaultBrokers) -> None:
-    for number in BROKERS:
-        brokers.stand_still(number)
-    for each in brokers.disks:
-        each.lose_power()
     containers = [brokers.container(each) for each in BROKERS]
-    run("docker", "kill", *containers)
-    run("docker", "wait", *containers)
+    with ExitStack() as stack:
+        for number in BROKERS:
+            stack.enter_context(brokers.stand_still(number))
+        for each in brokers.disks:
+            each.lose_power()
+        run("docker", "kill", *containers)
+        run("docker", "wait", *containers)
 
 
 def _power_again(brokers: FaultBrokers) -> str:

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 
 from relayfleet.act.broker.errors import BrokerError
 from relayfleet.children.rabbitmq import names
@@ -25,6 +25,8 @@ NETWORK, PREFIX = "relayfleet-faults", "198.19.202"
 POOL = "faults"
 CLIENT = {"username": names.CLIENT_USER, "password": "of the relays"}
 START_SECONDS = 120.0
+LONGEST_STILL = 45.0
+"""Seconds after which a broker that was stopped goes on whatever happens."""
 _MOVE = """
 {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"%s">>)),
 {Name, Leader} = amqqueue:get_pid(Q),
@@ -84,11 +86,16 @@ class FaultBrokers(Brokers):
         """The container's first process, through which its network namespace is entered."""
         return int(run("docker", "inspect", "-f", "{{.State.Pid}}", self.container(number)))
 
-    def stand_still(self, number: int) -> None:
-        """SIGSTOP to all that runs in the container. Not the engine's pause, which fails where a thread is in a long fsync."""
-        for each in run("docker", "top", self.container(number), "-eo", "pid").split()[1:]:
-            with suppress(ProcessLookupError):
-                os.kill(int(each), signal.SIGSTOP)
+    def stand_still(self, number: int) -> AbstractContextManager[None]:
+        """All that runs in the container is stopped by signal. Not by the engine's pause, which fails where a thread is in a long fsync."""
+        processes = run("docker", "top", self.container(number), "-eo", "pid").split()[1:]
+
+        def stop() -> None:
+            for each in processes:
+                with suppress(ProcessLookupError):
+                    os.kill(int(each), signal.SIGSTOP)
+
+        return fault(stop, ("kill", "-CONT", *processes), LONGEST_STILL)
 
     def runs(self, number: int) -> bool:
         """Neither dead nor frozen."""
