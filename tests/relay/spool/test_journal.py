@@ -184,6 +184,45 @@ async def test_without_a_broker_every_question_ends_in_time(rabbitmq: Cluster) -
     await opened.close()
 
 
+@pytest.mark.timeout(120)
+async def test_a_stream_that_was_cut_back_is_read_anew_and_what_was_known_stays_known(rabbitmq: Cluster) -> None:
+    """Lost and made anew it gives its offsets out again, as it does after all brokers have lost their power. Both relays are far behind its end then."""
+    prefix, early, late = new_prefix(), hold(new_record()), hold(new_record())
+    async with journal(rabbitmq, prefix, "one") as one, journal(rabbitmq, prefix, "two") as two:
+        for held in (*(hold(new_record()) for _ in range(200)), early):
+            await one.claim(held, TO, "eu-1", "mx.example.org")
+            await one.outcome(held, TO, True, "250 ok")
+        await told(two, early.record, Seen(delivered=frozenset(TO)))
+        await asyncio.to_thread(rabbitmq.control, 1, "delete_queue", f"{prefix}.v1.journal")
+        for each in (one, two):
+            await until(lambda each=each: bool(each.why_not), 20)  # type: ignore[misc]
+        for each in (one, two):
+            await until(lambda each=each: not each.why_not, 40, lambda each=each: each.why_not)  # type: ignore[misc]
+        await one.claim(late, TO, "eu-1", "mx.example.org")
+        await one.outcome(late, TO, True, "250 ok")
+        for held in (early, late):
+            await told(two, held.record, Seen(delivered=frozenset(TO)))
+
+
+@pytest.mark.timeout(120)
+async def test_who_resumes_at_a_stream_that_goes_on_does_not_read_it_again(
+    rabbitmq: Cluster, caplog: pytest.LogCaptureFixture
+) -> None:
+    prefix, before, after = new_prefix(), hold(new_record()), hold(new_record())
+    async with journal(rabbitmq, prefix, "one") as one, journal(rabbitmq, prefix, "two") as two:
+        for held in (*(hold(new_record()) for _ in range(20)), before):
+            await one.claim(held, TO, "eu-1", "mx.example.org")
+        await told(two, before.record, Seen(uncertain=frozenset(TO), elsewhere=frozenset(TO)))
+        two._links[1].begin_again("the test says so")
+        await until(lambda: bool(two.why_not), 20)
+        await until(lambda: not two.why_not, 40, lambda: two.why_not)
+        await one.outcome(before, TO, True, "250 ok")
+        await one.claim(after, TO, "eu-1", "mx.example.org")
+        await told(two, before.record, Seen(delivered=frozenset(TO)))
+        await told(two, after.record, Seen(uncertain=frozenset(TO), elsewhere=frozenset(TO)))
+    assert "cut back" not in caplog.text
+
+
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("fault", ["killed", "frozen"])
 async def test_claims_go_on_when_the_streams_leader_is_gone_and_nothing_stated_is_forgotten(

@@ -147,6 +147,41 @@ def test_whose_claim_it_is_that_stands_open() -> None:
     assert ledger.seen("k.0", "a", "three/3") == Seen(uncertain=frozenset("a"), elsewhere=frozenset("a"))
 
 
+def cut_back(*before: Entry) -> Ledger:
+    """What is left of the stream has nothing of these."""
+    old = Ledger()
+    for each in before:
+        old.apply(each, 0.0)
+    return Ledger(old, 0.0)
+
+
+def test_what_was_known_before_the_stream_was_cut_back_is_still_known() -> None:
+    ledger = cut_back(
+        claim(ONE, "a", "b", "c", "d"), outcome(ONE, "a", delivered=True), outcome(ONE, "b", delivered=False)
+    )
+    known = Seen(frozenset("a"), uncertain=frozenset("cd"))
+    assert ledger.seen("k.0", "abcd", ONE) == known
+    assert ledger.seen("k.0", "abcd", TWO) == Seen(frozenset("a"), frozenset("cd"), frozenset("cd"))
+    ledger.apply(outcome(ONE, "c", delivered=True), 0.0)
+    ledger.apply(withdrawal(ONE, "d"), 0.0)
+    assert ledger.seen("k.0", "abcd", ONE) == Seen(frozenset("ac"))
+
+
+def test_claims_go_by_what_is_left_of_the_stream_and_so_all_come_to_the_same_answer() -> None:
+    """One reader has read what was cut off, another begins after that."""
+    one, other = cut_back(claim(TWO, "a"), outcome(TWO, "b", delivered=True)), Ledger()
+    for entry in (claim(ONE, "a"), claim(TWO, "a"), claim(ONE, "b"), withdrawal(TWO, "a"), claim(TWO, "a", "b")):
+        assert one.apply(entry, 0.0) is other.apply(entry, 0.0)
+
+
+def test_what_was_known_before_is_forgotten_in_time() -> None:
+    ledger = cut_back(outcome(ONE, "a", delivered=True))
+    ledger.apply(claim(ONE, "b"), KEEP)
+    assert ledger.seen("k.0", "a") == Seen(frozenset("a"))
+    ledger.apply(claim(ONE, "c"), KEEP + 1)
+    assert ledger.seen("k.0", "a") == Seen()
+
+
 def test_a_successor_learns_that_its_twin_was_delivered_under_the_earlier_key() -> None:
     """Two copies: one relay delivers to a, another could not and goes on with a and b under the next key."""
     ledger = Ledger()

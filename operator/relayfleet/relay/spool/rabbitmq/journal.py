@@ -3,8 +3,8 @@
 Writing: see `statements`. Reading: every relay reads the whole stream, from an hour ago when it starts, which is as far as it goes. A claim counts when it has come back through the stream, which it does only after a
 majority has it; its place there decides who was first. Until a relay has read up to its own mark it knows too little to answer `seen`.
 
-A stream is replicated before it is confirmed, but not synced to disk: losing all brokers' power at once can lose its last moments.
-Records themselves are in quorum queues, which are synced.
+A stream is replicated before it is confirmed, but not synced to disk: losing all brokers' power at once can lose its last moments. Readers notice
+(see `place`) and read it anew; what they knew they keep. Records themselves are in quorum queues, which are synced.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from relayfleet.relay.spool.rabbitmq.declaring import DEADLINE, declare
 from relayfleet.relay.spool.rabbitmq.entries import Entry, decode
 from relayfleet.relay.spool.rabbitmq.ledger import Ledger
 from relayfleet.relay.spool.rabbitmq.link import SILENT, Link, Target
+from relayfleet.relay.spool.rabbitmq.place import CutBackError, Place
 from relayfleet.relay.spool.rabbitmq.statements import Statements
 from relayfleet.relay.spool.rabbitmq.topology import VERSION, Queue
 from relayfleet.relay.spool.record import Record, message_id
@@ -60,9 +61,9 @@ class RabbitMQJournal:
         self._statements = Statements(self._stream.name)
         self._number = 0
         self._claims: dict[int, tuple[asyncio.Future[bool], float]] = {}
-        self._offset: int | None = None
+        self._read_to = Place()
         self._caught_up = asyncio.Event()
-        self._mark = 0
+        self._mark, self._marked_at = 0, 0.0
         self._heard: Callable[[Word], None] = lambda word: None
         self._tasks: list[asyncio.Task[None]] = []
         self._links = (
@@ -209,8 +210,8 @@ class RabbitMQJournal:
     async def _prepare_reader(self, connection: Connection) -> ConsumeChannel:
         await self._declare(connection)
         channel = await ConsumeChannel.open(connection, DEADLINE)
-        start = LOOK_BACK if self._offset is None else self._offset + 1
-        arguments = {"x-stream-offset": start}
+        resumed = self._read_to.begin(time.monotonic())
+        arguments = {"x-stream-offset": LOOK_BACK if resumed is None else resumed}
         await channel.consume(
             self._stream.name, PREFETCH, lambda delivery: self._read(channel, delivery), DEADLINE, arguments
         )
@@ -219,9 +220,12 @@ class RabbitMQJournal:
     def _read(self, channel: ConsumeChannel, delivery: Delivery) -> None:
         offset = int(delivery.headers.get("x-stream-offset", -1))
         channel.ack(delivery.tag)
-        if self._offset is not None and offset <= self._offset:
+        try:
+            if not self._read_to.is_news(offset, delivery.body):
+                return
+        except CutBackError as error:
+            self._read_anew(str(error))
             return
-        self._offset = offset
         entries = decode(delivery.body)
         for entry in entries:
             granted = self._ledger.apply(entry, time.monotonic())
@@ -230,6 +234,13 @@ class RabbitMQJournal:
         for entry in entries:  # after all claims: a fault there must hide none
             if entry.kind == "destination" and entry.holder != self.holder:
                 self._hand_on(entry)
+
+    def _read_anew(self, why: str) -> None:
+        """The ledger of before is asked besides: what it has was true when it was said."""
+        log.warning("the journal was cut back, and is read again: %s", why)
+        self._ledger = Ledger(self._ledger, time.monotonic())
+        self._read_to.forget()
+        self._links[1].begin_again("the journal was cut back")
 
     def _hand_on(self, entry: Entry) -> None:
         age = max(time.time() - entry.time, 0.0)
@@ -253,6 +264,8 @@ class RabbitMQJournal:
             if not self._caught_up.is_set() and not any(each.why for each in self._links):
                 with suppress(SpoolUnavailable, TimeoutError):
                     await self._look_where_we_are()
+                if self._read_to.is_behind_the_end(self._marked_at, time.monotonic()):
+                    self._read_anew("it ends before what was read of it")
 
     async def _pay(self) -> None:
         while True:
@@ -264,6 +277,7 @@ class RabbitMQJournal:
         self._mark = entry.number
         async with asyncio.timeout(SILENT):
             await self._statements.state(entry)
+            self._marked_at = time.monotonic()
             await self._caught_up.wait()
 
     def _cut_if_frozen(self) -> None:

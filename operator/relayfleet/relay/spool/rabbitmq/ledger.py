@@ -11,6 +11,9 @@ sent of its own accord, such as a report, has one of its own.
 
 A relay that gives a claim up before its dot withdraws it, by its number: a claim of its own that it made meanwhile stands.
 
+When the stream was cut back, those who read it anew have one order again, and only that decides claims. What the ledger of before knew is asked besides, as
+long as it is of use: that somebody was delivered to is true, whether the stream still says so or not.
+
 Compact: one number a recipient, under a 64-bit keyed hash of record and recipient, in generations of five minutes that are forgotten whole
 after `KEEP` seconds.
 """
@@ -36,11 +39,12 @@ _NUMBER_BITS = 40
 
 
 class Ledger:
-    """Apply the entries in the order of the stream; ask at any time."""
+    """Apply the entries in the order of the stream; ask at any time. `before`: what was known of the stream before it was cut back, at `now`."""
 
-    def __init__(self) -> None:
+    def __init__(self, before: Ledger | None = None, now: float = 0.0) -> None:
         self._generations: deque[tuple[float, dict[int, int]]] = deque()
-        self._holders: dict[str, int] = {}
+        self._before, self._since = before, now
+        self._holders: dict[str, int] = before._holders if before else {}
 
     def apply(self, entry: Entry, now: float) -> bool:
         """Take one entry in; for a claim, whether it is granted. `now` is the reader's own monotonic clock: a relay whose clock is wrong makes
@@ -65,8 +69,9 @@ class Ledger:
     def seen(self, key: str, recipients: Iterable[str], holder: str = "") -> Seen:
         """Who of the recipients was delivered to or purged, by this copy or any other of the record; who is claimed without an outcome, and of these who by
         another than `holder`; and who is settled."""
-        states = {each: self._state(_slot(key, each)) for each in recipients}
-        delivered = self._done(key, states)
+        states = {each: self._known(_slot(key, each)) for each in recipients}
+        identity = _id(key)
+        delivered = frozenset(each for each in states if self._known(_slot(identity, each)) == _DONE)
         claims = {
             each: state for each, state in states.items() if state is not None and state >= 0 and each not in delivered
         }
@@ -81,7 +86,7 @@ class Ledger:
         holder = self._holders.setdefault(entry.holder, len(self._holders))
         claim = holder << _NUMBER_BITS | entry.number
         if entry.kind == "withdrawal":
-            newest.update((slot, _REFUSED) for slot in slots if self._state(slot) == claim)
+            newest.update((slot, _REFUSED) for slot in slots if self._known(slot) == claim)
             return True
         granted = all(self._is_free(slot, holder) for slot in slots) and not self._done(entry.key, entry.recipients)
         if granted:
@@ -117,11 +122,18 @@ class Ledger:
                 return state
         return None
 
+    def _known(self, slot: int) -> int | None:
+        """The same, or else as it was before the stream was cut back."""
+        state = self._state(slot)
+        return self._before._known(slot) if state is None and self._before else state
+
     def _is_free(self, slot: int, holder: int) -> bool:
         state = self._state(slot)
         return state in (None, _REFUSED) or (state is not None and state >= 0 and state >> _NUMBER_BITS == holder)
 
     def _newest(self, now: float) -> dict[int, int]:
+        if self._before and now - self._since > KEEP:
+            self._before = None
         if (
             not self._generations
             or now - self._generations[-1][0] > GENERATION
