@@ -167,6 +167,25 @@ def test_what_was_known_before_the_stream_was_cut_back_is_still_known() -> None:
     assert ledger.seen("k.0", "abcd", ONE) == Seen(frozenset("ac"))
 
 
+def test_that_a_copy_was_settled_is_known_although_the_rest_of_the_stream_has_less() -> None:
+    rest = [claim(ONE, "a"), outcome(ONE, "a", delivered=False)]
+    ledger = cut_back(*rest, settled(ONE, "a"))
+    for each in rest:
+        ledger.apply(each, 0.0)
+    assert ledger.seen("k.0", "a") == Seen(settled=frozenset("a"))
+
+
+def test_cut_back_often_it_keeps_two_memories_and_no_more() -> None:
+    ledger = cut_back(outcome(ONE, "a", delivered=True))
+    for number in range(5):
+        ledger.apply(outcome(ONE, f"b{number}", delivered=True), number * GENERATION)
+        ledger = Ledger(ledger, number * GENERATION)
+    names = ["a", *(f"b{number}" for number in range(5))]
+    assert ledger.seen("k.0", names) == Seen(frozenset(names))
+    assert ledger._before is not None
+    assert ledger._before._before is None
+
+
 def test_claims_go_by_what_is_left_of_the_stream_and_so_all_come_to_the_same_answer() -> None:
     """One reader has read what was cut off, another begins after that."""
     one, other = cut_back(claim(TWO, "a"), outcome(TWO, "b", delivered=True)), Ledger()

@@ -26,14 +26,8 @@ def test_who_resumes_asks_for_the_last_message_again_and_goes_on_behind_it() -> 
     assert not place.is_news(2, b"c")
 
 
-def test_whole_chunks_that_were_read_are_no_news() -> None:
-    """A broker may begin with the chunk in which the message lies."""
-    place = read(b"a", b"b")
-    assert not place.is_news(0, b"a")
-
-
-@pytest.mark.parametrize(("offset", "body"), [(1, b"x"), (0, b"a"), (0, b"x")])
-def test_another_message_in_its_place_shows_that_the_stream_was_cut_back(offset: int, body: bytes) -> None:
+@pytest.mark.parametrize(("offset", "body"), [(1, b"x"), (0, b"a"), (0, b"x"), (2, b"c")])
+def test_another_message_first_shows_that_the_stream_was_cut_back(offset: int, body: bytes) -> None:
     place = read(b"a", b"b")
     place.begin(1.0)
     with pytest.raises(CutBackError, match=f"offset {offset}"):
@@ -43,10 +37,18 @@ def test_another_message_in_its_place_shows_that_the_stream_was_cut_back(offset:
     assert place.is_news(0, b"x")
 
 
-def test_what_the_stream_kept_no_longer_is_passed_over() -> None:
+def test_a_cut_under_a_consumer_that_stands_is_noticed_too() -> None:
+    place = read(b"a", b"b", b"c")
+    with pytest.raises(CutBackError):
+        place.is_news(1, b"x")
+
+
+def test_time_counts_from_the_brokers_word() -> None:
     place = read(b"a")
     place.begin(1.0)
-    assert place.is_news(7, b"h")
+    place.begun(9.0)
+    assert not place.is_behind_the_end(stored_at=10.0, now=9.0 + SILENCE)
+    assert place.is_behind_the_end(stored_at=10.0, now=9.0 + LATER)
 
 
 def test_a_stream_that_gives_nothing_although_something_was_stored_ends_before_the_place() -> None:

@@ -122,7 +122,8 @@ class RabbitMQJournal:
             async with asyncio.timeout(TIMEOUT):
                 await self._statements.state(entry)
                 first = await granted
-            if not first:
+            known = self._ledger.seen(entry.key, entry.recipients, self.holder)
+            if not first or known.delivered or known.elsewhere or known.settled:  # more than the stream may say now
                 raise ClaimRefusedError("another copy of the record is claimed or done")
             if not held.is_ours:
                 raise ClaimRefusedError(
@@ -210,12 +211,19 @@ class RabbitMQJournal:
     async def _prepare_reader(self, connection: Connection) -> ConsumeChannel:
         await self._declare(connection)
         channel = await ConsumeChannel.open(connection, DEADLINE)
-        resumed = self._read_to.begin(time.monotonic())
-        arguments = {"x-stream-offset": LOOK_BACK if resumed is None else resumed}
+        arguments = {"x-stream-offset": self._begin_reading()}
         await channel.consume(
             self._stream.name, PREFETCH, lambda delivery: self._read(channel, delivery), DEADLINE, arguments
         )
+        self._read_to.begun(time.monotonic())
         return channel
+
+    def _begin_reading(self) -> int | str:
+        """From where. Marks of before count no more: a second reading comes past them long before its end."""
+        self._mark = 0
+        self._caught_up.clear()
+        resumed = self._read_to.begin(time.monotonic())
+        return LOOK_BACK if resumed is None else resumed
 
     def _read(self, channel: ConsumeChannel, delivery: Delivery) -> None:
         offset = int(delivery.headers.get("x-stream-offset", -1))
@@ -238,6 +246,7 @@ class RabbitMQJournal:
     def _read_anew(self, why: str) -> None:
         """The ledger of before is asked besides: what it has was true when it was said."""
         log.warning("the journal was cut back, and is read again: %s", why)
+        self._caught_up.clear()
         self._ledger = Ledger(self._ledger, time.monotonic())
         self._read_to.forget()
         self._links[1].begin_again("the journal was cut back")

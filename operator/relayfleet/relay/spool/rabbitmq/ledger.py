@@ -31,7 +31,7 @@ KEEP = 3600.0
 can be held. The stream keeps as much for a relay that starts."""
 GENERATION = 5 * 60.0
 MOST = 3_000_000
-"""Recipients remembered at most, up to 320 MB; beyond that the oldest generation is forgotten early."""
+"""Recipients remembered at most, up to 320 MB; beyond that the oldest generation is forgotten early. For an hour after the stream was cut back twice as many."""
 
 _DONE, _REFUSED, _SETTLED = -1, -2, -3
 _NUMBER_BITS = 40
@@ -45,6 +45,8 @@ class Ledger:
         self._generations: deque[tuple[float, dict[int, int]]] = deque()
         self._before, self._since = before, now
         self._holders: dict[str, int] = before._holders if before else {}
+        if before:
+            before._fold(now)
 
     def apply(self, entry: Entry, now: float) -> bool:
         """Take one entry in; for a claim, whether it is granted. `now` is the reader's own monotonic clock: a relay whose clock is wrong makes
@@ -123,9 +125,22 @@ class Ledger:
         return None
 
     def _known(self, slot: int) -> int | None:
-        """The same, or else as it was before the stream was cut back."""
+        """The same, or else as it was before the stream was cut back: that a copy is settled is the last word on it."""
         state = self._state(slot)
-        return self._before._known(slot) if state is None and self._before else state
+        if self._before is None:
+            return state
+        earlier = self._before._known(slot)
+        return earlier if state is None or earlier == _SETTLED else state
+
+    def _fold(self, now: float) -> None:
+        """Take in what was known before this, so that no chain grows where brokers fall often."""
+        if self._before:
+            self._generations.extendleft(reversed(self._before._generations))
+            self._before = None
+        while self._generations and now - self._generations[0][0] > KEEP + GENERATION:
+            self._generations.popleft()
+        while sum(len(states) for _, states in self._generations) > MOST:
+            self._make_room()
 
     def _is_free(self, slot: int, holder: int) -> bool:
         state = self._state(slot)
