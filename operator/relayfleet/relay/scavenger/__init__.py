@@ -1,0 +1,1 @@
+"""A relay of a Bulk pool takes what the brokers have left."""
