@@ -11,6 +11,7 @@ from pathlib import Path
 
 from relayfleet.protocol.relay_config import Broker, Limits, Listener, RelayConfig, TlsMode
 from relayfleet.relay.discard import Discard
+from relayfleet.relay.scavenger.scavenger import Scavenger
 from relayfleet.relay.server import SmtpServer
 from relayfleet.relay.server.allowances import Allowances
 from relayfleet.relay.spool.interface import Spool
@@ -68,6 +69,7 @@ async def serving(
     defers_for: Callable[[], str] = str,
     address: str = "127.0.0.1",
     allowances: Allowances | None = None,
+    scavenger: Scavenger | None = None,
 ) -> AsyncIterator[SmtpServer]:
     """A started server; stopped in the end."""
     server = SmtpServer(
@@ -82,6 +84,7 @@ async def serving(
         tick=0.02,
         failure_delay=0.0,
         allowances=allowances,
+        scavenger=scavenger,
     )
     await server.start()
     try:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from relayfleet.protocol.relay_config import RelayConfig, TlsMode
 from relayfleet.relay.discard import Discard
+from relayfleet.relay.scavenger.scavenger import Scavenger
 from relayfleet.relay.senders import Senders
 from relayfleet.relay.server import replies
 from relayfleet.relay.server.access import Access
@@ -29,7 +30,7 @@ class SmtpServer:
     """Takes mail over SMTP and puts it into `spool`.
 
     `hostname` is what it calls itself. `address` is where it listens ("" is everywhere), `tick` the seconds between looks at the sessions'
-    deadlines. `discard` None: probes are not taken. `defers_for` names the dependency for which new mail has to wait, or is "". Raises ValueError when a network of the configuration cannot be read.
+    deadlines. `discard` None: probes are not taken. `defers_for` names the dependency for which new mail has to wait, or is "". `scavenger`: where mail of a Bulk pool waits. Raises ValueError when a network of the configuration cannot be read.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class SmtpServer:
         tick: float = 0.5,
         failure_delay: float = 1.0,
         allowances: Allowances | None = None,
+        scavenger: Scavenger | None = None,
     ) -> None:
         self._services = Services(
             config=config,
@@ -58,6 +60,7 @@ class SmtpServer:
             discard=discard or Discard(None),
             senders=Senders(config.submitters),
             allowances=allowances or Allowances(),
+            scavenger=scavenger or Scavenger(),
             defers_for=defers_for,
         )
         self.allowances.configure(config.submission_limits)

@@ -9,6 +9,7 @@ from typing import Any
 
 from relayfleet.protocol.relay_config import RelayConfig
 from relayfleet.relay.discard import Discard
+from relayfleet.relay.scavenger.scavenger import Scavenger
 from relayfleet.relay.senders import Senders
 from relayfleet.relay.server.access import Access
 from relayfleet.relay.server.allowances import Allowances
@@ -34,6 +35,7 @@ class Services:
     discard: Discard
     senders: Senders = field(default_factory=Senders)
     allowances: Allowances = field(default_factory=Allowances)
+    scavenger: Scavenger = field(default_factory=Scavenger)
     admission: Admission = field(default_factory=Admission)
     counters: Counters = field(default_factory=Counters)
     gate: LogGate = field(default_factory=LogGate)

@@ -244,7 +244,7 @@ class Session:
 
     async def _store(self, record: Record, intake: Intake, claim: Claim, probe: bool) -> None:
         try:
-            answer = await store(self._services, record, probe=probe)
+            answer = await store(self._services, record, lambda: self._over, probe=probe)
             if isinstance(answer, bytes):
                 claim.keep()
         finally:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
+from relayfleet.relay.scavenger.window import Way
 from relayfleet.relay.server import replies
 from relayfleet.relay.server.replies import Reply
 from relayfleet.relay.server.services import Services
@@ -16,11 +18,22 @@ PATIENCE = 2.0
 _logger = logging.getLogger(__name__)
 
 
-async def store(services: Services, record: Record, *, probe: bool = False) -> Reply | bytes:
+async def store(services: Services, record: Record, gone: Callable[[], bool], *, probe: bool = False) -> Reply | bytes:
     """Put the record and return what the client is told: bytes for `250`, a Reply for anything else. Never raises but for cancellation.
-    `probe`: it is nobody's mail and counted apart."""
+    `probe`: it is nobody's mail and counted apart. `gone`: the client is not there any more, so what waited for a place is not stored: it will be sent once more."""
+    if probe:
+        return await _put(services, record, probe)
+    if not await services.scavenger.enter(gone):
+        return replies.BUSY
+    try:
+        return await _put(services, record, probe)
+    finally:
+        services.scavenger.leave()
+
+
+async def _put(services: Services, record: Record, probe: bool) -> Reply | bytes:
     clock = asyncio.get_running_loop().time
-    began = clock()
+    began, sent_at = clock(), services.scavenger.now()
     try:
         async with asyncio.timeout(PATIENCE * services.config.broker.publish_timeout):
             await services.spool.put(record)
@@ -29,11 +42,13 @@ async def store(services: Services, record: Record, *, probe: bool = False) -> R
     except SpoolTooLarge:
         return replies.TOO_LARGE
     except (SpoolError, TimeoutError) as error:
+        services.scavenger.failed(sent_at)
         _complain(services, f"queue: {error or 'no confirm in time'}")
         return replies.STORE_UNAVAILABLE
     except Exception as error:
         _complain(services, f"storing failed unexpectedly: {error!r}", error)
         return replies.STORE_UNAVAILABLE
+    services.scavenger.confirmed(Way.MAIL, sent_at, len(record.message))
     if probe:
         services.counters.probes += 1
     else:
