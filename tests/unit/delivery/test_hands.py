@@ -61,6 +61,33 @@ async def test_any_number_of_lanes_leaves_room_in_the_front(slow: int) -> None:
     await hands.finish(0.0)
 
 
+async def test_all_places_yield_by_the_same_part_and_none_is_without_hands() -> None:
+    hands = Hands(200)
+    hands.yield_to(0.125)
+    assert (hands.of(FRONT).limit, {hands.of(each).limit for each in LANED}) == (25, {LANE_HANDS // 8})
+    hands.yield_to(1e-9)
+    assert {hands.of(each).limit for each in PLACES} == {1}
+    take(hands, FRONT)
+    assert not hands.of(FRONT).room.is_set()
+    hands.yield_to(1.0)
+    assert hands.of(FRONT).room.is_set()
+    hands.limit(100)
+    hands.yield_to(0.5)
+    assert hands.of(FRONT).limit == 50
+    await hands.finish(0.0)
+
+
+async def test_what_is_under_way_when_hands_become_fewer_goes_on_and_none_are_added() -> None:
+    hands = Hands(8)
+    for _ in range(8):
+        take(hands, FRONT)
+    hands.yield_to(0.5)
+    assert (hands.of(FRONT).taken, hands.of(FRONT).room.is_set()) == (8, False)
+    assert hands.of(FRONT).crowded_by(0) is False, "nobody's lane is to blame for it"
+    await hands.finish(0.0)
+    assert hands.of(FRONT).room.is_set()
+
+
 async def test_what_is_done_or_handed_back_is_bound_no_more() -> None:
     hands = Hands(10)
     first, second = take(hands, FRONT), take(hands, FRONT)

@@ -23,26 +23,32 @@ LANE_HANDS = 128
 
 @dataclass(eq=False, slots=True)
 class Share:
-    """The hands of one place. `bound`: how many of its records lead to which lane, as far as that was asked; `looking`: how many only wait for what the
+    """The hands of one place: `part` of `most`. `bound`: how many of its records lead to which lane, as far as that was asked; `looking`: how many only wait for what the
     journal says; `room` is set while one more may be taken."""
 
     most: int
+    part: float = 1.0
     taken: int = 0
     looking: int = 0
     bound: Counter[int] = field(default_factory=Counter)
     room: asyncio.Event = field(default_factory=asyncio.Event)
 
+    @property
+    def limit(self) -> int:
+        """How many there are now, at least one: mail goes on."""
+        return max(int(self.most * self.part), min(self.most, 1))
+
     def count(self, more: int = 0) -> None:
         """So many more are under way."""
         self.taken += more
-        if self.taken < self.most:
+        if self.taken < self.limit:
             self.room.set()
         else:
             self.room.clear()
 
     def crowded_by(self, lane: int) -> bool:
         """Whether mail of this lane has more hands here than half of those that are free. So any number of slow providers leaves room for others."""
-        return self.bound[lane] * 2 > max(self.most - self.taken, 0)
+        return self.bound[lane] * 2 > max(self.limit - self.taken, 0)
 
 
 class Hands:
@@ -68,6 +74,12 @@ class Hands:
         front = self._shares[FRONT]
         front.most = most
         front.count()
+
+    def yield_to(self, part: float) -> None:
+        """So much of all hands from now on, 1 is all of them; what is under way goes on. The others are the brokers' to spare."""
+        for each in self._shares.values():
+            each.part = part
+            each.count()
 
     def take(self, held: Held, work: Coroutine[Any, Any, None]) -> None:
         """Do the work on a record in a task of its own; cancelled, it hands the record back."""

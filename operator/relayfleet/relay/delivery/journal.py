@@ -12,7 +12,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from relayfleet.relay.delivery.outcome import Place
@@ -31,10 +31,11 @@ MOST_LATE = 20_000
 
 
 class Witness:
-    """The journal as the courier needs it."""
+    """The journal as the courier needs it. `claimed` hears of each claim that came back when it was asked for, by the monotonic clock."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, claimed: Callable[[float], None] = lambda asked_at: None) -> None:
         self.journal = journal
+        self._claimed = claimed
         self._late: set[asyncio.Task[None]] = set()
         self._owed: Counter[Held] = Counter()
 
@@ -58,12 +59,15 @@ class Witness:
         until = time.monotonic() + CLAIM_SECONDS
         while True:
             try:
-                return await self.journal.claim(held, addresses, place.source, place.host)
+                claim = await self.journal.claim(held, addresses, place.source, place.host)
             except SpoolError as error:
                 if time.monotonic() >= until:
                     raise
                 log.warning("id=%s the journal is away: %s", held.record.id, error)
                 await asyncio.sleep(CLAIM_PAUSE)
+            else:
+                self._claimed(claim.asked_at)
+                return claim
 
     async def outcome(self, held: Held, run: Transaction, failure: Exception | None, place: Place) -> None:
         """State the answer to the dot. Without one the claim stays open. A journal that cannot be reached stops nothing: the claim stays

@@ -3,7 +3,7 @@
     take → ask the journal → move it to its provider's lane, or park it, or else follow the pool's rules → look at its expiry → ask the suppression list
          → split by domain → sign → deliver → decide → tell the journal → store successors and reports → acknowledge
 
-At most `delivery.prefetch` records of the front are in hand, and `hands.LANE_HANDS` of each provider lane; the queue keeps the rest. A record is
+At most `delivery.prefetch` records of the front are in hand, and `hands.LANE_HANDS` of each provider lane, fewer in a Bulk pool while the brokers are slow; the queue keeps the rest. A record is
 acknowledged only after its successors are stored.
 Whatever goes wrong inside, the record goes back to the queue: it is never dropped here. What our own code fails on again and again goes to quarantine.
 """
@@ -39,6 +39,8 @@ from relayfleet.relay.retry.backoff import expired, shortened
 from relayfleet.relay.routing.providers import LaneFinder, Providers
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.routing.router import Router
+from relayfleet.relay.scavenger.scavenger import Scavenger
+from relayfleet.relay.scavenger.window import Way
 from relayfleet.relay.senders import Senders
 from relayfleet.relay.signing.letter import Signing
 from relayfleet.relay.spool.interface import (
@@ -63,7 +65,8 @@ FAULT_PAUSE_SECONDS = 1.0
 
 
 class DeliveryService:
-    """One relay's delivery. `start`, then `drain` at the end; `reload`, `pause` and `resume` at any time. `tally` hears how attempts end."""
+    """One relay's delivery. `start`, then `drain` at the end; `reload`, `pause` and `resume` at any time. `tally` hears how attempts end. `scavenger`:
+    where a Bulk pool's relay yields."""
 
     def __init__(
         self,
@@ -80,6 +83,7 @@ class DeliveryService:
         signing: Signing | None = None,
         suppression: SuppressionList | None = None,
         providers: Providers | None = None,
+        scavenger: Scavenger | None = None,
     ) -> None:
         self._spool, self._journal, self._resolver = spool, journal, resolver
         self._hostname = hostname
@@ -90,7 +94,10 @@ class DeliveryService:
         self.pool = SessionPool(self._router(config), config.delivery, tally or Tally())
         self.counters = DeliveryCounters()
         self._hands = Hands(config.delivery.prefetch)
-        self._courier = Courier(self.pool, sources, self.classifier, Witness(journal), self._hands.begin)
+        scavenger = scavenger or Scavenger()
+        scavenger.listen(self._hands.yield_to)
+        witness = Witness(journal, partial(scavenger.confirmed, Way.CLAIM))
+        self._courier = Courier(self.pool, sources, self.classifier, witness, self._hands.begin)
         self._suspects = Suspects()
         self.parking = parking = Parking(self.pool, self._usable_sources, journal, self._random)
         parking.use(config.delivery.parks)
@@ -323,7 +330,7 @@ class DeliveryService:
             seen = await patiently(held, lambda: self._journal.seen(held.record))
             share = self._hands.of(held.place)
             # Records that wait for the claims of others keep at most half of the hands busy.
-            if not seen.uncertain or time.monotonic() >= until or not held.is_ours or share.looking * 2 >= share.most:
+            if not seen.uncertain or time.monotonic() >= until or not held.is_ours or share.looking * 2 >= share.limit:
                 return seen
             share.looking += 1
             try:
