@@ -7,7 +7,7 @@ from typing import Any
 
 from relayfleet.act.kubernetes import endpoints
 from relayfleet.api.labels import API_VERSION, SLICE_SERVICE
-from relayfleet.api.relaypool import Listener, ServiceSettings
+from relayfleet.api.service import Listener, ServiceSettings
 from relayfleet.children.relay import service, slices
 from relayfleet.decide import weights
 from relayfleet.decide.pool import placement

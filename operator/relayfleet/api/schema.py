@@ -51,6 +51,7 @@ RELAY_POOL = Kind(
     columns=(
         ("Relays", "string", ".status.relays", 0),
         ("Queue", "string", ".spec.queueRef.name", 0),
+        ("Class", "string", ".spec.class", 1),
         ("Message", "string", f"{READY}.message", 1),
     ),
     scale={

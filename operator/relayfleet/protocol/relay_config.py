@@ -173,7 +173,7 @@ class Drain:
 @dataclass(frozen=True, slots=True)
 class RelayConfig:
     """Everything that a relay is told. `pool` is namespace/name; networks are CIDRs. `seal`: all relays of the pool can open sealed records,
-    so mail is sealed before it is stored."""
+    so mail is sealed before it is stored. `bulk`: the relay takes what the brokers have left."""
 
     pool: str
     region: str
@@ -193,6 +193,7 @@ class RelayConfig:
     suppression: tuple[SuppressionEntry, ...] = ()
     delivery_rules: tuple[DeliveryRule, ...] = ()
     submission_limits: tuple[SubmissionLimit, ...] = ()
+    bulk: bool = False
     version: int = VERSION
 
 

@@ -37,6 +37,7 @@ from relayfleet.relay.routing.lookup import Lookup
 from relayfleet.relay.routing.providers import LaneFinder, Providers
 from relayfleet.relay.routing.resolver import Resolver
 from relayfleet.relay.routing.servers import servers_to_ask
+from relayfleet.relay.scavenger.scavenger import Scavenger
 from relayfleet.relay.server import SmtpServer
 from relayfleet.relay.signing.letter import Signing
 from relayfleet.relay.spool.rabbitmq import RabbitMQJournal, RabbitMQSpool
@@ -52,6 +53,7 @@ from relayfleet.relay.status import (
     requeue_metrics,
     resolver_metrics,
     rule_metrics,
+    scavenger_metrics,
     sealing_metrics,
     signing_metrics,
     suppression_metrics,
@@ -102,6 +104,7 @@ class Relay:
         self.spool.use_lanes(config.delivery.lanes)
         self.spool.park(config.delivery.parks)
         self.journal = RabbitMQJournal(config.broker, files.broker_credentials, str(files.broker_ca), name=name)
+        self.scavenger = Scavenger(config.bulk)
         discard = Discard(files.discard)
         self.dependencies = Dependencies(config.dependencies, files.dependencies)
         self.server = SmtpServer(
@@ -112,6 +115,7 @@ class Relay:
             tls_folder=files.certificate.parent,
             discard=discard,
             defers_for=lambda: self.dependencies.defers_for,
+            scavenger=self.scavenger,
         )
         self.resolvers = Resolvers(self.lookup.standings, _helo_name(config))
         sources = SourcesInTurn(config.sources)
@@ -129,6 +133,7 @@ class Relay:
             signing=signing,
             suppression=self.suppression,
             providers=providers,
+            scavenger=self.scavenger,
         )
         self.obedience = Obedience(self.server, self.delivery)
         self._was_ready = False
@@ -215,6 +220,7 @@ class Relay:
 
     def _metrics(self, control: ControlServer) -> Iterable[Metric]:
         yield from relay_metrics(self.server, self.delivery, self.spool)
+        yield from scavenger_metrics(self.scavenger)
         yield from allowance_metrics(self.server.allowances)
         yield from rule_metrics(self.delivery)
         yield from requeue_metrics(self.spool.requeuer)
@@ -242,6 +248,7 @@ class Relay:
         resolvers = servers_to_ask(config.delivery.resolvers)
         if config.delivery.prefetch != self._config.delivery.prefetch:
             log.warning("delivery.prefetch has changed: it is used after a restart")
+        self.scavenger.use(config.bulk)
         self.spool.reconfigure(config.broker)
         self.spool.use_lanes(config.delivery.lanes)
         self.spool.park(config.delivery.parks)

@@ -22,6 +22,7 @@ from relayfleet.relay.dependencies.service import Dependencies
 from relayfleet.relay.routing.lookup import Lookup
 from relayfleet.relay.routing.providers import Providers
 from relayfleet.relay.routing.resolver import Resolver
+from relayfleet.relay.scavenger.scavenger import Scavenger
 from relayfleet.relay.server import SmtpServer
 from relayfleet.relay.server.allowances import Allowances
 from relayfleet.relay.signing.letter import Signing
@@ -99,6 +100,29 @@ def allowance_metrics(allowances: Allowances) -> Iterable[Metric]:
         for over, count in entry.limited.items():
             limited.add_metric([name, over.value], count)
     yield from (submitted, limited, today)
+
+
+def scavenger_metrics(scavenger: Scavenger) -> Iterable[Metric]:
+    """Where a Bulk pool's relay yields; nothing for others. Mail that had no place in time is in `refused`, reply "451 4.3.2 busy"."""
+    if not scavenger.bulk:
+        return
+    window = scavenger.window
+    yield GaugeMetricFamily(
+        "relayfleet_relay_bulk_window", "New mails that may be on their way into the queue at a time.", int(window.size)
+    )
+    yield GaugeMetricFamily(
+        "relayfleet_relay_bulk_hands", "Share of its hands that the relay takes mail for delivery with.", window.share
+    )
+    yield GaugeMetricFamily(
+        "relayfleet_relay_bulk_queue_seconds",
+        "What a confirm took longer than the shortest of recent minutes, as seen last.",
+        window.queue,
+    )
+    yield CounterMetricFamily(
+        "relayfleet_relay_bulk_waited_seconds",
+        "Time that new mail waited for a place in the window.",
+        scavenger.waited_seconds,
+    )
 
 
 def control_metrics(counters: ControlCounters) -> Iterable[Metric]:

@@ -251,14 +251,20 @@ def test_the_template_says_what_the_user_states_and_nothing_empty() -> None:
     found = template(template=stated)
     (container,) = found["spec"]["containers"]
     assert (container["image"], container["resources"]) == (stated["image"], stated["resources"])
-    assert found["metadata"]["annotations"] == {"a": "b", FOLLOWS: "DeliveryRules,Requeue,ProviderLanes,Parking"}
+    assert found["metadata"]["annotations"] == {"a": "b", FOLLOWS: "DeliveryRules,Requeue,ProviderLanes,Parking,Bulk"}
     for key in ("imagePullSecrets", "nodeSelector", "tolerations", "priorityClassName"):
         assert found["spec"][key] == stated[key]
         assert key not in template()["spec"]
 
 
 def test_a_change_of_configuration_is_no_change_of_the_pod_template() -> None:
-    changed = {"retry": {"first": "5m"}, "limits": {"sessions": 7}, "quota": "1Gi", "allowedNetworks": ["192.0.2.0/24"]}
+    changed = {
+        "retry": {"first": "5m"},
+        "limits": {"sessions": 7},
+        "quota": "1Gi",
+        "allowedNetworks": ["192.0.2.0/24"],
+        "class": "Bulk",
+    }
     assert template(**changed) == template()
 
 

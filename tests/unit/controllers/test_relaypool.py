@@ -447,6 +447,23 @@ async def test_relays_that_follow_rules_but_know_no_requeue_are_replaced_by_the_
     assert images == ["relayfleet:1", *["relayfleet:3"] * 3]
 
 
+async def test_the_class_of_a_pool_is_configuration_and_replaces_only_relays_that_know_nothing_of_it_once() -> None:
+    kube = world()
+    await reconcile(context(kube), "mail", "tx")
+    assert config(kube)["bulk"] is False
+    annotations = kube.seen("Deployment", "tx-relay")["metadata"]["annotations"]
+    older = json.loads(annotations[TEMPLATE])
+    older["metadata"]["annotations"][FOLLOWS] = "DeliveryRules,Requeue,ProviderLanes,Parking"
+    annotations[TEMPLATE] = json.dumps(older)
+    images = []
+    for version, stated in ((2, "Transactional"), (3, "Bulk"), (4, "Transactional"), (5, "Bulk")):
+        kube.objects["RelayPool", "mail", "tx"]["spec"]["class"] = stated
+        await reconcile(context(kube, image=f"relayfleet:{version}"), "mail", "tx")
+        assert config(kube)["bulk"] is (stated == "Bulk")
+        images.append(kube.seen("Deployment", "tx-relay")["spec"]["template"]["spec"]["containers"][0]["image"])
+    assert images == ["relayfleet:1", *["relayfleet:3"] * 3]
+
+
 async def test_delivery_rules_are_told_as_long_as_they_are_there() -> None:
     kube = world(*listed_pods(), deliveryRules=[RULE | {"name": "z", "action": "Purge"}, RULE])
     await reconcile(context(kube), "mail", "tx")

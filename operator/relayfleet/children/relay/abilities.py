@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Any
 
 from relayfleet.api.labels import FOLLOWS
-from relayfleet.api.relaypool import BY_PROVIDER, PARK, RelayPoolSpec
+from relayfleet.api.relaypool import BULK, BY_PROVIDER, PARK, RelayPoolSpec
 
-_RULES, _REQUEUE, _LANES, _PARKING = "DeliveryRules", "Requeue", "ProviderLanes", "Parking"
-ABILITY = {FOLLOWS: f"{_RULES},{_REQUEUE},{_LANES},{_PARKING}"}
+_RULES, _REQUEUE, _LANES, _PARKING, _BULK = "DeliveryRules", "Requeue", "ProviderLanes", "Parking", "Bulk"
+ABILITY = {FOLLOWS: f"{_RULES},{_REQUEUE},{_LANES},{_PARKING},{_BULK}"}
 """Annotation of the pods of this operator, and with its own image of relays that follow all of these. What came later is named for itself."""
 
 
@@ -23,4 +23,6 @@ def followed(spec: RelayPoolSpec, template: dict[str, Any]) -> bool:
         needed.add(_LANES)
     if spec.delivery.dead_destinations == PARK:
         needed.add(_PARKING)
+    if spec.pool_class == BULK:
+        needed.add(_BULK)
     return needed <= set(known)

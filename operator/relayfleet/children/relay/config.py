@@ -9,7 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import Any
 
-from relayfleet.api import dkim, relaypool
+from relayfleet.api import dkim, relaypool, service
 from relayfleet.api.meta import seconds, size_in_bytes
 from relayfleet.api.sendingip import SendingIPSpec
 from relayfleet.children.meta import metadata
@@ -71,6 +71,7 @@ def document(
         suppression=suppression.told(spec.suppression_list),
         delivery_rules=deliveryrules.told(spec.delivery_rules),
         submission_limits=submitters.limits(spec.submitters),
+        bulk=spec.pool_class == relaypool.BULK,
     )
 
 
@@ -100,7 +101,7 @@ def rendered(config: RelayConfig) -> tuple[str, str]:
     return text, hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _listener(number: int, listener: relaypool.Listener) -> Listener:
+def _listener(number: int, listener: service.Listener) -> Listener:
     ports = tuple(names.listener_port(number, lane) for lane in range(names.LANES))
     return Listener(listener.name, ports, listener.tls)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from relayfleet.api.relaypool import Listener, ServiceSettings
+from relayfleet.api.service import Listener, ServiceSettings
 from relayfleet.children.meta import metadata
 
 

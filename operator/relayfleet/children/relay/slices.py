@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from relayfleet.api.labels import MANAGER, SLICE_MANAGED_BY, SLICE_SERVICE
-from relayfleet.api.relaypool import Listener
+from relayfleet.api.service import Listener
 from relayfleet.children.meta import metadata
 from relayfleet.children.relay import names
 
