@@ -15,7 +15,7 @@ from relayfleet.relay.scavenger.window import Way, Window
 from relayfleet.relay.spool.rabbitmq.lane import BYTES_A_SECOND
 
 TURN_SECONDS = 2.0
-"""For which a client waits for a place, on top of what the queue may take. Far below the ten minutes of RFC 5321, since many programs wait for five seconds only: a client that has gone sends its mail
+"""For which a client waits for a place, on top of what the queue may take. Far below the ten minutes of RFC 5321, since some programs wait for five seconds only: a client that has gone sends its mail
 once more."""
 
 
