@@ -14,6 +14,7 @@ from relayfleet.relay.delivery.worker import DeliveryService
 from relayfleet.relay.discard import Discard
 from relayfleet.relay.routing.lookup import Lookup
 from relayfleet.relay.routing.resolver import Resolver
+from relayfleet.relay.scavenger.scavenger import Scavenger
 from relayfleet.relay.signing.letter import Signing
 from relayfleet.relay.spool.record import Recipient, Record, new_id
 from relayfleet.relay.suppression.suppression import SuppressionList
@@ -89,6 +90,7 @@ async def desk(
     rules: tuple[DeliveryRule, ...] = (),
     starts: bool = True,
     journal: MemoryJournal | None = None,
+    scavenger: Scavenger | None = None,
 ) -> AsyncIterator[Desk]:
     """A service that finds its way by `zone`; it runs if it `starts`."""
     sources = sources or (Source("pod", "", HOSTNAME),)
@@ -116,6 +118,7 @@ async def desk(
             discard=discard,
             signing=signing,
             suppression=suppression,
+            scavenger=scavenger,
         )
         if starts:
             service.start()

@@ -124,6 +124,19 @@ def test_when_the_pool_is_bulk_no_more_all_who_wait_pass_and_all_hands_are_there
     in_virtual_time(scene())
 
 
+def test_a_window_that_opens_by_claims_lets_waiting_mail_in() -> None:
+    async def scene() -> None:
+        scavenger = bulk()
+        await full(scavenger)
+        tasks = later(scavenger, 3)
+        await asyncio.sleep(0.1)
+        for _ in range(2):
+            scavenger.confirmed(Way.CLAIM, scavenger.now())
+        assert await asyncio.gather(*tasks) == [True, True, False]
+
+    in_virtual_time(scene())
+
+
 def test_hands_hear_of_it_when_the_window_opens_and_closes() -> None:
     async def scene() -> None:
         scavenger, heard = bulk(), list[float]()

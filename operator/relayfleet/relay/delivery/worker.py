@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from random import Random
 
@@ -51,6 +51,7 @@ from relayfleet.relay.spool.interface import (
     Seen,
     Spool,
     SpoolError,
+    Successor,
 )
 from relayfleet.relay.spool.places import LOOKED_AT_SECONDS, PLACES
 from relayfleet.relay.spool.record import Recipient, Record, share
@@ -94,7 +95,7 @@ class DeliveryService:
         self.pool = SessionPool(self._router(config), config.delivery, tally or Tally())
         self.counters = DeliveryCounters()
         self._hands = Hands(config.delivery.prefetch)
-        scavenger = scavenger or Scavenger()
+        self._scavenger = scavenger = scavenger or Scavenger()
         scavenger.listen(self._hands.yield_to)
         witness = Witness(journal, partial(scavenger.confirmed, Way.CLAIM))
         self._courier = Courier(self.pool, sources, self.classifier, witness, self._hands.begin)
@@ -283,7 +284,7 @@ class DeliveryService:
         self._hands.begin(held)
         await self._tell(held, events.settled(record, outcomes, decision.successors))
         ended = twins.unfinished(outcomes)
-        await patiently(held, lambda: held.settle(decision.successors, partial(self._settled, held, ended)))
+        await patiently(held, lambda: held.settle(decision.successors, self._stored(held, ended, decision.successors)))
         return True
 
     async def _moved(self, held: Held, fresh: Sequence[Recipient]) -> bool:
@@ -297,9 +298,17 @@ class DeliveryService:
         except SpoolError:  # what was tried must be settled, whoever knows of it
             return outcomes
 
-    def _settled(self, held: Held, ended: Sequence[str]) -> None:
-        if ended:
-            self._journal.settled(held, ended)
+    def _stored(self, held: Held, ended: Sequence[str], successors: Sequence[Successor]) -> Callable[[], None]:
+        """To be called when the successors are stored, which begins now. That takes as long as new mail does, and tells as much of the brokers where nobody gets so far that he claims."""
+        began = self._scavenger.now()
+
+        def stored() -> None:
+            if successors:
+                self._scavenger.confirmed(Way.MAIL, began, len(held.record.message))
+            if ended:
+                self._journal.settled(held, ended)
+
+        return stored
 
     async def _tell(self, held: Held, told: Sequence[Event]) -> None:
         """Events come before what they tell of, so that none is missing when this relay dies. A journal that stays away keeps no mail back, and

@@ -93,6 +93,7 @@ class Scavenger:
     def _tell(self, before: int) -> None:
         if int(self.window.size) != before:
             self._heard(self.share)
+            self._let_in()
 
     def _has_place(self) -> bool:
         return not self.bulk or self.in_flight < self.window.places(self._wall())

@@ -31,7 +31,7 @@ NEVER = float("-inf")
 
 
 class Way(Enum):
-    """What was confirmed: new mail in the queue, or a claim in the journal."""
+    """What was confirmed: mail in the queue, new or put off, or a claim in the journal."""
 
     MAIL = auto()
     CLAIM = auto()
