@@ -7,6 +7,8 @@ throughput.relay.2k.20-sessions     small mails again, with as many sessions to 
 throughput.relay.2k.dkim        as relay.2k, each mail signed with RSA-2048; Postfix does not sign, so it has no peer
 throughput.latency.deferred.p99     milliseconds that new mail takes to the sink while records wait for their next attempt; the peer is the
                                 same relay with none waiting
+throughput.latency.beside-bulk.p99  the same beside a flood from a Bulk pool on the same brokers; the peer is the same flood from a pool that does not
+                                say so, and what it is alone is in the detail
 
 Ours is one relay process and three brokers with all that production has: TLS between them, each `250` after a majority's confirm, claims
 and outcomes in the journal, logs. Everything shares the machine's cores, client and sink too.
@@ -27,6 +29,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tests.bench import _throughput_classes as classes
 from tests.bench import _throughput_deferred as deferred
 from tests.bench._throughput_tools import SESSIONS, SINK, Load
 from tests.bench._throughput_world import Round, Side, World, disk, world
@@ -48,7 +51,13 @@ Row = dict[str, Any]
 async def run() -> list[Row]:
     """Rows of the benchmark."""
     async with world(RESULTS / "throughput", LONGEST_SECONDS) as made:
-        return [*await _relaying(made), *await _signing(made), *await _taking(made), *await _deferring(made)]
+        return [
+            *await _relaying(made),
+            *await _signing(made),
+            *await _taking(made),
+            *await _deferring(made),
+            *await classes.beside_bulk(made),
+        ]
 
 
 async def _relaying(made: World) -> list[Row]:
