@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 import ssl
 from typing import cast
 
@@ -103,6 +104,10 @@ class Connection(asyncio.Protocol):
             self._transport.pause_reading()
         else:
             self._transport.resume_reading()
+
+    def is_gone(self) -> bool:
+        """See `session.Wire.is_gone`. While nothing is read the event loop does not tell."""
+        return self._closing or self._transport.is_closing() or _has_ended(self._transport)
 
     def start_tls(self) -> None:
         """The next bytes are a handshake; without a certificate the connection ends."""
@@ -205,6 +210,13 @@ class Connection(asyncio.Protocol):
         if self._tls != "Implicit" or self._layer is not None:
             self.write(reply.wire)
         self.close()
+
+
+def _has_ended(transport: asyncio.Transport) -> bool:
+    """Asks the socket itself, which knows of an end of stream before what came earlier is read."""
+    poll = select.poll()
+    poll.register(transport.get_extra_info("socket").fileno(), select.POLLRDHUP | select.POLLHUP | select.POLLERR)
+    return bool(poll.poll(0))
 
 
 def _peer(transport: asyncio.Transport) -> Address | None:

@@ -38,6 +38,9 @@ class Wire(Protocol):
     def hold(self, held: bool) -> None:
         """True: read no more from the client. False: read on."""
 
+    def is_gone(self) -> bool:
+        """Whether the client has closed or reset its side, also while nothing is read."""
+
     def start_tls(self) -> None:
         """Everything after what was written so far goes through TLS."""
 
@@ -244,7 +247,7 @@ class Session:
 
     async def _store(self, record: Record, intake: Intake, claim: Claim, probe: bool) -> None:
         try:
-            answer = await store(self._services, record, lambda: self._over, probe=probe)
+            answer = await store(self._services, record, lambda: self._over or self._wire.is_gone(), probe=probe)
             if isinstance(answer, bytes):
                 claim.keep()
         finally:
