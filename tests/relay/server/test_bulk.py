@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 from pathlib import Path
 
+import pytest
+
 from relayfleet.relay.discard import Discard
 from relayfleet.relay.scavenger.scavenger import Scavenger
 from relayfleet.relay.scavenger.window import LEAST, PERIOD
@@ -110,7 +112,7 @@ async def test_a_probe_waits_for_no_place_and_takes_none(tmp_path: Path) -> None
 
 
 async def test_confirms_open_the_window_what_is_not_stored_closes_it_and_a_full_queue_says_nothing() -> None:
-    """By a clock that stands."""
+    """By a clock that stands, one mail at a time: places that nobody uses do not become more."""
     spool, scavenger = MemorySpool(), Scavenger(bulk=True, clock=float, wall=lambda: PERIOD / 2)
     async with serving(spool=spool, scavenger=scavenger) as server, connected(server) as client:
 
@@ -121,11 +123,27 @@ async def test_confirms_open_the_window_what_is_not_stored_closes_it_and_a_full_
 
         for _ in range(10):
             assert (await send()).startswith(b"250")
-        assert scavenger.window.size == LEAST + 10
+        assert scavenger.window.size == LEAST + 1
         spool.fail_next.append(SpoolFull("quota"))
         assert (await send()).startswith(b"452")
-        assert scavenger.window.size == LEAST + 10
+        assert scavenger.window.size == LEAST + 1
         spool.fail_next.append(SpoolUnavailable("no majority"))
         assert (await send()).startswith(b"451 4.3.0")
-        assert scavenger.window.size == (LEAST + 10) / 2
+        assert scavenger.window.size == LEAST
+        assert scavenger.in_flight == 0
+
+
+async def test_mail_that_is_stored_gets_its_250_whatever_the_window_makes_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scavenger = bulk()
+
+    def fault(*told: object, **more: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(type(scavenger.window), "confirmed", fault)
+    async with serving(spool=MemorySpool(), scavenger=scavenger) as server, connected(server) as client:
+        await client.envelope()
+        client.send(MESSAGE)
+        assert (await client.reply()).startswith(b"250")
         assert scavenger.in_flight == 0

@@ -16,7 +16,7 @@ from relayfleet.relay.delivery.journal import Witness
 from relayfleet.relay.delivery.outcome import Place
 from relayfleet.relay.files import Files
 from relayfleet.relay.main import Relay
-from relayfleet.relay.scavenger.window import LEAST_SHARE, MOST, Way
+from relayfleet.relay.scavenger.window import LEAST, LEAST_SHARE, MOST, Way
 from relayfleet.relay.spool.interface import ClaimRefusedError, Held, SpoolUnavailable
 from relayfleet.relay.spool.places import FRONT
 from relayfleet.relay.status import scavenger_metrics
@@ -32,20 +32,22 @@ def held() -> Held:
     return cast("Held", MemoryHeld(MemorySpool(), a_record("b@there.test")))
 
 
-async def test_a_claim_that_came_back_is_told_with_the_moment_when_it_was_asked_for(
+async def test_a_claim_that_came_back_is_told_with_the_moment_when_it_left_and_one_that_did_not_as_failed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(journal, "CLAIM_PAUSE", 0.0)
-    asked: list[float] = []
-    memory = MemoryJournal(age=7.0)
-    witness = Witness(memory, asked.append)
+    told, failed = list[float](), list[float]()
+    memory = MemoryJournal(age=7.0, left_after=3.0)
+    witness = Witness(memory, told.append, failed.append)
     memory.fail_next.append(SpoolUnavailable("away"))
     claim = await witness._claim(held(), ["b@there.test"], PLACE)
-    assert asked == [claim.asked_at]
+    assert told == [claim.asked_at + 3.0] == [claim.left_at]
+    (asked_at,) = failed
+    assert asked_at <= claim.asked_at + 7.0
     memory.fail_next.append(ClaimRefusedError("another's"))
     with pytest.raises(ClaimRefusedError):
         await witness._claim(held(), ["b@there.test"], PLACE)
-    assert len(asked) == 1
+    assert (len(told), len(failed)) == (1, 1), "a refusal is an answer and tells nothing of the brokers"
 
 
 async def test_the_class_is_configuration_that_a_relay_follows_as_it_runs(tmp_path: Path) -> None:
@@ -69,9 +71,9 @@ async def test_hands_open_as_claims_come_back_in_time(tmp_path: Path) -> None:
     assert relay.delivery._hands.of(FRONT).limit == CONFIG.delivery.prefetch
     relay.scavenger.failed(relay.scavenger.now())
     assert relay.delivery._hands.of(FRONT).limit == CONFIG.delivery.prefetch // 2
-    relay.scavenger.confirmed(Way.MAIL, relay.scavenger.now())
+    relay.scavenger.confirmed(Way.PUT_OFF, relay.scavenger.now())
     assert values(scavenger_metrics(relay.scavenger)) == {
-        "relayfleet_relay_bulk_window": MOST // 2,
+        "relayfleet_relay_bulk_window": LEAST,
         "relayfleet_relay_bulk_hands": pytest.approx(0.5, abs=0.01),
         "relayfleet_relay_bulk_queue_seconds": 0.0,
         "relayfleet_relay_bulk_waited_seconds_total": 0.0,

@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
-from relayfleet.relay.scavenger.scavenger import TURN_SECONDS, Scavenger
-from relayfleet.relay.scavenger.window import LEAST, LEAST_SHARE, MOST, PERIOD, Way
+from relayfleet.relay.scavenger.scavenger import MOST_WAITING, TURN_SECONDS, Scavenger
+from relayfleet.relay.scavenger.window import IDLE, LEAST, LEAST_SHARE, MOST, PERIOD, REST, Way
 from tests.fakes.clock import in_virtual_time
 
 
@@ -124,15 +124,92 @@ def test_when_the_pool_is_bulk_no_more_all_who_wait_pass_and_all_hands_are_there
     in_virtual_time(scene())
 
 
-def test_a_window_that_opens_by_claims_lets_waiting_mail_in() -> None:
+def test_what_delivery_stores_opens_no_places_and_new_mail_lets_waiting_mail_in() -> None:
     async def scene() -> None:
         scavenger = bulk()
         await full(scavenger)
         tasks = later(scavenger, 3)
         await asyncio.sleep(0.1)
-        for _ in range(2):
+        for _ in range(MOST):
             scavenger.confirmed(Way.CLAIM, scavenger.now())
+            scavenger.confirmed(Way.PUT_OFF, scavenger.now())
+        assert scavenger.share == 1.0
+        assert scavenger.in_flight == LEAST
+        for _ in range(2):
+            scavenger.confirmed(Way.MAIL, scavenger.now())
         assert await asyncio.gather(*tasks) == [True, True, False]
+
+
+def test_who_would_wait_in_vain_is_put_off_at_once() -> None:
+    async def scene() -> None:
+        scavenger = bulk()
+        await full(scavenger)
+        tasks = later(scavenger, MOST_WAITING)
+        await asyncio.sleep(0.1)
+        began = scavenger.now()
+        assert not await scavenger.enter()
+        assert scavenger.now() == began
+        tasks[0].cancel()
+        await asyncio.sleep(0)
+        assert not await scavenger.enter(), "one fewer waits, so this one waited"
+        assert scavenger.now() == began + TURN_SECONDS
+        assert not any(await asyncio.gather(*tasks[1:]))
+        assert not scavenger._waiting
+
+    in_virtual_time(scene())
+
+
+def test_who_begins_to_wait_in_a_rest_is_let_in_when_it_ends_though_nothing_else_happens() -> None:
+    async def scene() -> None:
+        clock = asyncio.get_running_loop().time
+        start = clock()
+        scavenger = Scavenger(bulk=True, clock=clock, wall=lambda: 3 * PERIOD + 0.1 + clock() - start)
+        assert await scavenger.enter()
+        assert await scavenger.enter()
+        assert clock() - start == pytest.approx(REST - 0.1, abs=0.01)
+        assert scavenger.in_flight == LEAST
+
+    in_virtual_time(scene())
+
+
+def test_after_ten_seconds_without_new_mail_places_begin_anew() -> None:
+    async def scene() -> None:
+        scavenger = bulk()
+        for pause, size in ((IDLE - 1, LEAST + 1), (IDLE + 1, LEAST)):
+            scavenger.window.size = float(LEAST)
+            assert await scavenger.enter()
+            scavenger.confirmed(Way.MAIL, scavenger.now())
+            scavenger.leave()
+            await asyncio.sleep(pause)
+            assert await scavenger.enter()
+            assert scavenger.window.size == size
+            scavenger.leave()
+
+    in_virtual_time(scene())
+
+
+def test_a_fault_of_ours_in_the_window_is_logged_and_nobody_elses(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fault(*told: object, **more: object) -> None:
+        raise ZeroDivisionError
+
+    scavenger = Scavenger(bulk=True, clock=float)
+    monkeypatch.setattr(type(scavenger.window), "confirmed", fault)
+    monkeypatch.setattr(type(scavenger.window), "failed", fault)
+    scavenger.confirmed(Way.MAIL, 0.0)
+    scavenger.failed(0.0)
+    assert [each.getMessage() for each in caplog.records] == ["the window: a fault of ours"] * 2
+
+
+def test_a_window_that_closes_lets_nobody_in() -> None:
+    async def scene() -> None:
+        scavenger = bulk()
+        await full(scavenger)
+        tasks = later(scavenger, 1)
+        await asyncio.sleep(0.1)
+        scavenger.failed(scavenger.now())
+        assert await asyncio.gather(*tasks) == [False]
 
     in_virtual_time(scene())
 
@@ -171,8 +248,7 @@ def test_the_size_of_a_mail_excuses_its_delay() -> None:
 def test_in_a_rest_one_is_on_its_way() -> None:
     async def scene() -> None:
         scavenger = bulk(wall=3 * PERIOD)
-        for _ in range(MOST):
-            scavenger.confirmed(Way.MAIL, scavenger.now())
+        scavenger.window.size = float(MOST)
         assert await scavenger.enter()
         assert not await scavenger.enter()
 

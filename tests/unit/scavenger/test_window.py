@@ -70,7 +70,7 @@ def test_after_a_cut_it_grows_by_one_a_windowful_and_opens_to_the_end() -> None:
     now = confirm(window, QUICK, now, int(size))
     assert size + 0.9 < window.size <= size + 1
     confirm(window, QUICK, now, MOST * MOST)
-    assert (window.places(BUSY), window.share) == (MOST, 1.0)
+    assert window.places(BUSY) == MOST
 
 
 def test_claims_have_a_base_of_their_own() -> None:
@@ -90,26 +90,41 @@ def test_a_large_mail_may_take_as_long_as_its_size_does() -> None:
     assert window.places(BUSY) == MOST
 
 
+def test_places_grow_while_half_of_them_are_used() -> None:
+    window = Window()
+    for in_flight, places in ((1, 3), (1, 3), (2, 4), (2, 5), (2, 5), (64, 6)):
+        window.confirmed(Way.MAIL, 0.0, QUICK, in_flight=in_flight)
+        assert window.places(BUSY) == places
+
+
+def test_what_delivery_stores_moves_the_hands_and_its_delay_closes_both() -> None:
+    window, now = opened()
+    for _ in range(MOST):
+        window.confirmed(Way.PUT_OFF, now - QUICK, now)
+    assert (window.size, window.hands) == (MOST, MOST)
+    for number in range(FILTER):
+        window.confirmed(Way.PUT_OFF, now + number - SLOW, now + number)
+    assert (window.size, window.hands) == (MOST // 2, MOST // 2)
+
+
 def test_at_each_full_minute_it_rests_and_the_hands_do_not() -> None:
     window, _ = opened()
     assert window.places(7 * PERIOD) == window.places(7 * PERIOD + REST * 0.99) == 1
     assert window.places(7 * PERIOD + REST) == window.places(8 * PERIOD - 0.01) == MOST
-    assert window.share == 1.0
+    for _ in range(MOST):
+        window.confirmed(Way.CLAIM, 0.0, QUICK)
+    assert (window.places(7 * PERIOD), window.share) == (1, 1.0)
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from(("mail", "claim", "lost")), st.floats(0.0, 20.0), st.floats(0.0, 100.0)), max_size=200
-    )
-)
-def test_whatever_comes_it_stays_within_its_bounds(seen: list[tuple[str, float, float]]) -> None:
+@given(st.lists(st.tuples(st.sampled_from((*Way, "lost")), st.floats(0.0, 20.0), st.floats(0.0, 100.0)), max_size=200))
+def test_whatever_comes_it_stays_within_its_bounds(seen: list[tuple[Way | str, float, float]]) -> None:
     window, now = Window(), 0.0
     for what, seconds, pause in seen:
         now += pause
-        if what == "lost":
-            window.failed(now - seconds, now)
+        if isinstance(what, Way):
+            window.confirmed(what, now - seconds, now)
         else:
-            window.confirmed(Way.MAIL if what == "mail" else Way.CLAIM, now - seconds, now)
+            window.failed(now - seconds, now)
         assert LEAST <= window.size <= MOST
         assert LEAST_SHARE <= window.share <= 1.0
         assert 1 <= window.places(now) <= MOST

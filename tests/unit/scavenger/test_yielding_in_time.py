@@ -22,17 +22,22 @@ WAY, HICCUP, HICCUPS = 0.004, 0.06, 0.002
 CLIENTS = 200
 """Sessions that flood a relay."""
 WARM_UP = 5.0
+TICK = 0.02
+"""Seconds."""
 
 
 @dataclass
 class Relay:
-    """Of the flood. Without a window all its clients' mail is in flight."""
+    """Of the flood, which begins at `idle_until`. Without a window all its clients' mail is in flight. While no mail comes the relay delivers, with a claim and a mail that is put off at each tick."""
 
     window: Window | None
     in_flight: int = 0
+    idle_until: float = 0.0
     stored: list[float] = field(default_factory=list)
 
     def places(self, now: float) -> int:
+        if now < self.idle_until:
+            return 0
         return CLIENTS if self.window is None else min(self.window.places(now), CLIENTS)
 
 
@@ -76,29 +81,37 @@ def play(
     """From shortly after a full minute on."""
     chance, number = Random(seed), count()
     brokers, seen = Brokers(capacity, chance), Seen([], list(relays))
-    events: list[tuple[float, int, Relay | None, float]] = []
+    events: list[tuple[float, int, Relay | None, float, Way | None]] = []
     pauses: Iterator[float] = iter(lambda: chance.expovariate(pace), None)
 
     def send(relay: Relay, now: float) -> None:
         while relay.in_flight < relay.places(now + 1.0):
             relay.in_flight += 1
-            heapq.heappush(events, (brokers.store(now), next(number), relay, now))
+            heapq.heappush(events, (brokers.store(now), next(number), relay, now, Way.MAIL))
+
+    def deliver(relay: Relay, now: float) -> None:
+        for way in (Way.CLAIM, Way.PUT_OFF):
+            heapq.heappush(events, (brokers.store(now), next(number), relay, now, way))
+        heapq.heappush(events, (min(now + TICK, relay.idle_until), next(number), relay, now, None))
 
     for each in relays:
-        send(each, 0.0)
+        heapq.heappush(events, (0.0, next(number), each, 0.0, None))
     if pace:
-        heapq.heappush(events, (next(pauses), next(number), None, 0.0))
+        heapq.heappush(events, (next(pauses), next(number), None, 0.0, None))
     while events and (event := heapq.heappop(events))[0] < seconds:
-        now, _, relay, began = event
+        now, _, relay, began, way = event
         if relay is None:
             seen.waits.append((now, brokers.store(now) - now))
-            heapq.heappush(events, (now + next(pauses), next(number), None, 0.0))
-            continue
-        relay.in_flight -= 1
-        relay.stored.append(now)
-        if relay.window is not None:
-            relay.window.confirmed(Way.MAIL, began, now)
-        send(relay, now)
+            heapq.heappush(events, (now + next(pauses), next(number), None, 0.0, None))
+        elif way is None:
+            (deliver if now < relay.idle_until else send)(relay, now)
+        else:
+            if relay.window is not None:
+                relay.window.confirmed(way, began, now, in_flight=relay.in_flight)
+            if way is Way.MAIL:
+                relay.in_flight -= 1
+                relay.stored.append(now)
+                send(relay, now)
     return seen
 
 
@@ -143,3 +156,12 @@ def test_when_brokers_become_slow_it_yields_goes_on_and_comes_back() -> None:
 def test_others_that_take_all_leave_it_little_but_not_nothing() -> None:
     (rate,) = play(60.0, bulk(), pace=520.0).rates(20.0, 60.0)
     assert 0.0 < rate < 100.0
+
+
+def test_a_burst_into_a_relay_that_only_delivered_meets_brokers_little_by_little() -> None:
+    """From its first moment on."""
+    idle = 30.0
+    alone = play(idle + 1.0, pace=100.0).p99(since=idle)
+    beside = play(idle + 1.0, *(Relay(Window(), idle_until=idle) for _ in range(3)), pace=100.0)
+    assert beside.p99(since=idle) - alone < 4 * TARGET, "RFC 6817's 100 ms, though three begin at once"
+    assert all(each.window is not None and each.window.hands > LEAST for each in beside.relays)

@@ -7,16 +7,21 @@ A relay of a Transactional pool has one that lets everything pass.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Callable
 
-from relayfleet.relay.scavenger.window import Way, Window
-from relayfleet.relay.spool.rabbitmq.lane import BYTES_A_SECOND
+from relayfleet.relay.scavenger.window import IDLE, MOST, Way, Window, rest_left
+from relayfleet.relay.spool.interface import BYTES_A_SECOND
 
 TURN_SECONDS = 2.0
 """For which a client waits for a place, on top of what the queue may take. Far below the ten minutes of RFC 5321, since some programs wait for five seconds only: a client that has gone sends its mail
 once more."""
+MOST_WAITING = 4 * MOST
+"""Clients that wait for a place: who comes later is put off at once. With a full window and half a second for a confirm, four windowfuls are served in `TURN_SECONDS`; longer lines would only hold memory, in vain."""
+
+log = logging.getLogger(__name__)
 
 
 def _stays() -> bool:
@@ -40,6 +45,8 @@ class Scavenger:
         self.in_flight = 0
         self._turn_seconds, self._clock, self._wall = turn_seconds, clock, wall
         self._waiting: deque[asyncio.Future[None]] = deque()
+        self._rest_ends: asyncio.TimerHandle | None = None
+        self._left_at = float("-inf")
         self._heard: Callable[[float], None] = lambda share: None
 
     @property
@@ -61,15 +68,18 @@ class Scavenger:
 
     async def enter(self, gone: Callable[[], bool] = _stays) -> bool:
         """Wait for a place, in turn; whether one was had in time. Then `leave` must follow. `gone`: whoever waited is not there any more, and has none."""
+        if not self.in_flight and self._clock() - self._left_at > IDLE:
+            self.window.idle()
         self._let_in()
         if not self._waiting and self._has_place():
             self.in_flight += 1
             return True
-        return await self._turn(gone)
+        return len(self._waiting) < MOST_WAITING and await self._turn(gone)
 
     def leave(self) -> None:
         """The place is free again."""
         self.in_flight -= 1
+        self._left_at = self._clock()
         self._let_in()
 
     def now(self) -> float:
@@ -77,23 +87,26 @@ class Scavenger:
         return self._clock()
 
     def confirmed(self, way: Way, began: float, size: int = 0) -> None:
-        """So many bytes, sent at `began`, are stored."""
-        if self.bulk:
-            before = int(self.window.size)
-            self.window.confirmed(way, began, self._clock(), size / BYTES_A_SECOND)
-            self._tell(before)
+        """So many bytes, sent at `began`, are stored. Raises nothing."""
+        allowed, in_flight = size / BYTES_A_SECOND, self.in_flight
+        self._judge(lambda now: self.window.confirmed(way, began, now, allowed, in_flight=in_flight))
 
     def failed(self, began: float) -> None:
-        """What was sent at `began` was not confirmed."""
-        if self.bulk:
-            before = int(self.window.size)
-            self.window.failed(began, self._clock())
-            self._tell(before)
+        """What was sent at `began` was not confirmed. Raises nothing."""
+        self._judge(lambda now: self.window.failed(began, now))
 
-    def _tell(self, before: int) -> None:
-        if int(self.window.size) != before:
-            self._heard(self.share)
+    def _judge(self, what: Callable[[float], None]) -> None:
+        """Whoever tells has stored a mail and must say so: a fault of ours here is not his."""
+        if not self.bulk:
+            return
+        try:
+            before = int(self.window.hands)
+            what(self._clock())
+            if int(self.window.hands) != before:
+                self._heard(self.share)
             self._let_in()
+        except Exception:
+            log.exception("the window: a fault of ours")
 
     def _has_place(self) -> bool:
         return not self.bulk or self.in_flight < self.window.places(self._wall())
@@ -104,10 +117,18 @@ class Scavenger:
             if not waiter.done():
                 waiter.set_result(None)
                 self.in_flight += 1
+        if self._waiting and self._rest_ends is None and (rest := rest_left(self._wall())):
+            self._rest_ends = asyncio.get_running_loop().call_later(rest, self._rested)
+
+    def _rested(self) -> None:
+        """Nobody else wakes who waits for the end of a rest."""
+        self._rest_ends = None
+        self._let_in()
 
     async def _turn(self, gone: Callable[[], bool]) -> bool:
         waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(waiter)
+        self._let_in()
         began, granted = self._clock(), False
         try:
             await asyncio.wait([waiter], timeout=self._turn_seconds)
@@ -122,4 +143,4 @@ class Scavenger:
         if waiter.done():  # its turn came, and nobody was there
             self.leave()
         else:
-            waiter.cancel()
+            self._waiting.remove(waiter)

@@ -17,6 +17,9 @@ from typing import Any, Literal, Protocol
 from relayfleet.relay.spool.places import FRONT
 from relayfleet.relay.spool.record import Record
 
+BYTES_A_SECOND = 16 * 1024**2
+"""What a healthy broker stores at least: large records have more time."""
+
 
 class SpoolError(Exception):
     """The record is not known to be stored."""
@@ -133,10 +136,11 @@ class ClaimRefusedError(Exception):
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The right to write one final dot. `asked_at`: monotonic seconds, taken before the claim left for the journal. `number`: which of
-    this relay's claims it is."""
+    this relay's claims it is. `left_at`: when it left: later by as long as other statements of this relay were before it; 0 if nobody knows."""
 
     asked_at: float
     number: int = 0
+    left_at: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

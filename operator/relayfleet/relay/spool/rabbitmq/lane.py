@@ -14,15 +14,13 @@ from functools import partial
 from relayfleet.amqp.connection import Connection
 from relayfleet.amqp.errors import AmqpError, ConnectionLost
 from relayfleet.amqp.publishing import Publish, PublishChannel
+from relayfleet.relay.spool.interface import BYTES_A_SECOND
 from relayfleet.relay.spool.rabbitmq.declaring import DEADLINE, declare, prove_dead_letters_are_kept
 from relayfleet.relay.spool.rabbitmq.link import Link, Target
 from relayfleet.relay.spool.rabbitmq.topology import LANES, Lane, Topology
 
 OVERDUE = 0.4
 """Seconds without any confirm from a queue that owes one: many times what a healthy broker takes, however busy it is."""
-
-BYTES_A_SECOND = 16 * 1024**2
-"""What a healthy broker stores at least: large records have more time."""
 
 UNCONFIRMED_BYTES = 64 * 1024**2
 
