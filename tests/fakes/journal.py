@@ -15,7 +15,7 @@ from relayfleet.relay.spool.record import Record
 @dataclass(eq=False, slots=True)
 class MemoryJournal:
     """Fits `interface.Journal`. A test may let the next claims fail (`fail_next`), outcomes (`fail_outcomes`), purges (`fail_purges`) or events (`fail_events`), claims come
-    late (`pause`) or be old (`age`), and outcomes wait (`hold`)."""
+    late (`pause`), be old (`age`) or have left so long after they were asked for (`left_after`), and outcomes wait (`hold`)."""
 
     claims: list[tuple[str, tuple[str, ...], str, str]] = field(default_factory=list)
     outcomes: list[tuple[str, tuple[str, ...], bool, str]] = field(default_factory=list)
@@ -31,6 +31,7 @@ class MemoryJournal:
     fail_events: deque[Exception] = field(default_factory=deque)
     pause: float = 0.0
     age: float = 0.0
+    left_after: float = 0.0
     hold: asyncio.Event | None = None
     said: list[Word] = field(default_factory=list)
     listeners: list[Callable[[Word], None]] = field(default_factory=list)
@@ -44,7 +45,7 @@ class MemoryJournal:
         if self.fail_next:
             raise self.fail_next.popleft()
         self.claims.append((held.record.key, tuple(recipients), source, host))
-        return Claim(asked_at - self.age)
+        return Claim(asked_at - self.age, left_at=asked_at - self.age + self.left_after)
 
     def withdraw(self, held: Held, recipients: Sequence[str], claim: Claim) -> None:
         self.withdrawn.append((held.record.key, tuple(recipients)))

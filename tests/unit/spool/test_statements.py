@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ def entry(number: int, kind: Any = "claim", size: int = 1) -> Entry:
     return Entry(kind, "k.0", ("x" * size,), "r/1", 1.0, number, name="deferred" if kind == "event" else "")
 
 
-async def stated(subject: Statements, *entries: Entry) -> list[asyncio.Task[None]]:
+async def stated(subject: Statements, *entries: Entry) -> list[asyncio.Task[float]]:
     tasks = [asyncio.create_task(subject.state(each)) for each in entries]
     await asyncio.sleep(0)
     return tasks
@@ -55,6 +56,20 @@ async def test_what_is_too_much_for_one_message_leaves_in_several_in_order() -> 
     assert [len(each) <= MOST_BYTES for each in channel.bodies] == [True, True, True, True, False]
     assert [each.number for body in channel.bodies for each in decode(body)] == list(range(7))
     await asyncio.gather(*tasks)
+
+
+async def test_a_statement_tells_when_it_left_and_not_when_it_began_to_wait_for_others() -> None:
+    subject, channel = Statements("journal"), Channel()
+    subject.use(channel)  # type: ignore[arg-type]
+    tasks = await stated(subject, entry(0), entry(1))
+    await asyncio.sleep(0.05)
+    first_came = time.monotonic()
+    while not all(each.done() for each in tasks):
+        channel.confirm()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    first, second = await asyncio.gather(*tasks)
+    assert first + 0.04 < first_came <= second
 
 
 async def test_events_do_not_fill_the_memory_while_the_broker_blocks_us_and_claims_go_on() -> None:

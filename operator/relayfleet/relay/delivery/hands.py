@@ -47,8 +47,9 @@ class Share:
             self.room.clear()
 
     def crowded_by(self, lane: int) -> bool:
-        """Whether mail of this lane has more hands here than half of those that are free. So any number of slow providers leaves room for others."""
-        return self.bound[lane] * 2 > max(self.limit - self.taken, 0)
+        """Whether mail of this lane has more hands here than half of those that are free. So any number of slow providers leaves room for others. Those that
+        are spared for the brokers count as free: moving mail would cost these more."""
+        return self.bound[lane] * 2 > max(self.most - self.taken, 0)
 
 
 class Hands:

@@ -30,12 +30,21 @@ MOST_LATE = 20_000
 """Deliveries that wait to be stated again; a journal that stays away fills no memory."""
 
 
-class Witness:
-    """The journal as the courier needs it. `claimed` hears of each claim that came back when it was asked for, by the monotonic clock."""
+def _tells_nobody(at: float) -> None:
+    pass
 
-    def __init__(self, journal: Journal, claimed: Callable[[float], None] = lambda asked_at: None) -> None:
+
+class Witness:
+    """The journal as the courier needs it. `claimed` hears of each claim that came back when it had left, `failed` of each that did not when it was asked for, by the monotonic clock."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        claimed: Callable[[float], None] = _tells_nobody,
+        failed: Callable[[float], None] = _tells_nobody,
+    ) -> None:
         self.journal = journal
-        self._claimed = claimed
+        self._claimed, self._failed = claimed, failed
         self._late: set[asyncio.Task[None]] = set()
         self._owed: Counter[Held] = Counter()
 
@@ -58,15 +67,17 @@ class Witness:
     async def _claim(self, held: Held, addresses: Sequence[str], place: Place) -> Claim:
         until = time.monotonic() + CLAIM_SECONDS
         while True:
+            asked_at = time.monotonic()
             try:
                 claim = await self.journal.claim(held, addresses, place.source, place.host)
             except SpoolError as error:
+                self._failed(asked_at)
                 if time.monotonic() >= until:
                     raise
                 log.warning("id=%s the journal is away: %s", held.record.id, error)
                 await asyncio.sleep(CLAIM_PAUSE)
             else:
-                self._claimed(claim.asked_at)
+                self._claimed(claim.left_at or claim.asked_at)
                 return claim
 
     async def outcome(self, held: Held, run: Transaction, failure: Exception | None, place: Place) -> None:

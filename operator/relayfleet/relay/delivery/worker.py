@@ -97,7 +97,7 @@ class DeliveryService:
         self._hands = Hands(config.delivery.prefetch)
         self._scavenger = scavenger = scavenger or Scavenger()
         scavenger.listen(self._hands.yield_to)
-        witness = Witness(journal, partial(scavenger.confirmed, Way.CLAIM))
+        witness = Witness(journal, partial(scavenger.confirmed, Way.CLAIM), scavenger.failed)
         self._courier = Courier(self.pool, sources, self.classifier, witness, self._hands.begin)
         self._suspects = Suspects()
         self.parking = parking = Parking(self.pool, self._usable_sources, journal, self._random)
@@ -284,7 +284,8 @@ class DeliveryService:
         self._hands.begin(held)
         await self._tell(held, events.settled(record, outcomes, decision.successors))
         ended = twins.unfinished(outcomes)
-        await patiently(held, lambda: held.settle(decision.successors, self._stored(held, ended, decision.successors)))
+        stored = self._stored(held, ended, decision.successors)
+        await patiently(held, lambda: held.settle(decision.successors, stored))
         return True
 
     async def _moved(self, held: Held, fresh: Sequence[Recipient]) -> bool:
@@ -299,14 +300,15 @@ class DeliveryService:
             return outcomes
 
     def _stored(self, held: Held, ended: Sequence[str], successors: Sequence[Successor]) -> Callable[[], None]:
-        """To be called when the successors are stored, which begins now. That takes as long as new mail does, and tells as much of the brokers where nobody gets so far that he claims."""
+        """To be called when the successors are stored, which begins now, however often it must be tried. That takes as long as new mail does, and tells as much of the brokers where nobody gets so far that he claims."""
         began = self._scavenger.now()
+        size = sum(len(each.record.message) for each in successors)
 
         def stored() -> None:
-            if successors:
-                self._scavenger.confirmed(Way.MAIL, began, len(held.record.message))
             if ended:
                 self._journal.settled(held, ended)
+            if successors:
+                self._scavenger.confirmed(Way.PUT_OFF, began, size)
 
         return stored
 
@@ -339,7 +341,7 @@ class DeliveryService:
             seen = await patiently(held, lambda: self._journal.seen(held.record))
             share = self._hands.of(held.place)
             # Records that wait for the claims of others keep at most half of the hands busy.
-            if not seen.uncertain or time.monotonic() >= until or not held.is_ours or share.looking * 2 >= share.limit:
+            if not seen.uncertain or time.monotonic() >= until or not held.is_ours or share.looking * 2 >= share.most:
                 return seen
             share.looking += 1
             try:

@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from relayfleet.amqp.connection import Connection
@@ -119,7 +120,7 @@ class RabbitMQJournal:
         self._claims[entry.number] = (granted, asked_at)
         try:
             async with asyncio.timeout(TIMEOUT):
-                await self._statements.state(entry)
+                left_at = await self._statements.state(entry)
                 first = await granted
             if not first:
                 raise ClaimRefusedError("another copy of the record is claimed or done")
@@ -127,7 +128,7 @@ class RabbitMQJournal:
                 raise ClaimRefusedError(
                     "the connection to the queue was lost while claiming: the record is with others"
                 )
-            return claim
+            return replace(claim, left_at=left_at)
         except TimeoutError as error:
             self.withdraw(held, recipients, claim)
             raise SpoolUnavailable(f"the claim did not come back within {TIMEOUT:g} s: {self.why_not}") from error

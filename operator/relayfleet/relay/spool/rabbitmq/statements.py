@@ -8,6 +8,7 @@ Withdrawals, that a copy is settled, and words on destinations are waited for by
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 
 from relayfleet.amqp.errors import AmqpError
@@ -38,7 +39,7 @@ class Statements:
         self._why = "it is not connected yet"
         self._under_way = self._urgent = False
         self._soon: asyncio.TimerHandle | None = None
-        self._waiting: list[tuple[Entry, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Entry, asyncio.Future[float]]] = []
         self._owed: deque[Entry] = deque(maxlen=MOST_OWED)
 
     def use(self, channel: PublishChannel) -> None:
@@ -51,20 +52,20 @@ class Statements:
         self.channel, self._why = None, why
         waiting, self._waiting, self._urgent = self._waiting, [], False
         for _, stored in waiting:
-            _pass_on(AmqpError(why), stored)
+            _pass_on(AmqpError(why), stored, 0.0)
 
-    async def state(self, entry: Entry) -> None:
-        """Return when a majority has the entry. Raises SpoolUnavailable."""
+    async def state(self, entry: Entry) -> float:
+        """Return when a majority has the entry: when it left, which is later than now by as long as others were before it, by the monotonic clock. Raises SpoolUnavailable."""
         if self.channel is None:
             raise SpoolUnavailable(f"the journal cannot be written: {self._why}")
         if entry.kind == "event" and len(self._waiting) >= MOST_WAITING:
             raise SpoolUnavailable(f"the journal is behind: {len(self._waiting)} statements wait")
-        stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        stored: asyncio.Future[float] = asyncio.get_running_loop().create_future()
         self._waiting.append((entry, stored))
         self._urgent = self._urgent or entry.kind not in _PATIENT
         self._send_in_time()
         try:
-            await stored
+            return await stored
         except AmqpError as error:
             raise SpoolUnavailable(f"the journal cannot be written: {error}") from error
 
@@ -104,9 +105,10 @@ class Statements:
         batch, body = self._batch()
         self._under_way, self._urgent = True, bool(self._waiting)
         publish = self.channel.publish(self._stream, body, "journal")
-        publish.stored.add_done_callback(lambda done: self._sent(batch, done))
+        left_at = time.monotonic()
+        publish.stored.add_done_callback(lambda done: self._sent(batch, done, left_at))
 
-    def _batch(self) -> tuple[list[tuple[Entry, asyncio.Future[None]]], bytes]:
+    def _batch(self) -> tuple[list[tuple[Entry, asyncio.Future[float]]], bytes]:
         """The first of those that wait, as many as one message may have."""
         lines: list[bytes] = []
         size = 0
@@ -119,18 +121,20 @@ class Statements:
         batch, self._waiting = self._waiting[: len(lines)], self._waiting[len(lines) :]
         return batch, b"\n".join(lines)
 
-    def _sent(self, batch: list[tuple[Entry, asyncio.Future[None]]], done: asyncio.Future[None]) -> None:
+    def _sent(
+        self, batch: list[tuple[Entry, asyncio.Future[float]]], done: asyncio.Future[None], left_at: float
+    ) -> None:
         self._under_way = False
         for _, stored in batch:
-            _pass_on(done.exception(), stored)
+            _pass_on(done.exception(), stored, left_at)
         self._send_in_time()
 
 
-def _pass_on(error: BaseException | None, waiter: asyncio.Future[None]) -> None:
+def _pass_on(error: BaseException | None, waiter: asyncio.Future[float], left_at: float) -> None:
     if waiter.done():
         return
     if error is None:
-        waiter.set_result(None)
+        waiter.set_result(left_at)
     else:
         waiter.set_exception(error)
         waiter.exception()
