@@ -28,6 +28,9 @@ ENDLESS = config(limits=Limits(session_messages=10**9, session_seconds=1e9))
 FLOOD = MOST + 16
 """Clients: more than a window ever has places for, and fewer than one address may have sessions."""
 
+TURN_SECONDS = 0.05
+"""So short that some of a flood are put off, however quick the brokers are."""
+
 
 @dataclass(eq=False, slots=True)
 class Watched(MemorySpool):
@@ -73,7 +76,7 @@ class Pool:
 
 @asynccontextmanager
 async def pool(rabbitmq: Cluster, *, bulk: bool) -> AsyncIterator[Pool]:
-    prefix, scavenger = new_prefix(), Scavenger(bulk=bulk, turn_seconds=0.5)
+    prefix, scavenger = new_prefix(), Scavenger(bulk=bulk, turn_seconds=TURN_SECONDS)
     async with spool(rabbitmq, prefix, broker=rabbitmq.broker(prefix, publish_timeout=2.0)) as real:
         watched = Watched(real=real)
         async with serving(ENDLESS, watched, scavenger=scavenger) as server:
@@ -106,7 +109,8 @@ async def test_beside_a_flood_of_bulk_mail_all_other_mail_is_taken_and_none_of_e
             await until(lambda: len(other.accepted) > 300 and len(bulk.accepted) > 300, 60, lambda: str(bulk.answers))
         assert 1 < bulk.spool.most <= MOST, "the window bounds what is on its way"
         assert LEAST <= bulk.scavenger.window.size <= MOST
-        assert bulk.answers.keys() <= {"250 2.0.0", "451 4.3.2"}
+        assert bulk.answers.keys() == {"250 2.0.0", "451 4.3.2"}
+        assert bulk.answers["451 4.3.2"] > 0, "it yielded"
         assert other.answers.keys() == {"250 2.0.0"}
         assert (bulk.scavenger.in_flight, other.scavenger.in_flight, other.scavenger.waited_seconds) == (0, 0, 0.0)
     await all_stored(rabbitmq, bulk)
@@ -121,13 +125,13 @@ async def test_without_a_majority_the_window_closes_to_its_least_and_opens_again
             await until(lambda: len(bulk.accepted) > 300, 60, lambda: str(bulk.answers))
             rabbitmq.kill(2)
             rabbitmq.kill(3)
+            await until(lambda: bulk.answers.get("451 4.3.0", 0) > 0, 60, lambda: str(bulk.answers))
             await until(lambda: bulk.scavenger.window.size == LEAST, 60, lambda: str(bulk.scavenger.window))
             rabbitmq.mend()
             await rabbitmq.healthy()
             before = len(bulk.accepted)
             await until(lambda: len(bulk.accepted) > before + 300, 60, lambda: str(bulk.answers))
             await until(lambda: bulk.scavenger.window.size > LEAST, 60, lambda: str(bulk.scavenger.window))
-        assert bulk.answers["451 4.3.0"] > 0
         assert bulk.answers["451 4.3.2"] > 0
         assert bulk.scavenger.in_flight == 0
     await all_stored(rabbitmq, bulk)
