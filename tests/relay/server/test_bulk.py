@@ -90,6 +90,7 @@ async def test_mail_whose_client_went_while_it_waited_is_not_stored_since_it_com
         await eventually(lambda: not server._services.tasks, "all is done")
         assert (len(spool.stored), scavenger.in_flight, server.memory_used) == (LEAST, 0, 0)
         assert scavenger.waited_seconds < PATIENCE / 2, "it had its turn"
+        assert server.counters.refused == {"451 4.3.2 gone": 1}, "it was not put off"
 
 
 async def test_a_probe_waits_for_no_place_and_takes_none(tmp_path: Path) -> None:

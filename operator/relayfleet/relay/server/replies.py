@@ -62,6 +62,8 @@ NOT_SMTP = Reply(421, "4.7.0", "This is an SMTP server, closing")
 STORE_UNAVAILABLE = Reply(451, "4.3.0", "Could not store the message, try again later")
 BUSY = Reply(451, "4.3.2", "The queue is busy with other mail, try again later", "busy")
 """Of a Bulk pool. No fault of the relay: see `INCAPABLE`."""
+GONE = Reply(451, "4.3.2", "You left while your mail waited, try again", "gone")
+"""Nearly always read by nobody; counted apart from what was put off."""
 STORE_FULL = Reply(452, "4.3.1", "Queue is full, try again later")
 MEMORY_FULL = Reply(452, "4.3.1", "Too many messages at once, try again later")
 TOO_MANY_PROBES = Reply(452, "4.7.0", "Too many probes, try again later")

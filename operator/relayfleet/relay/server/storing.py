@@ -24,7 +24,7 @@ async def store(services: Services, record: Record, gone: Callable[[], bool], *,
     if probe:
         return await _put(services, record, probe)
     if not await services.scavenger.enter(gone):
-        return replies.BUSY
+        return replies.GONE if gone() else replies.BUSY
     try:
         return await _put(services, record, probe)
     finally:

@@ -266,7 +266,7 @@ class Consumer:
 
     def _unbuffer(self, held: RabbitHeld) -> None:
         if held.place != FRONT:
-            return  # hands are free for it, or nearly so: see `providerlanes` for what bounds those
+            return  # hands are free for it, or nearly so, at least half as many as its prefetch (`scavenger`): see `providerlanes` for what bounds those
         self._buffered_bytes -= held.size
         if self._buffered_bytes <= BUFFER_BYTES // 2:
             for each in self._channels.values():
