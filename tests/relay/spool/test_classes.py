@@ -30,6 +30,8 @@ FLOOD = MOST + 16
 
 TURN_SECONDS = 0.05
 """So short that some of a flood are put off, however quick the brokers are."""
+AGAIN = 0.5
+"""Seconds after which a client that was put off comes again: at once, eighty of them would keep a core busy."""
 
 
 @dataclass(eq=False, slots=True)
@@ -71,7 +73,7 @@ class Pool:
                     self.accepted.add(answer.split()[-1])
                 code = answer[:9]
                 self.answers[code] = self.answers.get(code, 0) + 1
-                await asyncio.sleep(pause)
+                await asyncio.sleep(pause if code.startswith("250") else AGAIN)
 
 
 @asynccontextmanager

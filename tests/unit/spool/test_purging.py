@@ -29,8 +29,9 @@ def journal() -> RabbitMQJournal:
 async def test_a_purge_is_an_entry_that_ends_each_copy_and_those_that_come_of_it() -> None:
     subject, stated = journal(), list[Entry]()
 
-    async def state(entry: Entry) -> None:
+    async def state(entry: Entry) -> float:
         stated.append(entry)
+        return 0.0
 
     subject._statements.state = state  # type: ignore[method-assign]
     await subject.purge(hold(), ("b@one.test",), "wrong-campaign")
